@@ -1,0 +1,222 @@
+"""Phase G: reconstruct with the networks, stitch, align, score, and draw, per split.
+
+A comparison that fails is recorded, not raised: its outcome says so, the manifest reports it, and
+the manifest's completeness check stops what is downstream.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from dagster import AssetsDefinition, MetadataValue
+
+from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_phase_asset
+from fly64_assets.catalogue import Key, Product, product
+from fly64_assets.context import StudyContext
+from fly64_assets.planner import digest
+from fly64_assets.process import utc_now
+from fly64_assets.solvers.interface import Measurement, Patches, measurement_of
+from fly64_assets.study import SPLITS, ScoringSettings
+
+if TYPE_CHECKING:
+    from fly64_assets.ptychography.data001 import Dataset
+
+
+class _Log:
+    """The comparison's own log: every line in the file, in the event log, and with its UTC time."""
+
+    def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
+        self.path, self.tell = path, tell
+        path.touch()
+
+    def __call__(self, line: str) -> None:
+        with self.path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(f"{utc_now()} {line}\n")
+        self.tell(line)
+
+
+def _stitched(
+    predict: Callable[[], Patches], measurement: Measurement, crop_px: int, log: _Log, model: str
+) -> tuple[np.ndarray, float]:
+    """A network's object on the canvas, and how long prediction and stitching took in seconds."""
+    from fly64_assets.ptychography.stitching import stitch
+
+    started = time.perf_counter()
+    patches = predict()
+    stitched = stitch(
+        patches.values,
+        patches.positions_px,
+        measurement.probe,
+        measurement.canvas_shape,
+        crop_px=crop_px,
+    )
+    seconds = time.perf_counter() - started
+    share = float(stitched.fallback.sum() / max(1, (stitched.weight > 0).sum()))
+    log(
+        f"{model}: {len(patches.values)} patches stitched in {seconds:.2f} s, "
+        f"{100 * share:.1f} % of the pixels outside every patch's central {crop_px} px"
+    )
+    return stitched.object, seconds
+
+
+def _reconstructions(
+    run: PhaseRun, split: str, measurement: Measurement, crop_px: int, log: _Log
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """model -> object on the canvas, and model -> computation time in seconds."""
+    from fly64_assets.ptychography.npz import read_npz
+    from fly64_assets.solvers import baseline, model_bundle, ptychopinn
+
+    threads = run.settings["threads"]
+    pinn = model_bundle.load(
+        run.input("pinn_model").path("bundle.json").parent, expected_kind="PtychoPINN"
+    )
+    supervised = model_bundle.load(
+        run.input("baseline_model").path("bundle.json").parent, expected_kind="Baseline"
+    )
+    predictions: dict[str, Callable[[], Patches]] = {
+        "PtychoPINN": lambda: ptychopinn.reconstruct(
+            pinn,
+            measurement,
+            grouping_seed=run.settings["seed"],
+            threads=threads,
+            progress=run.progress("PtychoPINN inference"),
+        ),
+        "Baseline": lambda: baseline.reconstruct(
+            supervised, measurement, threads=threads, progress=run.progress("Baseline inference")
+        ),
+    }
+    objects, seconds = {}, {}
+    for model, predict in predictions.items():
+        objects[model], seconds[model] = _stitched(predict, measurement, crop_px, log, model)
+    iterative = read_npz(
+        run.input(split, "ptychi_reconstruction").path("ptychi_reconstruction.npz")
+    )
+    objects["PtyChi"] = iterative["reconstructed_object"]
+    seconds["PtyChi"] = float(iterative["computation_time_s"])
+    return objects, seconds
+
+
+def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
+    """All of one split's comparison; its files are staged."""
+    from fly64_assets.pictures import comparison_plot
+    from fly64_assets.ptychography.npz import array_digest, write_npz
+    from fly64_assets.ptychography.scoring import score, scoring_area, write_csv
+
+    settings = run.section("scoring", ScoringSettings)
+    measurement = measurement_of(dataset)
+    objects, seconds = _reconstructions(run, split, measurement, settings.stitch_crop_px, log)
+    truth = np.asarray(dataset.object_guess)
+    simulated = dataset.metadata["transformations"][0]["parameters"]
+    area = scoring_area(
+        dataset.positions_px[np.asarray(dataset.extra["centre_index"])],
+        split,
+        simulated["split_line_y_px"],
+        dataset.metadata["physics"]["probe_diameter_px"],
+    )
+    table = score(objects, truth, area, settings, seconds)
+    for line in table.warnings:
+        log(f"warning: {line}")
+    write_csv(run.staging / "comparison_metrics.csv", table.rows)
+    write_npz(run.staging / "reconstructions.npz", {**objects, "truth": truth})
+    box = np.array([area.y0, area.y1, area.x0, area.x1])
+    aligned = {**table.aligned, "truth": truth[area.slices], "area": box}
+    write_npz(run.staging / "reconstructions_aligned.npz", aligned)
+    for model, curve in table.frc_curves.items():
+        _write_curve(run.staging / f"{model}_frc_curve.csv", curve)
+    comparison_plot(
+        run.staging / "comparison_plot.png",
+        table.aligned,
+        truth[area.slices],
+        table.rows,
+        title=f"{run.condition.dose} photons, {run.condition.view}, {split}",
+    )
+    content = {
+        "status": "success",
+        "area": {"y0": area.y0, "y1": area.y1, "x0": area.x0, "x1": area.x1},
+        "n_images": {model: len(measurement) for model in objects},
+        "fitted": table.fitted,
+        "warnings": list(table.warnings),
+    }
+    _write_json(run.staging / "scoring.json", content)
+    log(
+        "scored: "
+        + "; ".join(
+            f"{row.model} MS-SSIM phase {row.phase:.3f} amplitude {row.amplitude:.3f}"
+            for row in table.rows
+            if row.metric == "ms_ssim"
+        )
+    )
+    timeless = [
+        [row.model, row.metric, row.amplitude, row.phase, row.value]
+        for row in table.rows
+        if row.metric != "computation_time_s"
+    ]
+    shown: dict[str, Any] = {
+        f"{row.model} {row.metric} {column}": float(getattr(row, column))
+        for row in table.rows
+        if row.metric in ("ms_ssim", "mae")
+        for column in ("phase", "amplitude")
+    }
+    shown["status"] = MetadataValue.text("success")
+    return Outcome(digest([repr(timeless), array_digest(aligned)]), shown)
+
+
+def _write_curve(path: Path, curve: Any) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("fraction_of_nyquist", "frc_amplitude", "frc_phase"))
+        rows = zip(curve.fraction_of_nyquist, curve.amplitude, curve.phase, strict=True)
+        writer.writerows([f"{value:.6f}" for value in row] for row in rows)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+
+
+def _body(item: Product) -> Body:
+    split = str(item.split)
+
+    def compare_split(run: PhaseRun) -> Mapping[Key, Outcome]:
+        from fly64_assets.ptychography.data001 import read_dataset
+
+        dataset = read_dataset(run.input(split, "overlap_view").path(f"{split}.npz"))
+        log = _Log(run.staging / "comparison.log", run.log)
+        log(f"comparing {split} of {run.condition}: {len(dataset.xcoords)} images")
+        try:
+            return {item.key: _compare(run, split, dataset, log)}
+        except Exception as error:  # whatever it was: the manifest has to say that it failed
+            reason = f"{type(error).__name__}: {error}"
+            for line in traceback.format_exc().splitlines():
+                log(line)
+            for name in set(item.files) - {"comparison.log"}:
+                (run.staging / name).unlink(missing_ok=True)
+            _write_json(run.staging / "scoring.json", {"status": "failed", "error": reason})
+            return {item.key: Outcome(digest(reason), {"status": f"failed: {reason}"})}
+
+    return compare_split
+
+
+def build(context: StudyContext) -> list[AssetsDefinition]:
+    description = (
+        "PtychoPINN, Baseline and PtyChi on the {} view against the truth, in one area: metrics "
+        "CSV (amplitude dimensionless, phase in rad), aligned arrays complex64, FRC curves, picture."
+    )
+    products = [product(split, "comparison") for split in SPLITS]
+    return [
+        build_phase_asset(
+            context,
+            (item,),
+            _body(item),
+            descriptions={item.key: description.format(item.split)},
+            kinds={"tensorflow", "scikit-image"},
+            solver=True,
+        )
+        for item in products
+    ]

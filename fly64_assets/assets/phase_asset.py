@@ -1,0 +1,194 @@
+"""The frame around every asset: inputs opened, files staged, progress told, provenance attached.
+
+A phase's module gives a body, ``body(run) -> {product key: Outcome}``; this module turns it into a
+Dagster asset with the keys, partitions, code version and inputs that the catalogue states. A body
+sees the settings of its product and nothing else of the study, so a fingerprint cannot miss one.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dagster import (
+    AssetExecutionContext,
+    AssetIn,
+    AssetKey,
+    AssetOut,
+    AssetsDefinition,
+    DataVersion,
+    MultiToSingleDimensionPartitionMapping,
+    Output,
+    multi_asset,
+)
+from pydantic import BaseModel
+
+from fly64_assets.catalogue import BY_KEY, Key, Product
+from fly64_assets.context import StudyContext
+from fly64_assets.io_manager import Staged, StoredInput
+from fly64_assets.partitions import Condition, partitions_definition
+from fly64_assets.process import end_with_parent
+from fly64_assets.solvers.interface import Progress, ProgressCallback
+from fly64_assets.study import specimen_path
+
+Section = TypeVar("Section", bound=BaseModel)
+SOLVER_POOL = "solver"
+OWNERS = ("team:ptychography",)
+PROGRESS_INTERVAL_S = 2.0
+"""Progress enters the event log at most this often, so that a long run does not fill it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a body says of one product that it staged.
+
+    Attributes:
+        data_version: sha256 of the content without times, host and versions.
+        metadata: what to show beside the provenance.
+    """
+
+    data_version: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PhaseRun:
+    """What a body works with.
+
+    ``threads`` is for work whose result does not depend on it; a solver, whose result does, finds
+    its threads in ``settings``, which the fingerprint covers.
+    """
+
+    condition: Condition
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, StoredInput]
+    staging: Path
+    source: Path
+    threads: int
+    log: Callable[[str], None]
+
+    def input(self, *key: str) -> StoredInput:
+        return self.inputs["/".join(key)]
+
+    def input_hashes(self) -> dict[str, str]:
+        """``<asset>/<file>`` -> sha256 of every input file."""
+        merged: dict[str, str] = {}
+        for given in self.inputs.values():
+            merged |= given.sha256_by_name()
+        return merged
+
+    def section(self, name: str, kind: type[Section]) -> Section:
+        """A typed section of the study, from the settings that this product reads."""
+        return kind.model_validate(self.settings[name])
+
+    def progress(self, label: str) -> ProgressCallback:
+        """A callback that tells the event log how far ``label`` is, at most every few seconds."""
+        last = 0.0
+
+        def tell(progress: Progress) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if progress.done < progress.total and now - last < PROGRESS_INTERVAL_S:
+                return
+            last = now
+            figures = "  ".join(f"{key} {value:.4g}" for key, value in progress.figures.items())
+            self.log(
+                f"{label}: {progress.unit} {progress.done}/{progress.total}  {figures}".rstrip()
+            )
+
+        return tell
+
+
+Body = Callable[[PhaseRun], Mapping[Key, Outcome]]
+
+
+def _inputs(products: tuple[Product, ...]) -> dict[str, AssetIn]:
+    first = products[0]
+    ins = {}
+    for key in first.inputs:
+        narrowed = first.per == "condition" and BY_KEY[key].per == "dose"
+        mapping = MultiToSingleDimensionPartitionMapping("dose") if narrowed else None
+        ins["_".join(key)] = AssetIn(AssetKey(key), partition_mapping=mapping)
+    return ins
+
+
+def _output_name(product: Product) -> str:
+    return "_".join(product.key)
+
+
+def build_phase_asset(
+    context: StudyContext,
+    products: tuple[Product, ...],
+    body: Body,
+    *,
+    descriptions: Mapping[Key, str],
+    kinds: set[str],
+    solver: bool = False,
+) -> AssetsDefinition:
+    """The Dagster asset (several, where one computation makes several) around ``body``.
+
+    Args:
+        context: the study and its store.
+        products: rows of the catalogue; equal in partitioning, inputs and settings.
+        body: makes the files of all products in ``run.staging``.
+        descriptions: what each product is, with units and axes.
+        kinds: tags of the technology, shown on the asset.
+        solver: whether the step takes the machine's cores or its GPU for itself.
+    """
+    first = products[0]
+    name = "_".join(first.key) if len(products) == 1 else "_and_".join(map(_output_name, products))
+
+    @multi_asset(
+        name=name,
+        ins=_inputs(products),
+        outs={
+            _output_name(product): AssetOut(
+                key=AssetKey(product.key),
+                description=descriptions[product.key],
+                group_name=product.group,
+                code_version=product.code_version,
+                owners=OWNERS,
+                kinds=kinds,
+                metadata={"folder": product.folder, "files": list(product.files)},
+            )
+            for product in products
+        },
+        partitions_def=partitions_definition(context.study, first.per),
+        pool=SOLVER_POOL if solver else None,
+    )
+    def compute(context_: AssetExecutionContext, **inputs: StoredInput) -> Iterator[Output]:
+        started = time.monotonic()
+        end_with_parent()
+        key = context_.partition_key if context_.has_partition_key else None
+        condition = Condition.from_partition_key(key)
+        by_name = {given.record.product.name: given for given in inputs.values()}
+        with context.store.staging(f"{name}-{condition}") as staging:
+            run = PhaseRun(
+                condition,
+                context.planner(context_.instance).settings(first, condition),
+                by_name,
+                staging,
+                specimen_path(context.study, context.study_file),
+                context.study.threads,
+                context_.log.info,
+            )
+            outcomes = body(run)
+            for product in products:
+                outcome = outcomes[product.key]
+                staged = Staged(
+                    product,
+                    condition,
+                    staging,
+                    outcome.data_version,
+                    by_name,
+                    started,
+                    outcome.metadata,
+                )
+                yield Output(
+                    staged,
+                    output_name=_output_name(product),
+                    data_version=DataVersion(outcome.data_version),
+                )
+
+    return compute

@@ -1,0 +1,79 @@
+"""Phase F: pty-chi's iterative reconstruction of each half of a view."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+
+import numpy as np
+from dagster import AssetsDefinition
+
+from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_phase_asset
+from fly64_assets.catalogue import Key, Product, product
+from fly64_assets.context import StudyContext
+from fly64_assets.process import utc_now
+from fly64_assets.solvers.interface import measurement_of
+from fly64_assets.study import SPLITS, PtyChiSettings
+
+
+def _body(item: Product) -> Body:
+    split = str(item.split)
+
+    def reconstruct_view(run: PhaseRun) -> Mapping[Key, Outcome]:
+        from fly64_assets.ptychography.data001 import read_dataset
+        from fly64_assets.ptychography.npz import array_digest, write_npz
+        from fly64_assets.solvers import ptychi_lsqml
+
+        dataset = read_dataset(run.input(split, "overlap_view").path(f"{split}.npz"))
+        result = ptychi_lsqml.reconstruct(
+            measurement_of(dataset),
+            run.section("ptychi", PtyChiSettings),
+            seed=run.settings["seed"],
+            threads=run.settings["threads"],
+            progress=run.progress(f"PtyChi {split}"),
+        )
+        arrays = {
+            "reconstructed_object": result.object,
+            "reconstructed_probe": result.probe,
+            "algorithm": np.array(result.algorithm),
+        }
+        write_npz(
+            run.staging / "ptychi_reconstruction.npz",
+            {
+                **arrays,
+                "timestamp": np.array(utc_now()),
+                "computation_time_s": np.array(result.computation_time_s),
+            },
+        )
+        with (run.staging / "loss_history.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("epoch", "loss"))
+            writer.writerows((epoch, f"{loss:.9g}") for epoch, loss in result.loss_history)
+        shown = {
+            "n_images": len(dataset.xcoords),
+            "epochs": result.epochs,
+            "final_loss": float(result.loss_history[-1][1]),
+            "computation_time_s": float(result.computation_time_s),
+        }
+        return {item.key: Outcome(array_digest(arrays), shown)}
+
+    return reconstruct_view
+
+
+def build(context: StudyContext) -> list[AssetsDefinition]:
+    description = (
+        "pty-chi LSQML reconstruction of the {} view with the known probe: object complex64 on the "
+        "full canvas (rows y, columns x), probe complex64 (N, N), computation time in seconds."
+    )
+    products = [product(split, "ptychi_reconstruction") for split in SPLITS]
+    return [
+        build_phase_asset(
+            context,
+            (item,),
+            _body(item),
+            descriptions={item.key: description.format(item.split)},
+            kinds={"torch"},
+            solver=True,
+        )
+        for item in products
+    ]

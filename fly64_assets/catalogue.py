@@ -1,0 +1,289 @@
+"""The catalogue: what each asset is, what it is made from, what it reads and where it lies.
+
+One row a product. Definitions, input loading, planning and the command line all read this table, so
+they cannot disagree. Nothing here computes, and nothing here touches a file or a Dagster instance.
+
+The store mirrors the published hub, so paths inside the files of a condition hold in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from fly64_assets.code_versions import code_version
+from fly64_assets.partitions import Condition, Per
+from fly64_assets.study import MODELS, SPLITS, Study
+
+Key = tuple[str, ...]
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Product:
+    """One asset.
+
+    Attributes:
+        key: asset key; the split, where there is one, is its first part.
+        group: Dagster group; groups sort in the order of the phases.
+        per: what it is partitioned by.
+        inputs: keys of the products it is made from.
+        folder: where its files lie, relative to the store; ``{dose}`` and ``{view}`` are filled in.
+        files: every file name it may own in that folder.
+        settings: the part of the study that it reads, for its fingerprint and for its body.
+        modules: where its code version starts.
+        blocking_checks: asset checks without whose pass nothing may consume it.
+        advisory_checks: asset checks that a reader needs but that stop nothing downstream.
+        libraries: distributions that decide its numbers.
+    """
+
+    key: Key
+    group: str
+    per: Per
+    inputs: tuple[Key, ...]
+    folder: str
+    files: tuple[str, ...]
+    settings: Callable[[Study, Condition], Settings]
+    modules: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+    blocking_checks: tuple[str, ...] = ()
+    advisory_checks: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return "/".join(self.key)
+
+    @property
+    def split(self) -> str | None:
+        return self.key[0] if self.key[0] in SPLITS else None
+
+    @cached_property
+    def code_version(self) -> str:
+        return code_version(self.modules, self.libraries)
+
+    def folder_of(self, condition: Condition) -> str:
+        """Folder relative to the store, POSIX."""
+        return self.folder.format(dose=condition.dose, view=condition.view)
+
+
+def _specimen(study: Study, _: Condition) -> Settings:
+    return {"specimen": study.specimen, "patch_size": study.patch_size}
+
+
+def _simulation(study: Study, condition: Condition) -> Settings:
+    return {
+        "dose": condition.dose,
+        "patch_size": study.patch_size,
+        "seed": study.seeds.simulation,
+        "simulation": study.simulation.model_dump(),
+        **_probe_diameter(study),
+    }
+
+
+def _probe_diameter(study: Study) -> Settings:
+    return {
+        "probe_diameter_px": study.overlap.probe_diameter_px,
+        "probe_power_fraction": study.overlap.probe_power_fraction,
+    }
+
+
+def _view(study: Study, condition: Condition) -> Settings:
+    return {
+        "view": study.views[str(condition.view)].model_dump(),
+        "overlap": study.overlap.model_dump(),
+        "gridsize": study.gridsize,
+        "seeds": study.seeds.model_dump(),
+    }
+
+
+def _network(section: str) -> Callable[[Study, Condition], Settings]:
+    def settings(study: Study, _: Condition) -> Settings:
+        common = {"seed": study.seeds.grouping, "threads": study.threads}
+        return {
+            section: getattr(study, section).model_dump(),
+            "gridsize": study.gridsize if section == "ptychopinn" else 1,
+            **common,
+        }
+
+    return settings
+
+
+def _ptychi(study: Study, _: Condition) -> Settings:
+    return {
+        "ptychi": study.ptychi.model_dump(),
+        "seed": study.seeds.grouping,
+        "threads": study.threads,
+    }
+
+
+def _scoring(study: Study, _: Condition) -> Settings:
+    return {
+        "scoring": study.scoring.model_dump(),
+        "seed": study.seeds.grouping,
+        "threads": study.threads,
+    }
+
+
+def _manifest(study: Study, condition: Condition) -> Settings:
+    return {
+        "dose": condition.dose,
+        "view": condition.view,
+        "ms_ssim_sigma_px": study.scoring.ms_ssim_sigma_px,
+    }
+
+
+def _condition_only(_: Study, condition: Condition) -> Settings:
+    return {"dose": condition.dose, "view": condition.view}
+
+
+def _build() -> tuple[Product, ...]:
+    assets, solvers = "fly64_assets.assets", "fly64_assets.solvers"
+    specimen = Product(
+        key=("specimen",),
+        group="b_specimen",
+        per="study",
+        inputs=(),
+        folder="data/specimen",
+        files=("specimen.npz",),
+        settings=_specimen,
+        modules=(f"{assets}.specimen",),
+    )
+    datasets = [
+        Product(
+            key=(split, "dataset"),
+            group="c_datasets",
+            per="dose",
+            inputs=(("specimen",),),
+            folder="data/phase_c/dose_{dose}",
+            files=(f"patched_{split}.npz",),
+            settings=_simulation,
+            modules=(f"{assets}.datasets",),
+            libraries=("numpy", "scipy"),
+            blocking_checks=("data001",),
+        )
+        for split in SPLITS
+    ]
+    views = [
+        Product(
+            key=(split, "overlap_view"),
+            group="d_views",
+            per="condition",
+            inputs=((split, "dataset"),),
+            folder="data/phase_d/dose_{dose}/{view}",
+            files=(f"{split}.npz", f"{split}_metrics.json"),
+            settings=_view,
+            modules=(f"{assets}.overlap_views",),
+            libraries=("numpy", "scipy"),
+            blocking_checks=("data001", "feasibility"),
+        )
+        for split in SPLITS
+    ]
+    models = [
+        Product(
+            key=(name,),
+            group="e_models",
+            per="condition",
+            inputs=(("train", "overlap_view"),),
+            folder=f"data/phase_e/dose_{{dose}}/{{view}}/{kind}",
+            files=("model.keras", "bundle.json", "history.csv"),
+            settings=_network(section),
+            modules=(f"{assets}.models", f"{solvers}.{section}", f"{solvers}.model_bundle"),
+            libraries=("tensorflow", "keras"),
+            blocking_checks=("bundle",),
+        )
+        for name, kind, section in (
+            ("pinn_model", "PtychoPINN", "ptychopinn"),
+            ("baseline_model", "Baseline", "baseline"),
+        )
+    ]
+    reconstructions = [
+        Product(
+            key=(split, "ptychi_reconstruction"),
+            group="f_reconstructions",
+            per="condition",
+            inputs=((split, "overlap_view"),),
+            folder=f"data/phase_f/dose_{{dose}}/{{view}}/{split}",
+            files=("ptychi_reconstruction.npz", "loss_history.csv"),
+            settings=_ptychi,
+            modules=(f"{assets}.reconstructions", f"{solvers}.ptychi_lsqml"),
+            libraries=("ptychi", "torch"),
+            blocking_checks=("reconstruction",),
+        )
+        for split in SPLITS
+    ]
+    comparisons = [
+        Product(
+            key=(split, "comparison"),
+            group="g_comparison",
+            per="condition",
+            inputs=(
+                ("pinn_model",),
+                ("baseline_model",),
+                (split, "overlap_view"),
+                (split, "ptychi_reconstruction"),
+            ),
+            folder=f"analysis/dose_{{dose}}/{{view}}/{split}",
+            files=(
+                "comparison_metrics.csv",
+                "comparison.log",
+                "comparison_plot.png",
+                "reconstructions.npz",
+                "reconstructions_aligned.npz",
+                "scoring.json",
+                *(f"{model}_frc_curve.csv" for model in MODELS),
+            ),
+            settings=_scoring,
+            modules=(
+                f"{assets}.comparisons",
+                *(f"{solvers}.{name}" for name in ("ptychopinn", "baseline", "model_bundle")),
+            ),
+            libraries=("tensorflow", "scikit-image", "scipy"),
+            # Not blocking: a comparison that failed is a recorded failure, and the manifest must
+            # still be written to say so. The manifest's own check then stops the rest.
+            advisory_checks=("reconstructions", "registration"),
+        )
+        for split in SPLITS
+    ]
+    summaries = [
+        Product(
+            key=(name,),
+            group="g_comparison",
+            per="condition",
+            inputs=inputs,
+            folder="analysis/dose_{dose}/{view}",
+            files=(f"{name}.json",),
+            settings=settings,
+            modules=(f"{assets}.summaries",),
+            blocking_checks=("completeness",) if name == "comparison_manifest" else (),
+        )
+        for name, inputs, settings in (
+            (
+                "comparison_manifest",
+                tuple((split, "comparison") for split in SPLITS),
+                _manifest,
+            ),
+            (
+                "metrics_summary",
+                (
+                    ("comparison_manifest",),
+                    *((split, name) for name in ("comparison", "overlap_view") for split in SPLITS),
+                    *((split, "dataset") for split in SPLITS),
+                ),
+                _condition_only,
+            ),
+            ("metrics_delta_summary", (("metrics_summary",),), _condition_only),
+        )
+    ]
+    return (specimen, *datasets, *views, *models, *reconstructions, *comparisons, *summaries)
+
+
+PRODUCTS: tuple[Product, ...] = _build()
+"""Every product, each after its inputs."""
+
+BY_KEY: Mapping[Key, Product] = {product.key: product for product in PRODUCTS}
+
+
+def product(*key: str) -> Product:
+    return BY_KEY[key]

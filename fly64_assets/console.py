@@ -1,0 +1,271 @@
+"""What the command line shows: plans, progress, results. Reads stored files, decides nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fly64_assets.catalogue import PRODUCTS, product
+from fly64_assets.context import StudyContext
+from fly64_assets.feasibility import ViewCounts
+from fly64_assets.hub.deltas import delta_lines
+from fly64_assets.partitions import Condition
+from fly64_assets.planner import Planner, State, Verdict
+from fly64_assets.runner import LEVELS, RunOutcome, RunRequest, StepEvent
+from fly64_assets.study import MODELS, PROJECT_ROOT, SPLITS
+
+OUT = Console(highlight=False, soft_wrap=True)
+COLOURS = {
+    State.FRESH: "green",
+    State.UNCHECKED: "yellow",
+    State.MISSING: "cyan",
+    State.STALE: "yellow",
+    State.ALTERED: "red",
+    State.FAILED: "red",
+}
+
+
+def _short(path: Path) -> str:
+    """A path as a person would type it from here."""
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith("..") else str(path)
+
+
+def _study_line(context: StudyContext) -> str:
+    study = context.study
+    return (
+        f"study [bold]{study.name}[/] ({_short(context.study_file)}): specimen {study.specimen}, "
+        f"{len(study.doses)} doses x {len(study.views)} views, "
+        f"{study.simulation.positions:,} positions"
+    )
+
+
+def _level_verdicts(planner: Planner, condition: Condition) -> list[Verdict]:
+    return [
+        planner.verdict(item, condition.restricted_to(per))
+        for per in LEVELS
+        for item in PRODUCTS
+        if item.per == per
+    ]
+
+
+def show_plan(
+    context: StudyContext,
+    planner: Planner,
+    conditions: Iterable[Condition],
+    counts: Mapping[str, Mapping[str, ViewCounts]],
+) -> None:
+    """Views with their counts, then every product that is not fresh, with the reason."""
+    OUT.print(_study_line(context))
+    table = Table("view", "split", "images", "centres", "training groups", "overlap reached")
+    for view, splits in counts.items():
+        for split, count in splits.items():
+            reached = count.reached_overlap
+            table.add_row(
+                view,
+                split,
+                f"{count.n_images:,}",
+                f"{count.n_centres:,}",
+                f"{count.n_training_groups:,}",
+                "-" if reached is None else f"{reached:.3f}",
+            )
+    OUT.print(table)
+    shown: set[tuple[Any, ...]] = set()
+    pending = 0
+    for condition in conditions:
+        verdicts = _level_verdicts(planner, condition)
+        waiting = [verdict for verdict in verdicts if verdict.state is not State.FRESH]
+        OUT.print(f"[bold]{condition}[/]: {_tally(verdicts)}")
+        for verdict in waiting:
+            identity = (verdict.product.key, verdict.condition)
+            if identity in shown:
+                continue
+            shown.add(identity)
+            pending += 1
+            colour = COLOURS[verdict.state]
+            OUT.print(
+                f"  {verdict.product.name:<28} {verdict.condition!s:<16} "
+                f"[{colour}]{verdict.state:<9}[/] {verdict.reason}"
+            )
+    OUT.print(f"{pending} to make or check" if pending else "all fresh: nothing would run")
+
+
+def _tally(verdicts: Iterable[Verdict]) -> str:
+    counts: dict[State, int] = {}
+    for verdict in verdicts:
+        counts[verdict.state] = counts.get(verdict.state, 0) + 1
+    return ", ".join(
+        f"[{COLOURS[state]}]{counts[state]} {state}[/]" for state in State if state in counts
+    )
+
+
+class RunProgress:
+    """Tells a person what each run is doing: lines, and on a terminal a live last line."""
+
+    def __init__(self) -> None:
+        self._status = OUT.status("starting") if OUT.is_terminal else None
+        self._request: RunRequest | None = None
+
+    def __enter__(self) -> RunProgress:
+        if self._status:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status:
+            self._status.stop()
+
+    def tell(self, request: RunRequest, event: StepEvent) -> None:
+        """Show one event of one run."""
+        if request is not self._request:
+            self._request = request
+            names = ", ".join(item.name for item in request.make)
+            checks = ", ".join(item.name for item in request.check)
+            what = "; ".join(
+                part for part in (names, f"only check {checks}" if checks else "") if part
+            )
+            OUT.print(f"[bold]{request.condition}[/]: {what}")
+        is_check = _is_check(event.step)
+        if event.kind == "started" and not is_check:
+            self._live(f"{event.step} started")
+            if not self._status:
+                OUT.print(f"  {event.step} ...")
+        elif event.kind == "message":
+            self._live(event.text)
+            if not self._status or is_check:
+                OUT.print(f"    {event.text}")
+        elif event.kind == "finished" and not is_check:
+            OUT.print(f"  [green]done[/]   {event.step:<34} {event.seconds:6.1f} s")
+        elif event.kind in ("failed", "check_failed"):
+            OUT.print(f"  [red]failed[/] {event.step}: {event.text}")
+
+    def _live(self, text: str) -> None:
+        if self._status:
+            self._status.update(text)
+
+
+def _is_check(step: str) -> bool:
+    names = {name for item in PRODUCTS for name in (*item.blocking_checks, *item.advisory_checks)}
+    return any(step.endswith(f"_{name}") for name in names)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+
+def _score_table(summary: Mapping[str, Any], condition: Condition) -> Table:
+    table = Table(
+        "split",
+        "model",
+        "MS-SSIM phase",
+        "MS-SSIM amplitude",
+        "MAE phase (rad)",
+        "MAE amplitude",
+        "seconds",
+        title=f"{condition.dose} photons, {condition.view}",
+        title_justify="left",
+    )
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for job in summary["jobs"]:
+        for model in MODELS:
+            scores = job["metrics"][model]
+            table.add_row(
+                job["split"],
+                model,
+                f"{scores['ms_ssim']['phase']:.3f}",
+                f"{scores['ms_ssim']['amplitude']:.3f}",
+                f"{scores['mae']['phase']:.4f}",
+                f"{scores['mae']['amplitude']:.4f}",
+                f"{scores['computation_time_s']['value']:.1f}",
+            )
+    return table
+
+
+def show_results(
+    context: StudyContext,
+    planner: Planner,
+    conditions: Iterable[Condition],
+    outcomes: Iterable[RunOutcome],
+) -> int:
+    """Scores, counts, deltas and where the files are; the exit code of ``fly64 run``."""
+    outcomes, conditions = list(outcomes), list(conditions)
+    if not outcomes:
+        OUT.print(f"{_study_line(context)}\nall fresh: nothing to run (--force makes it again)")
+    totals = {"total": 0, "executed": 0, "success": 0, "failed": 0}
+    broken: list[str] = []
+    last_deltas: Path | None = None
+    for condition in conditions:
+        unfinished = [v for v in _level_verdicts(planner, condition) if v.state is not State.FRESH]
+        manifest = _fresh_json(context, planner, "comparison_manifest", condition)
+        totals["total"] += len(SPLITS)
+        for name in ("executed", "success", "failed"):
+            totals[name] += manifest[f"n_{name}"] if manifest else 0
+        if unfinished:
+            broken += [str(verdict) for verdict in unfinished[:1]]
+            continue
+        summary = _fresh_json(context, planner, "metrics_summary", condition)
+        deltas = _fresh_json(context, planner, "metrics_delta_summary", condition)
+        if summary and deltas:
+            OUT.print(_score_table(summary, condition))
+            for line in delta_lines(deltas["deltas"]):
+                OUT.print(line)
+            last_deltas = context.store.path(
+                product("metrics_delta_summary"), condition, "metrics_delta_summary.json"
+            )
+            OUT.print()
+    OUT.print("comparisons: " + ", ".join(f"{name} {count}" for name, count in totals.items()))
+    for outcome in outcomes:
+        for failure in outcome.failures:
+            OUT.print(f"[red]failed[/] {outcome.request.condition}: {failure}")
+    for reason in broken:
+        OUT.print(f"[red]not finished[/] {reason}")
+    OUT.print(f"files: {_short(context.store.root)}")
+    OUT.print(f"web UI: {_ui_command(context)}")
+    if last_deltas:
+        OUT.print(f"deltas: {_short(last_deltas)}")
+    return 1 if broken or any(not outcome.success for outcome in outcomes) else 0
+
+
+def _fresh_json(
+    context: StudyContext, planner: Planner, name: str, condition: Condition
+) -> dict[str, Any] | None:
+    """A summary's content, if what is on disk is what the study would make now."""
+    item = product(name)
+    if planner.verdict(item, condition).state in (State.FRESH, State.UNCHECKED, State.FAILED):
+        return _read_json(context.store.path(item, condition, f"{name}.json"))
+    return None
+
+
+def _ui_command(context: StudyContext) -> str:
+    default = context.study_file.resolve() == PROJECT_ROOT / "study.yaml"
+    return "fly64 ui" + ("" if default else f" --study {_short(context.study_file)}")
+
+
+def show_status(context: StudyContext, planner: Planner, conditions: Iterable[Condition]) -> int:
+    """One line a condition, then what failed; the exit code of ``fly64 status``."""
+    OUT.print(_study_line(context))
+    failed = 0
+    for condition in conditions:
+        verdicts = _level_verdicts(planner, condition)
+        OUT.print(f"[bold]{condition!s:<16}[/] {_tally(verdicts)}")
+        for verdict in verdicts:
+            if verdict.state in (State.FAILED, State.ALTERED):
+                failed += 1
+                OUT.print(f"  [red]{verdict.state}[/] {verdict.product.name}: {verdict.reason}")
+    for orphan in _orphans(context):
+        OUT.print(f"[yellow]orphaned[/] {orphan}: the study no longer names it; it is kept")
+    return 1 if failed else 0
+
+
+def _orphans(context: StudyContext) -> list[str]:
+    """Folders of doses that the study no longer names."""
+    known = {f"dose_{dose}" for dose in context.study.doses}
+    found = context.store.root.glob("data/phase_c/dose_*")
+    return sorted(context.store.relative(path) for path in found if path.name not in known)

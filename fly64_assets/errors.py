@@ -1,0 +1,38 @@
+"""The errors that a person sees. Nothing here knows of Dagster, files or solvers.
+
+Every refusal names the file (or other source), the key, the value and the rule, so that one line is
+enough to mend the input. The command line turns `InputError` into exit code 2.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class InputError(Exception):
+    """Input that breaks a rule: ``source: key: what is wrong, rule``.
+
+    Args:
+        source: file or other place the value came from.
+        key: the key, column or option that is wrong; empty when the whole source is.
+        problem: what is there and which rule it breaks.
+    """
+
+    def __init__(self, source: str | Path, key: str, problem: str) -> None:
+        self.source, self.key, self.problem = str(source), key, problem
+        super().__init__(source, key, problem)
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.source, self.key, self.problem) if part)
+
+
+class InfeasibleView(InputError):
+    """A view that the scan cannot deliver, with the numbers that say so."""
+
+
+class NotTrusted(Exception):
+    """A stored input that may not be consumed: missing, unchecked, failed or altered on disk."""
+
+
+class SolverEnvironmentError(RuntimeError):
+    """TensorFlow and torch would meet in one process, which crashes the interpreter."""

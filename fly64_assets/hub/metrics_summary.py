@@ -1,0 +1,84 @@
+"""``metrics_summary.json``: scores of both splits and their aggregates, parsed from the CSVs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fly64_assets.hub import layout
+from fly64_assets.ptychography.metrics import METRICS
+from fly64_assets.ptychography.scoring import ScoreRow
+from fly64_assets.study import MODELS, SPLITS
+
+AGGREGATED = ("ms_ssim", "mae")
+COUNTS = ("n_images_total", "n_images_kept", "n_centres")
+
+
+def _scores(rows: Sequence[ScoreRow]) -> dict[str, dict[str, dict[str, float]]]:
+    """model -> metric -> {amplitude, phase} or {value}, as far as a row has them."""
+    scores: dict[str, dict[str, dict[str, float]]] = {model: {} for model in MODELS}
+    for row in rows:
+        columns = {"amplitude": row.amplitude, "phase": row.phase, "value": row.value}
+        scores[row.model][row.metric] = {
+            name: value for name, value in columns.items() if value is not None
+        }
+    return scores
+
+
+def _aggregate(jobs: Sequence[Mapping[str, Any]], model: str, metric: str) -> dict[str, float]:
+    """Mean over the splits, and for a metric that is better higher also the best of them."""
+    aggregate = {}
+    for column in ("amplitude", "phase"):
+        values = [job["metrics"][model][metric][column] for job in jobs]
+        aggregate[f"mean_{column}"] = sum(values) / len(values)
+        if METRICS[metric].direction == "higher":
+            aggregate[f"best_{column}"] = max(values)
+    return aggregate
+
+
+def metrics_summary(
+    manifest: Mapping[str, Any],
+    tables: Mapping[str, Sequence[ScoreRow]],
+    view_metrics: Mapping[str, Mapping[str, Any]],
+    compliance: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The summary of one condition.
+
+    Args:
+        manifest: the condition's comparison manifest, without failures.
+        tables: split -> rows of its comparison_metrics.csv.
+        view_metrics: split -> its overlap metrics.
+        compliance: split -> {npz_path, has_metadata, has_canonical_transform, compliant, error?}.
+
+    Raises:
+        ValueError: a job failed; a summary of failed jobs is never written.
+    """
+    if manifest["n_failed"]:
+        raise ValueError(f"{manifest['n_failed']} of {manifest['n_jobs']} comparisons failed")
+    dose, view = manifest["filters"]["dose"], manifest["filters"]["view"]
+    jobs = [
+        {
+            "dose": dose,
+            "view": view,
+            "split": split,
+            "metrics_csv": layout.comparison_file(dose, view, split, "comparison_metrics.csv"),
+            "metrics": _scores(tables[split]),
+        }
+        for split in SPLITS
+    ]
+    return {
+        "n_jobs": manifest["n_jobs"],
+        "n_success": manifest["n_success"],
+        "n_failed": manifest["n_failed"],
+        "jobs": jobs,
+        "dataset_counts": {
+            split: {name: view_metrics[split][name] for name in COUNTS} for split in SPLITS
+        },
+        "aggregate_metrics": {
+            model: {metric: _aggregate(jobs, model, metric) for metric in AGGREGATED}
+            for model in MODELS
+        },
+        "phase_c_metadata_compliance": {
+            f"dose_{dose}": {split: dict(compliance[split]) for split in SPLITS}
+        },
+    }

@@ -1,0 +1,163 @@
+"""Reading and writing of assets: the one input loader that trusts nothing, the one atomic writer.
+
+Outputs arrive as files in a staging folder and leave as files in the store with their provenance on
+the materialization. Inputs are handed out as paths, after the planner has vouched for them; nothing
+is ever pickled.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dagster import (
+    InputContext,
+    IOManager,
+    MetadataValue,
+    OutputContext,
+    TableColumn,
+    TableRecord,
+    TableSchema,
+)
+
+from fly64_assets.catalogue import BY_KEY, Product
+from fly64_assets.context import StudyContext
+from fly64_assets.ledger import PROVENANCE, InputRecord, Provenance, Record
+from fly64_assets.partitions import Condition
+from fly64_assets.process import git_commit, peak_memory_mb, utc_now, versions
+from fly64_assets.store import FileRecord, Store
+
+
+@dataclass(frozen=True)
+class StoredInput:
+    """An input that the planner vouches for."""
+
+    record: Record
+    store: Store
+
+    @property
+    def data_version(self) -> str:
+        return self.record.provenance.data_version
+
+    def path(self, file: str) -> Path:
+        return self.store.path(self.record.product, self.record.condition, file)
+
+    def relative(self, file: str) -> str:
+        """Path of ``file`` relative to the store (and, there, to the hub)."""
+        return self.store.relative(self.path(file))
+
+    def sha256(self, file: str) -> str:
+        return self.record.provenance.files[self.relative(file)].sha256
+
+    def sha256_by_name(self) -> dict[str, str]:
+        """``<asset>/<file>`` -> sha256: what a transformation records as its inputs."""
+        name = self.record.product.name
+        files = self.record.provenance.files
+        return {f"{name}/{Path(path).name}": record.sha256 for path, record in files.items()}
+
+    def as_input_record(self) -> InputRecord:
+        provenance = self.record.provenance
+        return InputRecord(
+            provenance.asset,
+            provenance.partition,
+            provenance.data_version,
+            self.record.storage_id,
+            {path: record.sha256 for path, record in provenance.files.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Staged:
+    """One product's files, made but not yet in place."""
+
+    product: Product
+    condition: Condition
+    folder: Path
+    data_version: str
+    inputs: Mapping[str, StoredInput]
+    started: float
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StoreIOManager(IOManager):
+    """Places what a step staged; hands out what may be trusted."""
+
+    def __init__(self, context: StudyContext) -> None:
+        self.context = context
+
+    def load_input(self, context: InputContext) -> StoredInput:
+        """The input, vouched for.
+
+        Raises:
+            NotTrusted: see `Planner.trusted`.
+        """
+        product = BY_KEY[tuple(context.asset_key.path)]
+        key = context.asset_partition_key if context.has_asset_partitions else None
+        planner = self.context.planner(context.instance)
+        record = planner.trusted(product, Condition.from_partition_key(key))
+        return StoredInput(record, self.context.store)
+
+    def handle_output(self, context: OutputContext, obj: Staged) -> None:
+        """Move the files into place and attach their provenance to the materialization."""
+        files = self.context.store.commit(obj.product, obj.condition, obj.folder)
+        provenance = self._provenance(context, obj, files)
+        context.add_output_metadata({**obj.metadata, **_shown(provenance)})
+
+    def _provenance(
+        self, context: OutputContext, staged: Staged, files: tuple[FileRecord, ...]
+    ) -> Provenance:
+        product, condition = staged.product, staged.condition
+        planner = self.context.planner(context.step_context.instance)
+        inputs = {name: given.as_input_record() for name, given in staged.inputs.items()}
+        return Provenance(
+            asset=product.name,
+            partition=condition.partition_key,
+            generated_at=utc_now(),
+            study=self.context.study.name,
+            study_sha256=planner.study_sha256,
+            fingerprint=planner.fingerprint(
+                product, condition, {name: given.data_version for name, given in inputs.items()}
+            ),
+            code_version=product.code_version,
+            data_version=staged.data_version,
+            settings=planner.settings(product, condition),
+            files={record.path: record for record in files},
+            inputs=inputs,
+            versions=versions(product.libraries),
+            git_commit=git_commit(),
+            seconds=round(time.monotonic() - staged.started, 3),
+            cpu_seconds=round(time.process_time(), 3),
+            peak_memory_mb=round(peak_memory_mb(), 1),
+        )
+
+
+def _table(columns: Mapping[str, str], rows: list[dict[str, Any]]) -> MetadataValue:
+    schema = TableSchema([TableColumn(name, kind) for name, kind in columns.items()])
+    return MetadataValue.table([TableRecord(row) for row in rows], schema=schema)
+
+
+def _shown(provenance: Provenance) -> dict[str, MetadataValue]:
+    """The provenance as people read it in the UI, and whole as JSON for the ledger."""
+    outputs = [
+        {"path": record.path, "sha256": record.sha256, "bytes": record.bytes}
+        for record in provenance.files.values()
+    ]
+    sources = [
+        {"asset": given.asset, "path": path, "sha256": sha256, "data_version": given.data_version}
+        for given in provenance.inputs.values()
+        for path, sha256 in given.files.items()
+    ]
+    text = {"path": "string", "sha256": "string"}
+    return {
+        "generated_at": MetadataValue.text(provenance.generated_at),
+        "outputs": _table({**text, "bytes": "int"}, outputs),
+        "inputs": _table({"asset": "string", **text, "data_version": "string"}, sources),
+        "seconds": MetadataValue.float(provenance.seconds),
+        "cpu_seconds": MetadataValue.float(provenance.cpu_seconds),
+        "peak_memory_mb": MetadataValue.float(provenance.peak_memory_mb),
+        "fingerprint": MetadataValue.text(provenance.fingerprint),
+        PROVENANCE: MetadataValue.json(provenance.to_json()),
+    }

@@ -1,0 +1,165 @@
+"""The ledger: what the Dagster instance has recorded of each product, and whether it still holds.
+
+A record is the provenance that a materialization carries. Whether an output may be consumed depends
+on three things that are looked up here: its latest materialization, the asset checks of that very
+materialization, and the bytes on disk. Nothing here decides what should run (``planner.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter, DagsterInstance
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+from fly64_assets.catalogue import Product
+from fly64_assets.partitions import Condition
+from fly64_assets.store import FileRecord, Store
+
+PROVENANCE = "provenance"
+"""Metadata key under which a materialization carries its record."""
+
+
+@dataclass(frozen=True)
+class InputRecord:
+    """One input as it was consumed."""
+
+    asset: str
+    partition: str | None
+    data_version: str
+    storage_id: int
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a materialization says of itself. Times are UTC, paths relative to the store.
+
+    Attributes:
+        fingerprint: hash of code version, settings read and inputs' data versions.
+        data_version: "same" means equal in this: content without times, host and versions.
+        files: path -> what was written.
+        inputs: asset name -> what was read.
+        seconds, cpu_seconds, peak_memory_mb: of the step's own process (VmHWM).
+    """
+
+    asset: str
+    partition: str | None
+    generated_at: str
+    study: str
+    study_sha256: str
+    fingerprint: str
+    code_version: str
+    data_version: str
+    settings: Mapping[str, Any]
+    files: Mapping[str, FileRecord]
+    inputs: Mapping[str, InputRecord]
+    versions: Mapping[str, str]
+    git_commit: str | None
+    seconds: float
+    cpu_seconds: float
+    peak_memory_mb: float
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Provenance:
+        files = {path: FileRecord(**record) for path, record in content["files"].items()}
+        inputs = {name: InputRecord(**record) for name, record in content["inputs"].items()}
+        return cls(**{**content, "files": files, "inputs": inputs})
+
+
+@dataclass(frozen=True)
+class Record:
+    """The latest materialization of a product in one condition."""
+
+    product: Product
+    condition: Condition
+    storage_id: int
+    run_id: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class CheckState:
+    """Latest completed evaluation of one check, for one materialization.
+
+    ``passed`` is None when the check never ran for that materialization.
+    """
+
+    name: str
+    blocking: bool
+    passed: bool | None
+    severity: str = "ERROR"
+    description: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return self.passed is False and self.severity == "ERROR"
+
+
+class Ledger:
+    """Reads the event log of one instance for the files of one store."""
+
+    def __init__(self, instance: DagsterInstance, store: Store) -> None:
+        self.instance, self.store = instance, store
+
+    def latest(self, product: Product, condition: Condition) -> Record | None:
+        """The latest materialization that carries a provenance record, or None."""
+        key = condition.partition_key
+        found = self.instance.fetch_materializations(
+            AssetRecordsFilter(AssetKey(product.key), asset_partitions=[key] if key else None),
+            limit=1,
+        ).records
+        if not found:
+            return None
+        materialization = found[0].asset_materialization
+        carried = materialization.metadata.get(PROVENANCE) if materialization else None
+        if carried is None:  # reported by hand: nothing says what it was made from
+            return None
+        return Record(
+            product,
+            condition,
+            found[0].storage_id,
+            found[0].run_id,
+            Provenance.from_json(carried.value),  # type: ignore[arg-type]
+        )
+
+    def checks(self, record: Record) -> list[CheckState]:
+        """The state of each of the product's checks for this very materialization."""
+        product = record.product
+        return [
+            self._check(record, name, blocking=name in product.blocking_checks)
+            for name in (*product.blocking_checks, *product.advisory_checks)
+        ]
+
+    def _check(self, record: Record, name: str, *, blocking: bool) -> CheckState:
+        history = self.instance.event_log_storage.get_asset_check_execution_history(
+            AssetCheckKey(AssetKey(record.product.key), name),
+            limit=1,
+            status={
+                AssetCheckExecutionRecordStatus.SUCCEEDED,
+                AssetCheckExecutionRecordStatus.FAILED,
+            },
+            partition_filter=PartitionKeyFilter(key=record.condition.partition_key),
+        )
+        evaluation = history[0].evaluation if history else None
+        target = evaluation.target_materialization_data if evaluation else None
+        if evaluation is None or target is None or target.storage_id != record.storage_id:
+            return CheckState(name, blocking, None)
+        return CheckState(
+            name,
+            blocking,
+            evaluation.passed,
+            evaluation.severity.value,
+            evaluation.description or "",
+        )
+
+    def altered(self, record: Record) -> str | None:
+        """What no longer matches the record on disk; None when every byte does."""
+        return self.store.altered(record.provenance.files)

@@ -1,0 +1,88 @@
+"""Partitions: every dose and view that exists comes from the study file, through here.
+
+A `Condition` names what one partition key names: nothing (study-wide), a dose, or a dose and a
+view. Dagster's two-dimensional keys read ``dose|view`` (dimensions sorted by name).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dagster import (
+    MultiPartitionKey,
+    MultiPartitionsDefinition,
+    PartitionsDefinition,
+    StaticPartitionsDefinition,
+)
+
+from fly64_assets.study import Study
+
+Per = Literal["study", "dose", "condition"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One cell of the study's matrix, or a row (``view`` None), or all of it (both None)."""
+
+    dose: int | None = None
+    view: str | None = None
+
+    @property
+    def partition_key(self) -> str | None:
+        """The Dagster key: ``None``, ``"1000"`` or ``"1000|dense"``."""
+        parts = [str(part) for part in (self.dose, self.view) if part is not None]
+        return "|".join(parts) or None
+
+    @classmethod
+    def from_partition_key(cls, key: str | None) -> Condition:
+        if key is None:
+            return cls()
+        dose, _, view = str(key).partition("|")
+        return cls(int(dose), view or None)
+
+    def restricted_to(self, per: Per) -> Condition:
+        """The part of this condition that an asset partitioned ``per`` sees."""
+        if per == "study":
+            return Condition()
+        return Condition(self.dose) if per == "dose" else self
+
+    def __str__(self) -> str:
+        return self.partition_key or "study"
+
+
+def dose_keys(study: Study) -> list[str]:
+    """Ascending, in decimal. All doses cost the same, so no order shortens a backfill's tail."""
+    return [str(dose) for dose in study.doses]
+
+
+def view_keys(study: Study) -> list[str]:
+    """As the study file orders them; the published order is dense before sparse."""
+    return list(study.views)
+
+
+def partitions_definition(study: Study, per: Per) -> PartitionsDefinition | None:
+    """The partitions of an asset that exists once per study, dose or condition."""
+    if per == "study":
+        return None
+    doses = StaticPartitionsDefinition(dose_keys(study))
+    if per == "dose":
+        return doses
+    views = StaticPartitionsDefinition(view_keys(study))
+    return MultiPartitionsDefinition({"dose": doses, "view": views})
+
+
+def dagster_key(condition: Condition) -> str | MultiPartitionKey | None:
+    """The key in the type that Dagster wants where a run is started."""
+    if condition.view is None:
+        return condition.partition_key
+    return MultiPartitionKey({"dose": str(condition.dose), "view": condition.view})
+
+
+def all_conditions(study: Study, per: Per = "condition") -> list[Condition]:
+    """Every condition in report order: dose ascending, views in the study's order."""
+    if per == "study":
+        return [Condition()]
+    if per == "dose":
+        return [Condition(dose) for dose in study.doses]
+    return [Condition(dose, view) for dose in study.doses for view in study.views]

@@ -1,0 +1,232 @@
+"""The planner: what is fresh, what is not and why, and therefore what a run has to make.
+
+Dagster's own staleness is one link deep, knows one code version per asset and does not see bytes.
+So every materialization carries a fingerprint of its code, of the settings that it read and of its
+inputs' data versions, and freshness is decided here by propagating expected fingerprints from the
+specimen down. The command line, the input loader and the schedule all ask this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fly64_assets.catalogue import BY_KEY, PRODUCTS, Product
+from fly64_assets.errors import NotTrusted
+from fly64_assets.ledger import Ledger, Record
+from fly64_assets.partitions import Condition
+from fly64_assets.store import sha256_of
+from fly64_assets.study import Study, specimen_path
+
+
+class State(StrEnum):
+    FRESH = "fresh"
+    MISSING = "missing"
+    STALE = "stale"
+    ALTERED = "altered"
+    FAILED = "failed"
+    UNCHECKED = "unchecked"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the planner says of one product in one condition, with the reason in words."""
+
+    product: Product
+    condition: Condition
+    state: State
+    reason: str
+    record: Record | None = None
+
+    @property
+    def must_run(self) -> bool:
+        return self.state not in (State.FRESH, State.UNCHECKED)
+
+    def __str__(self) -> str:
+        return f"{self.product.name} {self.condition}: {self.state} ({self.reason})"
+
+
+def digest(content: Any) -> str:
+    """sha256 of JSON with sorted keys: equal for equal content, whatever the order."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Planner:
+    """Freshness of a study's products. One instance is one look: verdicts are kept.
+
+    Args:
+        study: the validated study.
+        study_file: where it was read from; a specimen given by path lies beside it.
+        ledger: what has been recorded.
+    """
+
+    def __init__(self, study: Study, study_file: Path, ledger: Ledger) -> None:
+        self.study, self.study_file, self.ledger = study, study_file, ledger
+        self._records: dict[tuple[Product, Condition], Record | None] = {}
+        self._staleness: dict[tuple[Product, Condition], str | None] = {}
+        self._verdicts: dict[tuple[Product, Condition], Verdict] = {}
+
+    @cached_property
+    def study_sha256(self) -> str:
+        return digest(self.study.model_dump(mode="json"))
+
+    @cached_property
+    def specimen_sha256(self) -> str:
+        path = specimen_path(self.study, self.study_file)
+        return sha256_of(path) if path.is_file() else "missing"
+
+    def settings(self, product: Product, condition: Condition) -> dict[str, Any]:
+        """What the product reads of the study, as JSON values; the specimen's with its bytes."""
+        settings = dict(product.settings(self.study, condition))
+        if not product.inputs:
+            settings["specimen_sha256"] = self.specimen_sha256
+        return json.loads(json.dumps(settings))
+
+    def fingerprint(
+        self, product: Product, condition: Condition, input_versions: Mapping[str, str]
+    ) -> str:
+        return digest(
+            {
+                "code_version": product.code_version,
+                "settings": self.settings(product, condition),
+                "inputs": dict(input_versions),
+            }
+        )
+
+    def inputs_of(
+        self, product: Product, condition: Condition
+    ) -> Iterable[tuple[Product, Condition]]:
+        for key in product.inputs:
+            upstream = BY_KEY[key]
+            yield upstream, condition.restricted_to(upstream.per)
+
+    def record(self, product: Product, condition: Condition) -> Record | None:
+        """The product's latest record, looked up once."""
+        if (product, condition) not in self._records:
+            self._records[product, condition] = self.ledger.latest(product, condition)
+        return self._records[product, condition]
+
+    def staleness(self, product: Product, condition: Condition) -> str | None:
+        """Why the latest record is not what a run would make now; None when it is.
+
+        Reads records only: neither bytes nor checks.
+        """
+        if (product, condition) not in self._staleness:
+            self._staleness[product, condition] = self._why_stale(product, condition)
+        return self._staleness[product, condition]
+
+    def _why_stale(self, product: Product, condition: Condition) -> str | None:
+        record = self.record(product, condition)
+        if record is None:
+            return "never made"
+        versions = {}
+        for upstream, at in self.inputs_of(product, condition):
+            stale = self.staleness(upstream, at)
+            if stale is not None:
+                return f"{upstream.name} is stale: {stale}"
+            versions[upstream.name] = self.record(upstream, at).provenance.data_version  # type: ignore[union-attr]
+        expected = self.fingerprint(product, condition, versions)
+        if record.provenance.fingerprint == expected:
+            return None
+        return self._difference(record, versions)
+
+    def _difference(self, record: Record, versions: Mapping[str, str]) -> str:
+        made = record.provenance
+        product = record.product
+        changed = [
+            f"{name} changed"
+            for name, version in versions.items()
+            if name not in made.inputs or made.inputs[name].data_version != version
+        ]
+        now = self.settings(product, record.condition)
+        changed += [f"{key}: {old} -> {new}" for key, old, new in _differences(made.settings, now)]
+        if made.code_version != product.code_version:
+            changed.append(f"code {made.code_version} -> {product.code_version}")
+        return "; ".join(changed) or "made from other inputs"
+
+    def verdict(self, product: Product, condition: Condition) -> Verdict:
+        """State of one product, bytes and checks included."""
+        if (product, condition) not in self._verdicts:
+            state, reason = self._judge(product, condition)
+            self._verdicts[product, condition] = Verdict(
+                product, condition, state, reason, self.record(product, condition)
+            )
+        return self._verdicts[product, condition]
+
+    def _judge(self, product: Product, condition: Condition) -> tuple[State, str]:
+        record = self.record(product, condition)
+        if record is None:
+            return State.MISSING, "never made"
+        for upstream, at in self.inputs_of(product, condition):
+            above = self.verdict(upstream, at)
+            if above.must_run:
+                return State.STALE, f"{upstream.name} is {above.state}: {above.reason}"
+        stale = self.staleness(product, condition)
+        if stale is not None:
+            return State.STALE, stale
+        altered = self.ledger.altered(record)
+        if altered is not None:
+            return State.ALTERED, altered
+        checks = self.ledger.checks(record)
+        for check in checks:
+            if check.failed:
+                return State.FAILED, f"check {check.name}: {check.description or 'failed'}"
+        for check in checks:
+            if check.passed is None:
+                return State.UNCHECKED, f"check {check.name} has not run for it"
+        return State.FRESH, f"made {record.provenance.generated_at}"
+
+    def trusted(self, product: Product, condition: Condition) -> Record:
+        """The record of an input that may be consumed. This is the guard of every consumer.
+
+        Raises:
+            NotTrusted: it was never made, is stale, a blocking check did not pass for this very
+                materialization, or its bytes are not what was written.
+        """
+        name = f"{product.name} ({condition})"
+        record = self.record(product, condition)
+        if record is None:
+            raise NotTrusted(f"{name} was never made")
+        stale = self.staleness(product, condition)
+        if stale is not None:
+            raise NotTrusted(f"{name} is stale: {stale}; make it again first")
+        for check in self.ledger.checks(record):
+            if check.blocking and check.failed:
+                raise NotTrusted(f"{name} failed its check {check.name}: {check.description}")
+            if check.blocking and check.passed is None:
+                raise NotTrusted(
+                    f"{name}: its check {check.name} has not run for what is there now"
+                )
+        altered = self.ledger.altered(record)
+        if altered is not None:
+            raise NotTrusted(f"{name}: {altered}")
+        return record
+
+    def survey(self, conditions: Iterable[Condition]) -> list[Verdict]:
+        """Verdicts on everything that the conditions need, each once, inputs first."""
+        wanted = list(conditions)
+        seen: dict[tuple[Product, Condition], None] = {}
+        for product in PRODUCTS:
+            for condition in wanted:
+                seen[product, condition.restricted_to(product.per)] = None
+        return [self.verdict(product, condition) for product, condition in seen]
+
+
+def _differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
+) -> Iterable[tuple[str, Any, Any]]:
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if before == after:
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from _differences(before, after, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", before, after

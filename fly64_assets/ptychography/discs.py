@@ -1,0 +1,71 @@
+"""The probe seen as a disc: its diameter and the overlap of two equal discs.
+
+Scan positions and groups belong to ``overlap.py``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fly64_assets.errors import InputError
+
+if TYPE_CHECKING:
+    from fly64_assets.study import OverlapSettings
+
+
+def disc_overlap(distance_px: np.ndarray | float, diameter_px: float) -> np.ndarray:
+    """Common area of two equal discs over the area of one (contract, section 3).
+
+    With R = D/2: ``(2 R^2 acos(d / 2R) - (d / 2) sqrt(4 R^2 - d^2)) / (pi R^2)``; 1 at distance 0,
+    0 from D on.
+
+    Args:
+        distance_px: any shape, of the centres, >= 0.
+        diameter_px: D.
+
+    Returns:
+        float64 of the same shape, 0 to 1.
+    """
+    ratio = np.minimum(np.asarray(distance_px, np.float64) / diameter_px, 1.0)
+    return 2 / np.pi * (np.arccos(ratio) - ratio * np.sqrt(1 - ratio * ratio))
+
+
+def probe_diameter(probe: np.ndarray, power_fraction: float) -> float:
+    """Diameter of the disc about the probe's centre of mass that holds a fraction of its power.
+
+    A pixel's power counts at its centre. The power within a radius is a staircase over the pixels'
+    distances; between two steps it is interpolated linearly.
+
+    Args:
+        probe: (N, N) complex.
+        power_fraction: 0 to 1.
+
+    Returns:
+        px.
+
+    Raises:
+        InputError: the probe has no power.
+    """
+    power = np.square(np.abs(probe), dtype=np.float64)
+    total = power.sum()
+    if not total > 0:
+        raise InputError("probe", "probeGuess", "has no power to take a diameter from")
+    rows, columns = np.indices(power.shape, np.float64)
+    y, x = (rows * power).sum() / total, (columns * power).sum() / total
+    radii, place = np.unique(np.hypot(rows - y, columns - x), return_inverse=True)
+    within = np.cumsum(np.bincount(place.ravel(), power.ravel())) / total
+    # From radius 0 with no power: the first pixel need not lie at the centre of mass.
+    radius = np.interp(power_fraction, np.append(0.0, within), np.append(0.0, radii))
+    return float(2 * radius)
+
+
+def diameter_definition(overlap: OverlapSettings) -> str:
+    """In words, where the overlap discs' diameter comes from; recorded beside it."""
+    if overlap.probe_diameter_px == "auto":
+        return (
+            "diameter of the disc, centred on the probe's centre of mass, that holds "
+            f"{overlap.probe_power_fraction:g} of the probe's power"
+        )
+    return "given in the study file"

@@ -1,0 +1,109 @@
+"""The forward model of far-field ptychography: patches, exit waves, diffraction.
+
+Convention: positions are (n, 2) float64 canvas pixels, y then x; pixel N/2 of an N x N patch lies
+at its position, so that at integers ``patch = object[y-N/2:y+N/2, x-N/2:x+N/2]``. Diffraction is
+``abs(F(probe * patch))`` with the orthonormal FFT and the zero frequency at pixel N/2. Noise, doses
+and files do not belong here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import fft
+
+from fly64_assets.errors import InputError
+
+
+def require_inside(
+    positions_px: np.ndarray, canvas_shape: tuple[int, int], patch_size: int
+) -> None:
+    """Refuse positions whose patch leaves the canvas.
+
+    Raises:
+        InputError: with the first such position and the range that is allowed.
+    """
+    lowest = patch_size / 2
+    highest = np.asarray(canvas_shape) - patch_size / 2
+    outside = ~((positions_px >= lowest) & (positions_px <= highest)).all(axis=1)
+    if outside.any():
+        first = int(np.flatnonzero(outside)[0])
+        y, x = positions_px[first]
+        raise InputError(
+            "scan",
+            "positions",
+            f"{int(outside.sum())} of {len(positions_px)} patches leave the canvas; position "
+            f"{first} is (y, x) = ({y:g}, {x:g}), allowed are {lowest:g} to "
+            f"({highest[0]:g}, {highest[1]:g}) px",
+        )
+
+
+def _shift_factors(fractions: np.ndarray, length: int) -> np.ndarray:
+    """(n, length) complex64 Fourier factors that move pixel 0 of a window to ``fractions``."""
+    frequencies = fft.fftfreq(length)
+    factors = np.exp(2j * np.pi * frequencies * fractions[:, None])
+    if length % 2 == 0:
+        # At the Nyquist frequency both signs are one sample; their mean keeps a real object real.
+        factors[:, length // 2] = np.cos(np.pi * fractions)
+    return factors.astype(np.complex64)
+
+
+def extract_patches(
+    object_: np.ndarray, positions_px: np.ndarray, patch_size: int, *, padding_px: int
+) -> np.ndarray:
+    """Cut patches at sub-pixel positions by a Fourier shift of a slightly larger window.
+
+    The window of N + 2 ``padding_px`` pixels keeps the wrap-around of the shift away from the
+    patch; where it reaches over the canvas edge, the edge pixels are repeated. Patches at integer
+    positions are copies of the object, exactly.
+
+    Args:
+        object_: (H, W) complex, the object canvas.
+        positions_px: (n, 2) float64, y then x.
+        patch_size: N, even.
+        padding_px: context on each side of the patch.
+
+    Returns:
+        (n, N, N) complex64.
+
+    Raises:
+        InputError: a patch leaves the canvas.
+    """
+    positions_px = np.asarray(positions_px, np.float64)
+    require_inside(positions_px, object_.shape, patch_size)
+    length = patch_size + 2 * padding_px
+    corners = positions_px - patch_size / 2
+    whole = np.floor(corners).astype(np.intp)
+    fractions = corners - whole
+    canvas = np.pad(object_.astype(np.complex64, copy=False), padding_px, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(canvas, (length, length))
+    patches = windows[whole[:, 0], whole[:, 1]]
+    moved = fractions.any(axis=1)
+    if moved.any():
+        spectra = fft.fft2(patches if moved.all() else patches[moved])
+        spectra *= _shift_factors(fractions[moved, 0], length)[:, :, None]
+        spectra *= _shift_factors(fractions[moved, 1], length)[:, None, :]
+        patches[moved] = fft.ifft2(spectra, overwrite_x=True)
+    inner = slice(padding_px, padding_px + patch_size)
+    return np.ascontiguousarray(patches[:, inner, inner])
+
+
+def far_field(patches: np.ndarray, probe: np.ndarray) -> np.ndarray:
+    """Diffraction amplitude behind the object, noiseless.
+
+    Args:
+        patches: (n, N, N) complex.
+        probe: (N, N) complex; with unit power the amplitudes' squares sum to the transmission.
+
+    Returns:
+        (n, N, N) float32 ``abs(fftshift(fft2(probe * patch, norm="ortho")))``.
+    """
+    exit_waves = np.multiply(patches, probe, dtype=np.complex64)
+    waves = fft.fft2(exit_waves, norm="ortho", overwrite_x=True)
+    return fft.fftshift(np.abs(waves), axes=(-2, -1))
+
+
+def transmitted_power(patches: np.ndarray, probe: np.ndarray) -> np.ndarray:
+    """(n,) float64 power of each exit wave; by Parseval also of its diffraction pattern."""
+    exit_waves = np.multiply(patches, probe, dtype=np.complex64)
+    parts = exit_waves.view(np.float32).reshape(len(exit_waves), -1)
+    return np.einsum("ij,ij->i", parts, parts, dtype=np.float64)

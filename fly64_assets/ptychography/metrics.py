@@ -1,0 +1,360 @@
+"""Image metrics on real two-dimensional arrays, and the table that defines them.
+
+A metric's direction, range and unit stand in `METRICS` and nowhere else; reports, checks and
+highlights ask this table. What does not belong here: cutting the scoring area, removing
+ambiguities, amplitude and phase of complex objects (``scoring.py``, ``alignment.py``).
+
+Every function takes ``(truth, image)``: two finite (H, W) arrays of the same shape and unit, of
+any real dtype; computation is in float64. Where a metric needs a data range it is an argument: the
+truth's range in the scoring area, never the image's and never that of a file format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import fft, ndimage
+from skimage.metrics import structural_similarity
+
+Direction = Literal["higher", "lower"]
+COMPONENTS = ("amplitude", "phase")
+
+WINDOW_SIGMA_PX = 1.5
+WINDOW_RADIUS_PX = 5
+WINDOW_PX = 2 * WINDOW_RADIUS_PX + 1
+"""The 11 px Gaussian window of SSIM and MS-SSIM (Wang et al. 2004)."""
+STABILISERS = (0.01, 0.03)
+"""K1 and K2 of SSIM (Wang et al. 2004): C = (K * data range)^2."""
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of scales 1 to 5 (Wang, Simoncelli and Bovik 2003, section 3.2)."""
+
+
+@dataclass(frozen=True)
+class MetricDefinition:
+    """What a metric means.
+
+    Attributes:
+        name: identifier in files and keys.
+        title: name for people.
+        direction: whether a higher or a lower value is better.
+        minimum, maximum: the closed range of possible values.
+        units: unit per component, "1" where dimensionless.
+        applies_to: components of a complex object that it is computed on.
+        data_range: what the metric takes for the data range, in words.
+        strict: whether it is also reported with only the global phase removed.
+    """
+
+    name: str
+    title: str
+    direction: Direction
+    minimum: float
+    maximum: float
+    units: dict[str, str]
+    applies_to: tuple[str, ...]
+    data_range: str
+    strict: bool
+
+    def is_better(self, value: float, reference: float) -> bool:
+        """Whether ``value`` is strictly better than ``reference``."""
+        return value > reference if self.direction == "higher" else value < reference
+
+    def contains(self, value: float) -> bool:
+        """Whether ``value`` is a possible value; NaN never is."""
+        return self.minimum <= value <= self.maximum
+
+
+def _definition(
+    name: str,
+    title: str,
+    direction: Direction,
+    value_range: tuple[float, float],
+    units: tuple[str, str] = ("1", "1"),
+    data_range: str = "not used",
+    *,
+    strict: bool = True,
+) -> MetricDefinition:
+    paired = dict(zip(COMPONENTS, units, strict=True))
+    return MetricDefinition(
+        name, title, direction, *value_range, paired, COMPONENTS, data_range, strict
+    )
+
+
+_TRUTH_RANGE = "maximum minus minimum of the truth in the scoring area"
+METRICS: dict[str, MetricDefinition] = {
+    definition.name: definition
+    for definition in (
+        _definition("mae", "MAE", "lower", (0.0, np.inf), ("1", "rad")),
+        _definition("mse", "MSE", "lower", (0.0, np.inf), ("1", "rad^2")),
+        _definition("psnr", "PSNR", "higher", (-np.inf, np.inf), ("dB", "dB"), _TRUTH_RANGE),
+        _definition("ssim", "SSIM", "higher", (-1.0, 1.0), data_range=_TRUTH_RANGE),
+        _definition("ms_ssim", "MS-SSIM", "higher", (0.0, 1.0), data_range=_TRUTH_RANGE),
+        _definition(
+            "frc50",
+            "FRC50",
+            "higher",
+            (0.0, 1.0),
+            ("fraction of Nyquist", "fraction of Nyquist"),
+            strict=False,
+        ),
+    )
+}
+"""The quality metrics, in the order of their rows in files."""
+
+
+def data_range(truth: np.ndarray) -> float:
+    """Maximum minus minimum of ``truth``.
+
+    Raises:
+        ValueError: the truth is constant, so that no metric relative to its range exists.
+    """
+    span = float(np.max(truth) - np.min(truth))
+    if not span > 0 or not np.isfinite(span):
+        raise ValueError(f"the truth's data range is {span}: it is constant or not finite")
+    return span
+
+
+def _pair(truth: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    truth, image = np.asarray(truth), np.asarray(image)
+    if truth.ndim != 2 or truth.shape != image.shape:
+        raise ValueError(
+            f"truth and image must be two-dimensional and alike, not {truth.shape} and "
+            f"{image.shape}"
+        )
+    if np.iscomplexobj(truth) or np.iscomplexobj(image):
+        raise ValueError("metrics compare real arrays: amplitude or phase, not complex objects")
+    truth, image = truth.astype(np.float64), image.astype(np.float64)
+    for name, array in (("truth", truth), ("image", image)):
+        if not np.isfinite(array).all():
+            raise ValueError(f"{np.count_nonzero(~np.isfinite(array))} {name} pixels not finite")
+    return truth, image
+
+
+def mae(truth: np.ndarray, image: np.ndarray) -> float:
+    """Mean absolute error, in the arrays' unit."""
+    truth, image = _pair(truth, image)
+    return float(np.abs(truth - image).mean())
+
+
+def mse(truth: np.ndarray, image: np.ndarray) -> float:
+    """Mean squared error, in the arrays' unit squared."""
+    truth, image = _pair(truth, image)
+    return float(np.square(truth - image).mean())
+
+
+def psnr(truth: np.ndarray, image: np.ndarray, *, data_range: float) -> float:
+    """Peak signal-to-noise ratio ``10 log10(data_range^2 / mse)`` in dB; inf for equal arrays."""
+    error = mse(truth, image)
+    return float(10 * np.log10(data_range**2 / error)) if error > 0 else float("inf")
+
+
+def ssim(truth: np.ndarray, image: np.ndarray, *, data_range: float) -> float:
+    """Structural similarity (Wang et al., IEEE TIP 13, 600, 2004), with that paper's window.
+
+    The mean is over pixels whose whole 11 px window lies inside the array.
+
+    Raises:
+        ValueError: a side is shorter than the window.
+    """
+    truth, image = _pair(truth, image)
+    value = structural_similarity(
+        truth,
+        image,
+        data_range=data_range,
+        gaussian_weights=True,
+        sigma=WINDOW_SIGMA_PX,
+        use_sample_covariance=False,
+        K1=STABILISERS[0],
+        K2=STABILISERS[1],
+    )
+    return min(float(value), 1.0)
+
+
+@dataclass(frozen=True)
+class MsSsim:
+    """MS-SSIM with what it was made of.
+
+    Attributes:
+        value: product of the clamped terms raised to their weights, 0 to 1.
+        terms: per scale, finest first: mean contrast-structure, at the last scale mean
+            luminance-contrast-structure; as computed, before clamping.
+        weights: exponents per scale, renormalised to sum 1.
+        n_clamped: how many terms were negative and counted as 0.
+    """
+
+    value: float
+    terms: tuple[float, ...]
+    weights: tuple[float, ...]
+    n_clamped: int
+
+    @property
+    def scales(self) -> int:
+        return len(self.terms)
+
+
+def ms_ssim_scales(shape: tuple[int, int]) -> int:
+    """The largest number of scales, at most 5, with shorter side >= 11 * 2^(scales - 1).
+
+    Raises:
+        ValueError: the shorter side is below 11 px.
+    """
+    side = min(shape)
+    if side < WINDOW_PX:
+        raise ValueError(f"an array of {shape} px is smaller than the {WINDOW_PX} px window")
+    return min(len(MS_SSIM_WEIGHTS), (side // WINDOW_PX).bit_length())
+
+
+def ms_ssim(
+    truth: np.ndarray, image: np.ndarray, *, data_range: float, sigma_px: float = 0.0
+) -> MsSsim:
+    """Multi-scale structural similarity (Wang, Simoncelli and Bovik, Asilomar 2003).
+
+    Contrast-structure at every scale and luminance at the last, valid 11 px Gaussian window, 2 x 2
+    averaging between scales (an odd last row or column is dropped). The number of scales follows
+    `ms_ssim_scales`; the weights of the scales used are renormalised.
+
+    Args:
+        truth, image: (H, W) real arrays.
+        data_range: of the truth, before smoothing.
+        sigma_px: Gaussian smoothing of both arrays before anything else; 0 is none.
+
+    Raises:
+        ValueError: arrays that do not match, are not finite or are smaller than the window.
+    """
+    truth, image = _pair(truth, image)
+    pair = np.stack([truth, image])
+    scales = ms_ssim_scales(truth.shape)
+    if sigma_px > 0:
+        pair = ndimage.gaussian_filter(pair, sigma_px, axes=(1, 2))
+    weights = np.array(MS_SSIM_WEIGHTS[:scales]) / sum(MS_SSIM_WEIGHTS[:scales])
+    terms = []
+    for scale in range(scales):
+        luminance, contrast_structure = _ssim_maps(pair, data_range)
+        last = scale == scales - 1
+        terms.append(float((luminance * contrast_structure if last else contrast_structure).mean()))
+        if not last:
+            pair = _halve(pair)
+    # From above only rounding can be cut off here, from below a real disagreement.
+    clamped = np.clip(terms, 0.0, 1.0)
+    return MsSsim(
+        value=float(np.prod(clamped**weights)),
+        terms=tuple(terms),
+        weights=tuple(float(weight) for weight in weights),
+        n_clamped=sum(term < 0 for term in terms),
+    )
+
+
+def _ssim_maps(pair: np.ndarray, data_range: float) -> tuple[np.ndarray, np.ndarray]:
+    """Luminance and contrast-structure maps of a (2, H, W) pair, each (H - 10, W - 10)."""
+    a, b = pair
+    inner = slice(WINDOW_RADIUS_PX, -WINDOW_RADIUS_PX)
+    moments = ndimage.gaussian_filter(
+        np.stack([a, b, a * a, b * b, a * b]),
+        WINDOW_SIGMA_PX,
+        radius=WINDOW_RADIUS_PX,
+        axes=(1, 2),
+    )[:, inner, inner]
+    mean_a, mean_b = moments[:2]
+    square_a, square_b, product = mean_a * mean_a, mean_b * mean_b, mean_a * mean_b
+    c1, c2 = ((k * data_range) ** 2 for k in STABILISERS)
+    # In this order equal arrays give exactly 1.
+    variances = (moments[2] - square_a) + (moments[3] - square_b)
+    contrast_structure = (2 * (moments[4] - product) + c2) / (variances + c2)
+    luminance = (2 * product + c1) / (square_a + square_b + c1)
+    return luminance, contrast_structure
+
+
+def _halve(pair: np.ndarray) -> np.ndarray:
+    """2 x 2 averages of a (2, H, W) pair."""
+    height, width = (side // 2 for side in pair.shape[1:])
+    blocks = pair[:, : 2 * height, : 2 * width].reshape(2, height, 2, width, 2)
+    return blocks.mean(axis=(2, 4))
+
+
+@dataclass(frozen=True, eq=False)
+class FrcCurve:
+    """Fourier ring correlation by shell, without the shell around zero frequency.
+
+    Attributes:
+        frequency: (k,) float64, the shells' centres as a fraction of Nyquist (1.0 = Nyquist).
+        correlation: (k,) float64, -1 to 1.
+        n_samples: (k,) int64, Fourier coefficients per shell.
+        threshold: where the curve is cut.
+        frc50: the first crossing below the threshold, fraction of Nyquist; 1.0 if there is none.
+            The published row name; it is the 0.5 crossing where the threshold is 0.5.
+        censored: the curve never falls below the threshold.
+    """
+
+    frequency: np.ndarray
+    correlation: np.ndarray
+    n_samples: np.ndarray
+    threshold: float
+    frc50: float
+    censored: bool
+
+
+def frc(truth: np.ndarray, image: np.ndarray, threshold: float) -> FrcCurve:
+    """Fourier ring correlation (Saxton and Baumeister 1982; van Heel 1987) of two real arrays.
+
+    Each array loses its window-weighted mean and is multiplied by a periodic Hann window. Shells
+    are one frequency step of the SHORTER side wide, in cycles per pixel on both axes, so that an
+    area need not be square; the corners beyond Nyquist are left out.
+
+    The crossing is interpolated linearly. The first shell, the one around zero frequency, holds no
+    information once the means are gone and is excluded; what lies below the first shell kept is
+    taken to start from 1 at zero frequency, so that the crossing is a continuous function of the
+    curve. A shell in which either array has no power counts as uncorrelated.
+
+    Args:
+        truth, image: (H, W) real arrays, at least 4 px a side.
+        threshold: between 0 and 1.
+    """
+    truth, image = _pair(truth, image)
+    shorter = min(truth.shape)
+    if shorter < 4:
+        raise ValueError(f"an array of {truth.shape} px has no shell beside the excluded one")
+    first, second = (_windowed_spectrum(array) for array in (truth, image))
+    frequencies = (fft.fftfreq(side) for side in truth.shape)
+    radius = np.hypot(*np.meshgrid(*frequencies, indexing="ij", sparse=True))
+    shell = np.rint(radius * shorter).astype(np.int64).ravel()
+    kept = slice(1, shorter // 2 + 1)
+
+    def per_shell(values: np.ndarray) -> np.ndarray:
+        return np.bincount(shell, values.ravel())[kept]
+
+    cross = per_shell((first * second.conj()).real)
+    power = np.sqrt(per_shell(np.abs(first) ** 2) * per_shell(np.abs(second) ** 2))
+    correlation = np.divide(cross, power, out=np.zeros_like(cross), where=power > 0)
+    correlation = np.clip(correlation, -1.0, 1.0)
+    frequency = 2 * np.arange(1, shorter // 2 + 1) / shorter
+    crossing = _first_crossing(frequency, correlation, threshold)
+    return FrcCurve(
+        frequency=frequency,
+        correlation=correlation,
+        n_samples=np.bincount(shell)[kept],
+        threshold=float(threshold),
+        frc50=1.0 if crossing is None else crossing,
+        censored=crossing is None,
+    )
+
+
+def _windowed_spectrum(array: np.ndarray) -> np.ndarray:
+    # The periodic Hann window reaches exactly one frequency step to either side.
+    window = np.multiply.outer(
+        *(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n) for n in array.shape)
+    )
+    mean = (window * array).sum() / window.sum()
+    return fft.fft2((array - mean) * window)
+
+
+def _first_crossing(
+    frequency: np.ndarray, correlation: np.ndarray, threshold: float
+) -> float | None:
+    below = np.flatnonzero(correlation < threshold)
+    if not len(below):
+        return None
+    after = below[0]
+    f0, c0 = (0.0, 1.0) if after == 0 else (frequency[after - 1], correlation[after - 1])
+    f1, c1 = frequency[after], correlation[after]
+    return float(f0 + (f1 - f0) * (c0 - threshold) / (c0 - c1))

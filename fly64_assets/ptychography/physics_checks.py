@@ -1,0 +1,250 @@
+"""What simulated and measured diffraction must show: dose, Poisson noise, the order of the axes.
+
+Formulas: contract, section 2. Functions return numbers with their tolerance, never a verdict in
+words; which file they are applied to is the caller's business.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fly64_assets.errors import InputError
+from fly64_assets.ptychography import npz
+from fly64_assets.ptychography.forward import extract_patches, far_field
+from fly64_assets.ptychography.metadata import physics_problem
+
+if TYPE_CHECKING:
+    from fly64_assets.ptychography.data001 import Dataset
+
+BLOCK_FRAMES = 256
+STANDARD_ERRORS = 5.0
+DOSE_TOLERANCE = 0.01
+# Keeps the logarithm finite where a wrong model expects no light; far below one photon.
+LOWEST_EXPECTATION = 1e-9
+
+
+@dataclass(frozen=True)
+class Dose:
+    """Mean counts per exposure against the dose; ``tolerance`` is relative."""
+
+    dose: float
+    mean_counts: float
+    n_images: int
+    tolerance: float
+
+    @property
+    def deviation(self) -> float:
+        """Relative to the dose."""
+        return self.mean_counts / self.dose - 1
+
+    @property
+    def ok(self) -> bool:
+        return abs(self.deviation) <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """sum((k - l)^2) / sum(l) over all pixels: 1 for Poisson counts k of expectation l."""
+
+    value: float
+    sigma: float
+    n_images: int
+
+    @property
+    def ok(self) -> bool:
+        return abs(self.value - 1) <= STANDARD_ERRORS * self.sigma
+
+
+@dataclass(frozen=True)
+class AxisOrder:
+    """Mean log-likelihood per frame of the axes as stored, less that with x and y swapped."""
+
+    mean_difference: float
+    standard_error: float
+    n_images: int
+
+    @property
+    def ok(self) -> bool:
+        return self.mean_difference > STANDARD_ERRORS * self.standard_error
+
+
+def _open_counts(path: str | Path) -> tuple[np.ndarray, float]:
+    diffraction = npz.open_array(path, "diffraction")
+    stored = npz.read_npz(path, ["_metadata"])["_metadata"]
+    try:
+        metadata = json.loads(str(stored[()]))
+    except ValueError as error:
+        raise InputError(path, "_metadata", f"text is no JSON: {error}") from None
+    if problem := physics_problem(metadata if isinstance(metadata, dict) else {}, None):
+        raise InputError(path, "_metadata", f"physics is {problem}")
+    return diffraction, float(metadata["physics"]["intensity_scale"])
+
+
+def pooled_counts(paths: Sequence[str | Path]) -> tuple[float, int]:
+    """Total counts and number of exposures of several DATA-001 files together.
+
+    Raises:
+        InputError: no files, or one cannot be read.
+    """
+    if not paths:
+        raise InputError("dose", "paths", "no datasets to pool")
+    total, frames = 0.0, 0
+    for path in paths:
+        diffraction, scale = _open_counts(path)
+        frames += len(diffraction)
+        for chunk in npz.chunks(diffraction):
+            total += scale**2 * float(np.square(chunk, dtype=np.float64).sum())
+    return total, frames
+
+
+def mean_counts(paths: Sequence[str | Path]) -> float:
+    """Mean counts per exposure, all files pooled; counts = (diffraction * intensity_scale)**2."""
+    total, frames = pooled_counts(paths)
+    return total / frames
+
+
+def pooled_dose(paths: Sequence[str | Path], dose: float) -> Dose:
+    """The dose check: within max(1 %, 4 / sqrt(n * dose)) of the dose.
+
+    Args:
+        paths: train and test of one dose.
+        dose: photons per exposure.
+    """
+    total, frames = pooled_counts(paths)
+    tolerance = max(DOSE_TOLERANCE, 4 / math.sqrt(frames * dose))
+    return Dose(dose, total / frames, frames, tolerance)
+
+
+def _sample(count: int, max_images: int | None) -> np.ndarray:
+    """Indices of at most ``max_images`` frames, evenly spread."""
+    if max_images is None or max_images >= count:
+        return np.arange(count)
+    return np.linspace(0, count - 1, max_images).round().astype(np.intp)
+
+
+def _blocks(index: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(index), BLOCK_FRAMES):
+        yield index[start : start + BLOCK_FRAMES]
+
+
+def poisson_dispersion(
+    dataset: Dataset, *, padding_px: int, max_images: int | None = None
+) -> Dispersion:
+    """Dispersion of the counts about the noiseless forward model.
+
+    The expectation comes from the true patches ``Y`` where the dataset has them, else from
+    ``objectGuess`` at the positions.
+
+    Args:
+        dataset: simulated.
+        padding_px: as of the simulation, see `forward.extract_patches`.
+        max_images: take an evenly spread sample of that size; ``None`` for all.
+    """
+    index = _sample(len(dataset), max_images)
+    positions = dataset.positions_px
+    squares = expected = variance = 0.0
+    for block in _blocks(index):
+        if dataset.patches is not None:
+            patches = dataset.patches[block]
+        else:
+            patches = extract_patches(
+                dataset.object_guess, positions[block], dataset.patch_size, padding_px=padding_px
+            )
+        mean = _expectation(patches, dataset)
+        counts = _counts(dataset, block)
+        squares += float(np.square(counts - mean).sum())
+        expected += float(mean.sum())
+        variance += float((mean + 2 * np.square(mean)).sum())
+    return Dispersion(squares / expected, math.sqrt(variance) / expected, len(index))
+
+
+def _expectation(patches: np.ndarray, dataset: Dataset) -> np.ndarray:
+    amplitude = far_field(patches, dataset.probe_guess).astype(np.float64)
+    return np.square(amplitude * dataset.intensity_scale)
+
+
+def _counts(dataset: Dataset, block: np.ndarray) -> np.ndarray:
+    return np.rint(
+        np.square(dataset.diffraction[block].astype(np.float64) * dataset.intensity_scale)
+    )
+
+
+def _swappable(positions: np.ndarray, canvas: tuple[int, int], patch_size: int) -> np.ndarray:
+    """Frames whose patch also lies inside the canvas when x and y are exchanged."""
+    swapped = positions[:, ::-1]
+    highest = np.asarray(canvas) - patch_size / 2
+    return np.flatnonzero(((swapped >= patch_size / 2) & (swapped <= highest)).all(axis=1))
+
+
+def axis_order(dataset: Dataset, *, padding_px: int, max_images: int | None = None) -> AxisOrder:
+    """Poisson log-likelihood of the axes as stored against x and y swapped, frame by frame.
+
+    Frames that leave the canvas when swapped are left out.
+
+    Args:
+        dataset: simulated, or any with counts.
+        padding_px: see `forward.extract_patches`.
+        max_images: take an evenly spread sample of that size; ``None`` for all.
+
+    Raises:
+        InputError: fewer than two frames can be swapped.
+    """
+    positions, side = dataset.positions_px, dataset.patch_size
+    usable = _swappable(positions, dataset.object_guess.shape, side)
+    if len(usable) < 2:
+        problem = f"{len(usable)} frames stay inside the canvas with x and y swapped, 2 are needed"
+        raise InputError("axis order", "positions", problem)
+    index = usable[_sample(len(usable), max_images)]
+    differences = []
+    for block in _blocks(index):
+        counts = _counts(dataset, block)
+        likelihoods = []
+        for places in (positions[block], positions[block][:, ::-1]):
+            patches = extract_patches(dataset.object_guess, places, side, padding_px=padding_px)
+            mean = np.maximum(_expectation(patches, dataset), LOWEST_EXPECTATION)
+            likelihoods.append((counts * np.log(mean) - mean).sum(axis=(1, 2)))
+        differences.append(likelihoods[0] - likelihoods[1])
+    difference = np.concatenate(differences)
+    error = float(difference.std(ddof=1) / math.sqrt(len(difference)))
+    return AxisOrder(float(difference.mean()), error, len(difference))
+
+
+def axis_residuals(
+    diffraction: np.ndarray,
+    positions_px: np.ndarray,
+    object_: np.ndarray,
+    probe: np.ndarray,
+    *,
+    padding_px: int,
+) -> tuple[float, float]:
+    """Amplitude residual sum(abs(model - measured)) / sum(measured), as stored and swapped.
+
+    For measured data, whose noise is not known; both are over the frames that stay inside the
+    canvas either way. With the axes right the first is the smaller.
+
+    Args:
+        diffraction: (n, N, N) amplitude in the units of ``probe``.
+        positions_px: (n, 2), y then x.
+        object_: (H, W) complex.
+        probe: (N, N) complex.
+        padding_px: see `forward.extract_patches`.
+    """
+    side = probe.shape[0]
+    index = _swappable(positions_px, object_.shape, side)
+    residuals, total = [0.0, 0.0], 0.0
+    for block in _blocks(index):
+        measured = diffraction[block].astype(np.float64)
+        total += float(measured.sum())
+        for order, places in enumerate((positions_px[block], positions_px[block][:, ::-1])):
+            patches = extract_patches(object_, places, side, padding_px=padding_px)
+            residuals[order] += float(np.abs(far_field(patches, probe) - measured).sum())
+    if total == 0:
+        raise InputError("axis order", "diffraction", "no light in the frames that can be compared")
+    return residuals[0] / total, residuals[1] / total

@@ -1,0 +1,278 @@
+"""Runs started from the command line: the same jobs, instance and events that the web UI shows.
+
+What a run makes is what the planner says is not fresh; a run's own status is never trusted, the
+planner is asked again afterwards. Nothing here prints (``cli.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dagster import (
+    AssetCheckKey,
+    AssetKey,
+    DagsterEventType,
+    DagsterInstance,
+    EventLogEntry,
+    MultiPartitionKey,
+    RunsFilter,
+    execute_job,
+)
+from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
+from dagster._core.storage.tags import (
+    MULTIDIMENSIONAL_PARTITION_PREFIX,
+    PARTITION_NAME_TAG,
+)
+
+from fly64_assets.catalogue import PRODUCTS, Product
+from fly64_assets.context import StudyContext
+from fly64_assets.partitions import Condition, Per, dagster_key
+from fly64_assets.planner import Planner, State, Verdict
+from fly64_assets.study import PROJECT_ROOT
+
+LAUNCH_TAG = "fly64/launch"
+POLL_INTERVAL_S = 0.3
+LEVELS: tuple[Per, ...] = ("study", "dose", "condition")
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One Dagster run: the products to make and those only to check, in one partition."""
+
+    per: Per
+    condition: Condition
+    make: tuple[Product, ...]
+    check: tuple[Product, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.make or self.check)
+
+
+@dataclass(frozen=True)
+class StepEvent:
+    """Something that a person following a run wants to see."""
+
+    kind: str  # started | finished | failed | message | check_failed
+    step: str
+    text: str = ""
+    seconds: float = 0.0
+
+
+Listener = Callable[[RunRequest, StepEvent], None]
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a request ended, and what stopped it."""
+
+    request: RunRequest
+    run_id: str | None
+    success: bool
+    failures: tuple[str, ...]
+
+
+def requests_for(
+    planner: Planner, condition: Condition, *, force: bool = False
+) -> list[RunRequest]:
+    """What one condition needs, in the order of the levels; empty when all is fresh."""
+    requests = []
+    for per in LEVELS:
+        at = condition.restricted_to(per)
+        verdicts = [planner.verdict(item, at) for item in PRODUCTS if item.per == per]
+        forced = force and per != "study"
+        requests.append(
+            RunRequest(
+                per,
+                at,
+                _whole_computations(v.product for v in verdicts if forced or v.must_run),
+                tuple(v.product for v in verdicts if v.state is State.UNCHECKED and not forced),
+            )
+        )
+    return [request for request in requests if request]
+
+
+def _whole_computations(products: Iterable[Product]) -> tuple[Product, ...]:
+    """Both halves of a dataset come from one simulation: asking for one asks for both."""
+    chosen = {item.key for item in products}
+    if any(key[-1] == "dataset" for key in chosen):
+        chosen |= {item.key for item in PRODUCTS if item.key[-1] == "dataset"}
+    return tuple(item for item in PRODUCTS if item.key in chosen)
+
+
+def _job(request: RunRequest) -> ReconstructableJob:
+    from fly64_assets.definitions import JOBS
+
+    repository = ReconstructableRepository.for_module(
+        "fly64_assets.definitions", "defs", str(PROJECT_ROOT)
+    )
+    made = {item.key for item in request.make}
+    checks = {
+        AssetCheckKey(AssetKey(item.key), name)
+        for item in (*request.make, *(i for i in request.check if i.key not in made))
+        for name in (*item.blocking_checks, *item.advisory_checks)
+    }
+    return ReconstructableJob(repository, JOBS[request.per]).get_subset(
+        asset_selection=frozenset(AssetKey(item.key) for item in request.make),
+        asset_check_selection=frozenset(checks),
+    )
+
+
+def _tags(condition: Condition, launch: str) -> dict[str, str]:
+    tags = {LAUNCH_TAG: launch}
+    key = dagster_key(condition)
+    if key is not None:
+        tags[PARTITION_NAME_TAG] = str(key)
+    if isinstance(key, MultiPartitionKey):
+        for dimension, value in key.keys_by_dimension.items():
+            tags[f"{MULTIDIMENSIONAL_PARTITION_PREFIX}{dimension}"] = value
+    return tags
+
+
+class _Follower(threading.Thread):
+    """Reads a run's event log while it runs and tells the listener what a person wants to see."""
+
+    def __init__(
+        self, instance: DagsterInstance, launch: str, request: RunRequest, listener: Listener
+    ) -> None:
+        super().__init__(daemon=True)
+        self.instance, self.launch, self.request = instance, launch, request
+        self.listener = listener
+        self.failures: list[str] = []
+        self._done = threading.Event()
+        self._cursor: str | None = None
+
+    def finish(self) -> None:
+        """Stop after a last look at the log."""
+        self._done.set()
+        self.join()
+
+    def run(self) -> None:
+        run_id = None
+        while not self._done.is_set() or run_id is not None:
+            last = self._done.is_set()
+            if run_id is None:
+                found = self.instance.get_run_records(
+                    RunsFilter(tags={LAUNCH_TAG: self.launch}), limit=1
+                )
+                run_id = found[0].dagster_run.run_id if found else None
+            if run_id is not None:
+                self._read(run_id)
+            if last:
+                return
+            self._done.wait(POLL_INTERVAL_S)
+
+    def _read(self, run_id: str) -> None:
+        while True:
+            page = self.instance.get_records_for_run(run_id, self._cursor)
+            for record in page.records:
+                event = _interesting(record.event_log_entry)
+                if event is None:
+                    continue
+                if event.kind in ("failed", "check_failed"):
+                    self.failures.append(f"{event.step}: {event.text}")
+                self.listener(self.request, event)
+            self._cursor = page.cursor
+            if not page.has_more:
+                return
+
+
+def _root_message(event: EventLogEntry) -> str:
+    error = event.dagster_event.event_specific_data.error  # type: ignore[union-attr]
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None:
+        return "failed without an error"
+    message = error.message.strip()
+    return message.removeprefix("fly64_assets.errors.").splitlines()[0] if message else "failed"
+
+
+def _interesting(entry: EventLogEntry) -> StepEvent | None:
+    event, step = entry.dagster_event, entry.step_key or ""
+    if event is None:
+        told = bool(step) and entry.level in (logging.INFO, logging.WARNING)
+        return StepEvent("message", step, entry.user_message) if told else None
+    kind = event.event_type
+    if kind is DagsterEventType.STEP_START:
+        return StepEvent("started", step)
+    if kind is DagsterEventType.STEP_SUCCESS:
+        duration = event.step_success_data.duration_ms / 1000
+        return StepEvent("finished", step, seconds=duration)
+    if kind is DagsterEventType.STEP_FAILURE:
+        return StepEvent("failed", step, _root_message(entry))
+    if kind is DagsterEventType.ASSET_CHECK_EVALUATION:
+        evaluation = event.asset_check_evaluation_data
+        if not evaluation.passed:
+            text = f"{evaluation.severity.value} {evaluation.description}"
+            return StepEvent(
+                "check_failed" if evaluation.severity.value == "ERROR" else "message", step, text
+            )
+    return None
+
+
+def execute(
+    context: StudyContext, instance: DagsterInstance, request: RunRequest, listener: Listener
+) -> RunOutcome:
+    """Run one request to its end in this process's children.
+
+    The run's success is what Dagster says; whether the products are fresh afterwards is the
+    planner's to say.
+    """
+    launch = uuid.uuid4().hex
+    follower = _Follower(instance, launch, request, listener)
+    follower.start()
+    try:
+        result = execute_job(
+            _job(request),
+            instance,
+            tags=_tags(request.condition, launch),
+            asset_selection=[AssetKey(item.key) for item in request.make],
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+    finally:
+        follower.finish()
+    return RunOutcome(request, result.run_id, result.success, tuple(follower.failures))
+
+
+def run_conditions(
+    context: StudyContext,
+    instance: DagsterInstance,
+    conditions: Iterable[Condition],
+    listener: Listener,
+    *,
+    force: bool = False,
+) -> list[RunOutcome]:
+    """Make each condition fresh, what they share first; a failed one does not stop its siblings."""
+    outcomes: list[RunOutcome] = []
+    forced: set[tuple[Per, Condition]] = set()
+    stopped: set[Condition] = set()
+    for condition in conditions:
+        for per in LEVELS:
+            # Asked anew each time: what was made before may have left the next level fresh.
+            at = condition.restricted_to(per)
+            if condition.restricted_to("dose") in stopped or Condition() in stopped:
+                break
+            once = force and (per, at) not in forced
+            planner = context.planner(instance)
+            for request in requests_for(planner, condition, force=once):
+                if request.per != per:
+                    continue
+                forced.add((per, at))
+                outcome = execute(context, instance, request, listener)
+                outcomes.append(outcome)
+                if not outcome.success and per != "condition":
+                    stopped.add(at)
+    return outcomes
+
+
+def results_path(planner: Planner, item: Product, condition: Condition) -> Path:
+    """Where a product's first file lies."""
+    return planner.ledger.store.path(item, condition, item.files[0])
+
+
+__all__ = ["RunOutcome", "RunRequest", "StepEvent", "Verdict", "execute", "requests_for"]

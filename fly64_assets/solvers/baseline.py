@@ -1,0 +1,194 @@
+"""Baseline: the supervised network (phase E) and its patches (phase G).
+
+Trained on the true patches of the train view, one pattern at a time (gridsize 1). It has the first
+U-Net of PtychoPINN and the same back-projected input, but no forward model in its loss and no
+correction by the data: what it knows of the specimen it was told. What does not belong here: layers
+(``networks.py``), the loop (``training.py``), files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fly64_assets.errors import InputError
+from fly64_assets.solvers.grouping import hold_out
+from fly64_assets.solvers.interface import Measurement, Patches, ProgressCallback
+from fly64_assets.solvers.model_bundle import LoadedModel, TrainedModel
+from fly64_assets.solvers.resampling import TAPS
+from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
+from fly64_assets.study import BaselineSettings
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+KIND = "Baseline"
+FIT = 2
+"""What a generator seeded with [seed, this, epoch] is for: the order of the images."""
+
+
+@dataclass(frozen=True)
+class BaselineDesign:
+    """What the study's section does not say about the network.
+
+    Attributes:
+        frame_px: S, px, side of the frame that the network predicts.
+        depth: levels of the U-Net below its first.
+        amplitude_limit: largest amplitude of the object.
+        regularisation: of the back-projection, as a fraction of the brightest illumination.
+    """
+
+    frame_px: int = 40
+    depth: int = 2
+    amplitude_limit: float = 2.0
+    regularisation: float = 0.02
+
+
+class _SupervisedLoss:
+    """Mean modulus of the difference from the true patch, weighted by illumination."""
+
+    def __init__(
+        self, model: keras.Model, measurement: Measurement, true_patches: np.ndarray, frame_px: int
+    ) -> None:
+        import tensorflow as tf
+
+        margin = (measurement.patch_size - frame_px) // 2
+        core = slice(margin, margin + frame_px)
+        self._model = model
+        self._diffraction = tf.constant(measurement.diffraction, tf.float32)
+        self._truth = tf.constant(true_patches[:, core, core], tf.complex64)
+
+    def __call__(self, rows: tf.Tensor) -> tf.Tensor:
+        import tensorflow as tf
+
+        index = rows[:, 0]
+        nothing = tf.zeros((tf.shape(index)[0], 1, 2))
+        diffraction = tf.gather(self._diffraction, index)[:, None]
+        prediction = self._model([diffraction, nothing, nothing])
+        truth = tf.gather(self._truth, index)
+        squared = tf.square(prediction[..., 0] - tf.math.real(truth))
+        squared += tf.square(prediction[..., 1] - tf.math.imag(truth))
+        weight = prediction[..., 2]
+        # The constant keeps the derivative finite where the prediction is exact.
+        return tf.reduce_sum(weight * tf.sqrt(squared + 1e-6)) / tf.reduce_sum(weight)
+
+
+def train(
+    measurement: Measurement,
+    true_patches: np.ndarray,
+    settings: BaselineSettings,
+    *,
+    seed: int,
+    threads: int,
+    progress: ProgressCallback,
+    design: BaselineDesign | None = None,
+) -> TrainedModel:
+    """Train Baseline on all images of one view of the train split.
+
+    Args:
+        measurement: the view's images.
+        true_patches: (n, N, N) complex64, the object at the (sub-pixel) scan positions.
+        settings: the study's section.
+        seed: weights and the order of images come from it.
+        threads: of TensorFlow.
+        progress: called after each epoch with loss, validation_loss and patterns_per_s.
+        design: what the study's section does not say.
+
+    Returns:
+        The model with the weights of least validation loss.
+
+    Raises:
+        InputError: there is not one true patch per image, or too few images to hold any out.
+        TrainingDiverged: the loss is no finite number any more.
+        SolverEnvironmentError: torch is loaded in this process.
+    """
+    if true_patches.shape != measurement.diffraction.shape:
+        raise InputError(
+            "train view",
+            "Y",
+            f"shape is {true_patches.shape}, {measurement.diffraction.shape} wanted: "
+            "Baseline needs the true patch of every image",
+        )
+    start_tensorflow(threads)
+    from fly64_assets.solvers.networks import NetworkDesign, build_network
+    from fly64_assets.solvers.training import TrainingRows, fit
+
+    design = design or BaselineDesign()
+    images = np.arange(len(measurement))[:, None]
+    try:
+        held_out = hold_out(measurement.positions_px, images, settings.validation_fraction)
+    except ValueError as error:
+        raise InputError("train view", "diffraction", str(error)) from None
+    network = NetworkDesign(
+        patch_size=measurement.patch_size,
+        group_size=1,
+        frame_px=design.frame_px,
+        width=settings.width,
+        depth=design.depth,
+        corrections=0,
+        amplitude_limit=design.amplitude_limit,
+        regularisation=design.regularisation,
+        misfit_floor=0.0,
+    )
+    model = build_network(network, measurement.probe, name=KIND, seed=seed)
+
+    def rows_of_epoch(epoch: int) -> np.ndarray:
+        order = np.random.default_rng([seed, FIT, epoch]).permutation(held_out.fit)
+        return order[:, None].astype(np.int32)
+
+    rows = TrainingRows(
+        of_epoch=rows_of_epoch,
+        validation=held_out.validation[:, None].astype(np.int32),
+        patterns_per_row=1,
+    )
+    loss = _SupervisedLoss(model, measurement, true_patches, design.frame_px)
+    result = fit(model, loss, rows, settings, progress)
+    return TrainedModel(
+        kind=KIND,
+        model=model,
+        gridsize=1,
+        patch_size=measurement.patch_size,
+        core_px=design.frame_px - 2 * TAPS,
+        seeds={"grouping": seed},
+        settings={**settings.model_dump(), **asdict(design)},
+        history=result.history,
+        best_epoch=result.best_epoch,
+        n_fit=len(held_out.fit),
+        n_validation=len(held_out.validation),
+    )
+
+
+def reconstruct(
+    loaded: LoadedModel,
+    measurement: Measurement,
+    *,
+    threads: int,
+    progress: ProgressCallback,
+    batch_size: int = 64,
+) -> Patches:
+    """One object patch per scan position, each from its own pattern alone.
+
+    Args:
+        loaded: a Baseline.
+        measurement: any view of any split with the probe that the model was trained with.
+        threads: of TensorFlow.
+        progress: called after each batch.
+        batch_size: patterns that are computed at once; bounds the memory, changes no result beyond
+            float rounding.
+
+    Raises:
+        InputError: the model is of another kind, patch size or probe.
+    """
+    start_tensorflow(threads)
+    loaded.require(KIND, measurement)
+    # The frame is centred on the scan position itself, as the true patches are.
+    nothing = np.zeros((len(measurement), 1, 2), np.float32)
+
+    def inputs(index: np.ndarray) -> list[np.ndarray]:
+        return [measurement.diffraction[index][:, None], nothing[index], nothing[index]]
+
+    values = loaded.predict_patches(inputs, nothing[:, 0], batch_size=batch_size, progress=progress)
+    return Patches(values, measurement.positions_px.copy())

@@ -1,0 +1,94 @@
+"""What passes between the platform and a solver. Plain arrays and numbers only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fly64_assets.errors import SolverEnvironmentError
+
+if TYPE_CHECKING:
+    from fly64_assets.ptychography.data001 import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """One split of one view as a solver sees it: no truth, one convention for all solvers.
+
+    The forward model is ``counts = (intensity_scale * abs(F(probe * patch)))**2`` with the
+    orthonormal FFT, zero frequency at the centre; ``patch = object[y-N/2:y+N/2, x-N/2:x+N/2]``.
+
+    Attributes:
+        diffraction: (n, N, N) float32, DATA-001 amplitude, normalised; frames first.
+        positions_px: (n, 2) float64, scan positions in canvas pixels, y then x.
+        probe: (N, N) complex64, known.
+        intensity_scale: counts = (diffraction * intensity_scale)**2.
+        canvas_shape: (H, W) of the object canvas, even.
+    """
+
+    diffraction: np.ndarray
+    positions_px: np.ndarray
+    probe: np.ndarray
+    intensity_scale: float
+    canvas_shape: tuple[int, int]
+
+    @property
+    def patch_size(self) -> int:
+        return self.diffraction.shape[-1]
+
+    def __len__(self) -> int:
+        return len(self.diffraction)
+
+
+def measurement_of(dataset: Dataset) -> Measurement:
+    """What a solver may see of a DATA-001 dataset: all but the object and the true patches."""
+    return Measurement(
+        diffraction=np.asarray(dataset.diffraction),
+        positions_px=dataset.positions_px,
+        probe=np.asarray(dataset.probe_guess),
+        intensity_scale=float(dataset.metadata["physics"]["intensity_scale"]),
+        canvas_shape=dataset.object_guess.shape,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Patches:
+    """Object patches that a network predicted, one per scan position.
+
+    Attributes:
+        values: (n, F, F) complex64, F even, F <= N; pixel F/2 lies at the scan position.
+        positions_px: (n, 2) float64, y then x.
+    """
+
+    values: np.ndarray
+    positions_px: np.ndarray
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a solver is: ``done`` of ``total`` ``unit`` with the figures to show beside it."""
+
+    done: int
+    total: int
+    unit: str
+    figures: Mapping[str, float]
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+def claim_process_for(library: str, *, forbidden: str) -> None:
+    """Refuse to import ``library`` where ``forbidden`` already runs: together they crash.
+
+    Raises:
+        SolverEnvironmentError: the other library is loaded in this process.
+    """
+    if forbidden in sys.modules:
+        raise SolverEnvironmentError(
+            f"{library} cannot run in a process that has loaded {forbidden}; "
+            "run each solver step in a process of its own (the default executor does)"
+        )

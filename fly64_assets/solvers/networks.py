@@ -1,0 +1,351 @@
+"""The Keras networks of PtychoPINN and Baseline, and the layers that they share.
+
+Both are fully convolutional U-Nets that work on the object side. Measured amplitudes are brought
+there by physics layers: a one-step back-projection with the known probe, and, for PtychoPINN, the
+back-projected misfit of the estimate so far, which the next U-Net corrects (an unrolled scheme:
+Adler and Oktem, IEEE Trans. Med. Imaging 37, 1322 (2018), with the update of Maiden and Rodenburg,
+Ultramicroscopy 109, 1256 (2009), as the misfit). U-Net: Ronneberger et al., MICCAI 2015.
+
+The C patterns of a group meet in one common frame, a window of the object's pixel grid around the
+first pattern's position; the network predicts one complex object there. C = 1 is the same network.
+
+Every layer is named and none is a ``Lambda``, so that a saved model holds no code and equal weights
+make equal files. What does not belong here: losses, training, groups and positions. Imports
+TensorFlow at the top: import this module only after ``start_tensorflow``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from fly64_assets.solvers import physics_operations as physics
+
+PACKAGE = "fly64_assets"
+
+
+@dataclass(frozen=True)
+class NetworkDesign:
+    """What fixes a network's graph; stored with the model.
+
+    Attributes:
+        patch_size: N, px, side of a diffraction pattern.
+        group_size: C, patterns that enter together.
+        frame_px: S, px, side of the predicted frame, a multiple of ``2**depth``, S <= N.
+        width: channels of the first U-Net level; they double with each level.
+        depth: levels below the first.
+        corrections: U-Nets that follow the first, each fed with the misfit of the estimate before.
+        amplitude_limit: the amplitude lies in (0, amplitude_limit).
+        regularisation: fraction of the brightest illumination that a back-projection adds to its
+            denominator.
+        misfit_floor: normalised intensity added to the denominator of the misfit; about one count.
+    """
+
+    patch_size: int
+    group_size: int
+    frame_px: int
+    width: int
+    depth: int
+    corrections: int
+    amplitude_limit: float
+    regularisation: float
+    misfit_floor: float
+
+    def __post_init__(self) -> None:
+        step = 2**self.depth
+        if self.frame_px % step or self.frame_px > self.patch_size:
+            raise ValueError(
+                f"frame_px is {self.frame_px}; it must be a multiple of 2^depth = {step} "
+                f"and at most N = {self.patch_size}"
+            )
+
+
+def _complex(packed: tf.Tensor) -> tf.Tensor:
+    return tf.complex(packed[..., 0], packed[..., 1])
+
+
+def _packed(values: tf.Tensor) -> tf.Tensor:
+    return tf.stack([tf.math.real(values), tf.math.imag(values)], axis=-1)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class KnownProbe(layers.Layer):
+    """The probe, held as a weight that no training changes, at the sub-pixel part of positions.
+
+    Call: subpixel (B, C, 2) float32, px, y then x -> (B, C, N, N, 2) float32, real and imaginary.
+    """
+
+    def __init__(self, patch_size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.patch_size = patch_size
+
+    def build(self, input_shape: Any) -> None:
+        shape = (self.patch_size, self.patch_size, 2)
+        self.probe = self.add_weight(
+            name="probe", shape=shape, initializer="zeros", trainable=False
+        )
+
+    def call(self, subpixel: tf.Tensor) -> tf.Tensor:
+        probe = tf.convert_to_tensor(self.probe)
+        return _packed(physics.shifted_probes(_complex(probe), subpixel))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "patch_size": self.patch_size}
+
+
+class _FrameLayer(layers.Layer):
+    """A layer that gathers what C patterns say about the object in their common frame."""
+
+    def __init__(self, frame_px: int, regularisation: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.frame_px = frame_px
+        self.regularisation = regularisation
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"frame_px": self.frame_px, "regularisation": self.regularisation}
+        return {**super().get_config(), **own}
+
+    def _gather(
+        self, waves: tf.Tensor, probes: tf.Tensor, offset: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Exit waves to object: ``sum(conj(P) wave) / (sum(|P|^2) + eps)`` and the illumination.
+
+        Args:
+            waves: (B, C, N, N) complex64, in the probes' windows.
+            probes: (B, C, N, N) complex64.
+            offset: (B, C, 2) whole px of each window's centre from the frame's centre.
+
+        Returns:
+            (B, S, S) complex64, and (B, S, S) float32: the illumination over its brightest value
+            for one pattern.
+        """
+        power = physics.intensity(probes)
+        peak = tf.reduce_max(power, axis=(1, 2, 3), keepdims=True)[:, 0]
+
+        def into_frame(images: tf.Tensor) -> tf.Tensor:
+            framed = physics.cut(images, -offset, self.frame_px, mirror=False)
+            return tf.reduce_sum(framed, axis=1)
+
+        illumination = into_frame(power)
+        weighted = into_frame(tf.math.conj(probes) * waves)
+        denominator = illumination + self.regularisation * peak
+        denominator = tf.complex(denominator, tf.zeros_like(denominator))
+        return weighted / denominator, illumination / peak
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class BackProjection(_FrameLayer):
+    """One-step estimate: measured amplitudes with the phases of the empty probe's far field.
+
+    Call: [diffraction (B, C, N, N), probes (B, C, N, N, 2), offset (B, C, 2)]
+    -> (B, S, S, 3) float32: real and imaginary part, clipped to the plausible, and illumination.
+    """
+
+    def __init__(self, limit: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.limit = limit
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        diffraction, packed_probes, offset = inputs
+        probes = _complex(packed_probes)
+        empty = physics.far_field(probes)
+        modulus = tf.abs(empty)
+        factor = physics.corner_frequency(diffraction) / (modulus + 1e-9)
+        waves = physics.near_field(physics.scaled(empty, factor))
+        estimate, illumination = self._gather(waves, probes, offset)
+        clipped = tf.clip_by_value(_packed(estimate), -self.limit, self.limit)
+        return tf.concat([clipped, illumination[..., None]], axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "limit": self.limit}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Misfit(_FrameLayer):
+    """The data's correction to an object estimate: the back-projected Poisson score.
+
+    With ``psi`` the modelled far field and ``k`` the measured intensity, ``psi * (k - |psi|^2) /
+    (|psi|^2 + floor)`` has zero mean at the truth, whatever the dose; an amplitude replacement has
+    not, where counts are few.
+
+    Call: [object (B, S, S, 2), diffraction (B, C, N, N), probes (B, C, N, N, 2), offset (B, C, 2)]
+    -> (B, S, S, 2) float32.
+    """
+
+    def __init__(self, floor: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.floor = floor
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        packed_object, diffraction, packed_probes, offset = inputs
+        probes = _complex(packed_probes)
+        estimate = _complex(packed_object)[:, None]
+        windows = physics.cut(estimate, offset, diffraction.shape[-1], mirror=True)
+        modelled = physics.far_field(probes * windows)
+        expected = physics.intensity(modelled)
+        measured = tf.square(physics.corner_frequency(diffraction))
+        score = (measured - expected) / (expected + self.floor)
+        waves = physics.near_field(physics.scaled(modelled, score))
+        return _packed(self._gather(waves, probes, offset)[0])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "floor": self.floor}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class ObjectFromLogits(layers.Layer):
+    """(B, S, S, 2) unbounded -> real and imaginary part of a bounded amplitude and phase.
+
+    Amplitude ``limit * sigmoid``, so that 0 means ``limit / 2``; phase ``pi * tanh``.
+    """
+
+    def __init__(self, limit: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.limit = limit
+
+    def call(self, logits: tf.Tensor) -> tf.Tensor:
+        amplitude = self.limit * tf.sigmoid(logits[..., 0])
+        phase = np.pi * tf.tanh(logits[..., 1])
+        return tf.stack([amplitude * tf.cos(phase), amplitude * tf.sin(phase)], axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "limit": self.limit}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class ChannelSlice(layers.Layer):
+    """Channels ``start`` to ``stop`` of (B, S, S, any)."""
+
+    def __init__(self, start: int, stop: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.start, self.stop = start, stop
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        return values[..., self.start : self.stop]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "start": self.start, "stop": self.stop}
+
+
+def _convolutions(values: Any, channels: int, name: str) -> Any:
+    for step in ("first", "second"):
+        values = layers.Conv2D(
+            channels, 3, padding="same", activation="relu", name=f"{name}_{step}"
+        )(values)
+    return values
+
+
+def _u_net(values: Any, design: NetworkDesign, name: str) -> tuple[Any, Any]:
+    """(B, S, S, any) -> logits (B, S, S, 2), zero at the start, and the last features."""
+    skips = []
+    import os
+    alt = os.environ.get("ALT")
+    if alt:
+        values = SpaceToDepth(name=f"{name}_blocks")(values)
+    for level in range(design.depth):
+        values = _convolutions(values, design.width * 2**level, f"{name}_down{level}")
+        skips.append(values)
+        values = layers.MaxPool2D(name=f"{name}_pool{level}")(values)
+    values = _convolutions(values, design.width * 2**design.depth, f"{name}_bottom")
+    for level in reversed(range(design.depth)):
+        values = layers.UpSampling2D(interpolation="bilinear", name=f"{name}_grow{level}")(values)
+        values = layers.Concatenate(name=f"{name}_join{level}")([values, skips[level]])
+        values = _convolutions(values, design.width * 2**level, f"{name}_up{level}")
+    logits = layers.Conv2D(
+        8 if alt else 2, 3, padding="same", kernel_initializer="zeros", name=f"{name}_logits"
+    )(values)
+    if alt:
+        logits = DepthToSpace(name=f"{name}_pixels")(logits)
+        values = DepthToSpace(name=f"{name}_features")(values)
+    return logits, values
+
+
+def build_network(design: NetworkDesign, probe: np.ndarray, *, name: str, seed: int) -> keras.Model:
+    """The network of one model, its weights drawn from ``seed``, the probe set.
+
+    Inputs, by name: ``diffraction`` (B, C, N, N) DATA-001 amplitude, ``subpixel`` (B, C, 2) px
+    that each position lies off its pixel, ``offset`` (B, C, 2) whole px of each position's pixel
+    from the frame's centre. All float32. Pixel S/2 of the frame is the frame's centre.
+
+    Output: (B, S, S, 3) float32: the object's real and imaginary part, and the illumination.
+
+    Args:
+        design: see `NetworkDesign`.
+        probe: (N, N) complex64.
+        name: the Keras model's name.
+        seed: of the weights; every kernel has a generator of its own derived from it.
+    """
+    size, group = design.patch_size, design.group_size
+    diffraction = keras.Input((group, size, size), name="diffraction")
+    subpixel = keras.Input((group, 2), name="subpixel")
+    offset = keras.Input((group, 2), name="offset")
+    probes = KnownProbe(size, name="known_probe")(subpixel)
+    frame = {"frame_px": design.frame_px, "regularisation": design.regularisation}
+    back_projection = BackProjection(
+        limit=design.amplitude_limit, name="back_projection", **frame
+    )([diffraction, probes, offset])
+    logits, features = _u_net(back_projection, design, "estimate")
+    estimate = ObjectFromLogits(design.amplitude_limit, name="estimate_object")(logits)
+    for correction in range(1, design.corrections + 1):
+        label = f"correction{correction}"
+        misfit = Misfit(floor=design.misfit_floor, name=f"{label}_misfit", **frame)(
+            [estimate, diffraction, probes, offset]
+        )
+        known = layers.Concatenate(name=f"{label}_input")(
+            [estimate, misfit, back_projection, features]
+        )
+        change, features = _u_net(known, design, label)
+        logits = layers.Add(name=f"{label}_sum")([logits, change])
+        estimate = ObjectFromLogits(design.amplitude_limit, name=f"{label}_object")(logits)
+    illumination = ChannelSlice(2, 3, name="illumination")(back_projection)
+    output = layers.Concatenate(name="object_and_illumination")([estimate, illumination])
+    model = keras.Model([diffraction, subpixel, offset], output, name=name)
+    _draw_weights(model, seed)
+    packed = np.stack([probe.real, probe.imag], axis=-1).astype(np.float32)
+    model.get_layer("known_probe").probe.assign(packed)
+    return model
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class SpaceToDepth(layers.Layer):
+    """(B, S, S, c) -> (B, S/2, S/2, 4 c): each 2 x 2 block of pixels becomes channels."""
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        return tf.nn.space_to_depth(values, 2)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class DepthToSpace(layers.Layer):
+    """The inverse of `SpaceToDepth`."""
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        return tf.nn.depth_to_space(values, 2)
+
+
+LAYER_CLASSES = frozenset(
+    {"Functional", "InputLayer", "Conv2D", "MaxPool2D", "MaxPooling2D", "UpSampling2D"}
+    | {"Concatenate", "Add", "GlorotUniform", "Zeros", "DTypePolicy", "__keras_tensor__"}
+    | {"KnownProbe", "BackProjection", "Misfit", "ObjectFromLogits", "ChannelSlice"}
+    | {"SpaceToDepth", "DepthToSpace"}
+)
+"""Every class name that a saved network of this package may hold."""
+
+
+def _draw_weights(model: keras.Model, seed: int) -> None:
+    """Kernels by the rule of He et al. (ICCV 2015), biases zero, logits' kernels zero.
+
+    Drawn with numpy, so that the start does not depend on the framework's generator or on how many
+    layers were made before in this process.
+    """
+    for number, layer in enumerate(model.layers):
+        if not isinstance(layer, layers.Conv2D) or layer.name.endswith("_logits"):
+            continue
+        shape = tuple(layer.kernel.shape)
+        spread = np.sqrt(2.0 / np.prod(shape[:3]))
+        generator = np.random.default_rng([seed, number])
+        layer.kernel.assign((spread * generator.standard_normal(shape)).astype(np.float32))

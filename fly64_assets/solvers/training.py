@@ -1,0 +1,141 @@
+"""One training loop for every network: schedule, best weights, history, divergence.
+
+The loop knows index rows and a loss; what a row means is the model's business. It draws nothing at
+random itself: the rows of an epoch are a function of the epoch alone, so that a run continued from
+a checkpoint would see what an uninterrupted one sees. What does not belong here: losses, networks,
+files. Imports TensorFlow at the top: import this module only after ``start_tensorflow``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fly64_assets.solvers.interface import Progress, ProgressCallback
+from fly64_assets.study import TrainingSettings
+
+HistoryRow = dict[str, float]
+LossOfRows = Callable[[tf.Tensor], tf.Tensor]
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is no finite number any more."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """What the loop goes through.
+
+    Attributes:
+        of_epoch: epoch, from 0 -> (rows, k) int32 in the order to visit; the same number of rows
+            for every epoch.
+        validation: (rows, k) int32, visited as they are.
+        patterns_per_row: diffraction patterns that one row stands for.
+    """
+
+    of_epoch: Callable[[int], np.ndarray]
+    validation: np.ndarray
+    patterns_per_row: int
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """How a training went; the model holds the best weights.
+
+    Attributes:
+        history: one row per epoch: epoch (from 1), loss, validation_loss, learning_rate (at the
+            epoch's end), seconds.
+        best_epoch: the epoch, from 1, of the least validation loss.
+    """
+
+    history: list[HistoryRow]
+    best_epoch: int
+
+
+def _batches(rows: np.ndarray, batch_size: int) -> list[tf.Tensor]:
+    """All rows, in order; the last batch is as small as it comes."""
+    starts = range(0, len(rows), batch_size)
+    return [tf.constant(rows[start : start + batch_size], tf.int32) for start in starts]
+
+
+def _mean_loss(evaluate: LossOfRows, batches: list[tf.Tensor]) -> float:
+    """Mean over rows, whatever the batches: each batch counts by its rows."""
+    sums = [evaluate(batch) * tf.cast(tf.shape(batch)[0], tf.float32) for batch in batches]
+    return float(tf.add_n(sums)) / sum(int(batch.shape[0]) for batch in batches)
+
+
+def fit(
+    model: keras.Model,
+    loss_of_rows: LossOfRows,
+    rows: TrainingRows,
+    settings: TrainingSettings,
+    progress: ProgressCallback,
+) -> TrainingResult:
+    """Train ``model`` in place with Adam (Kingma and Ba, ICLR 2015) and keep its best weights.
+
+    The learning rate falls as a half cosine to ``learning_rate * final_rate_fraction``; gradients
+    are clipped by their global norm.
+
+    Args:
+        model: its trainable weights are what is fitted.
+        loss_of_rows: (b, k) int32 -> scalar, the mean over the rows.
+        rows: see `TrainingRows`.
+        settings: the model's section of the study.
+        progress: called after each epoch.
+
+    Raises:
+        TrainingDiverged: a loss is not finite; names the epoch.
+    """
+    steps = math.ceil(len(rows.of_epoch(0)) / settings.batch_size)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate, settings.epochs * steps, alpha=settings.final_rate_fraction
+    )
+    optimizer = keras.optimizers.Adam(schedule, global_clipnorm=settings.clip_norm)
+    weights = model.trainable_variables
+    optimizer.build(weights)
+    signature = [tf.TensorSpec((None, rows.validation.shape[1]), tf.int32)]
+
+    @tf.function(input_signature=signature)
+    def step(batch: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = loss_of_rows(batch)
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss
+
+    evaluate = tf.function(loss_of_rows, input_signature=signature)
+    validation = _batches(rows.validation, settings.batch_size)
+    history: list[HistoryRow] = []
+    best, best_weights = math.inf, model.get_weights()
+    for epoch in range(settings.epochs):
+        started = time.perf_counter()
+        order = rows.of_epoch(epoch)
+        loss = _mean_loss(step, _batches(order, settings.batch_size))
+        fitted = time.perf_counter()
+        validation_loss = _mean_loss(evaluate, validation)
+        if not math.isfinite(loss) or not math.isfinite(validation_loss):
+            raise TrainingDiverged(
+                f"{model.name}: loss {loss}, validation loss {validation_loss} "
+                f"in epoch {epoch + 1} of {settings.epochs}"
+            )
+        history.append(
+            {
+                "epoch": epoch + 1,
+                "loss": loss,
+                "validation_loss": validation_loss,
+                "learning_rate": float(schedule((epoch + 1) * steps)),
+                "seconds": time.perf_counter() - started,
+            }
+        )
+        if validation_loss < best:
+            best, best_weights = validation_loss, model.get_weights()
+        rate = len(order) * rows.patterns_per_row / (fitted - started)
+        figures = {"loss": loss, "validation_loss": validation_loss, "patterns_per_s": rate}
+        progress(Progress(epoch + 1, settings.epochs, "epoch", figures))
+    model.set_weights(best_weights)
+    return TrainingResult(history, 1 + int(np.argmin([row["validation_loss"] for row in history])))

@@ -1,0 +1,178 @@
+"""The store of one study: where each file lies, how it gets there whole, what its bytes hash to.
+
+This is the one resolver of paths. A product's files are made in a staging folder of the same file
+system and renamed into place, so a reader sees an old file or a new one and never half of one; what
+belongs together is held together by the hashes that the materialization records. Nothing here knows
+of Dagster.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from fly64_assets.catalogue import Product
+from fly64_assets.errors import InputError, NotTrusted
+from fly64_assets.partitions import Condition
+from fly64_assets.study import PROJECT_ROOT, Study
+
+RESULTS_VARIABLE = "FLY64_RESULTS"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file of the store: ``path`` relative to it (POSIX), sha256 in hex, size in bytes."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+def results_folder(study: Study) -> Path:
+    """The folder of everything that a study makes: ``$FLY64_RESULTS`` or ``results``, by name."""
+    base = os.environ.get(RESULTS_VARIABLE)
+    return (Path(base) if base else PROJECT_ROOT / "results").resolve() / study.name
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Store:
+    """Files of one study below ``root``, laid out as the catalogue says.
+
+    Args:
+        root: the store's folder; made when first written to.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def of(cls, study: Study) -> Store:
+        return cls(results_folder(study) / "store")
+
+    def folder(self, product: Product, condition: Condition) -> Path:
+        return self.root / product.folder_of(condition)
+
+    def path(self, product: Product, condition: Condition, file: str) -> Path:
+        """Where ``file`` of a product lies.
+
+        Raises:
+            KeyError: the catalogue gives the product no such file.
+        """
+        if file not in product.files:
+            raise KeyError(f"{product.name} owns no file {file!r}")
+        return self.folder(product, condition) / file
+
+    def relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def require_writable(self) -> None:
+        """Fail early and by name where nothing can be written.
+
+        Raises:
+            InputError: the store's folder cannot be made or written to.
+        """
+        probe = self.root / f".writable-{os.getpid()}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise InputError(
+                self.root, "", f"the store cannot be written: {error.strerror}"
+            ) from None
+
+    @contextmanager
+    def staging(self, name: str) -> Iterator[Path]:
+        """An empty folder to make files in, for one writer at a time.
+
+        The kernel drops the lock when its process dies, and the next writer empties what was left.
+
+        Raises:
+            NotTrusted: another process is writing the same thing now.
+        """
+        slug = name.replace("/", ".").replace("|", "_")
+        folder = self.root / ".staging" / slug
+        lock = self.root / ".locks" / f"{slug}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("a+") as handle:
+            _lock(handle, name)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(
+        self, product: Product, condition: Condition, staged: Path
+    ) -> tuple[FileRecord, ...]:
+        """Move a product's staged files into place; what it owned before and no longer has, goes.
+
+        Raises:
+            KeyError: a staged file belongs to another product of the same folder: never here.
+            FileNotFoundError: nothing was staged.
+        """
+        names = [name for name in product.files if (staged / name).is_file()]
+        if not names:
+            raise FileNotFoundError(f"{product.name} staged no file")
+        target = self.folder(product, condition)
+        target.mkdir(parents=True, exist_ok=True)
+        records = []
+        for name in names:
+            source = staged / name
+            _sync(source)
+            record = FileRecord(
+                self.relative(target / name), sha256_of(source), source.stat().st_size
+            )
+            os.replace(source, target / name)
+            records.append(record)
+        for name in set(product.files) - set(names):
+            (target / name).unlink(missing_ok=True)
+        _sync(target)
+        return tuple(records)
+
+    def altered(self, files: Mapping[str, FileRecord]) -> str | None:
+        """What no longer matches its record, in words; ``None`` when every byte does."""
+        for path, record in files.items():
+            file = self.root / path
+            if not file.is_file():
+                return f"{path} is gone"
+            if file.stat().st_size != record.bytes:
+                return f"{path} has {file.stat().st_size} bytes, {record.bytes} were written"
+            found = sha256_of(file)
+            if found != record.sha256:
+                return f"{path} has sha256 {found[:12]}…, {record.sha256[:12]}… was written"
+        return None
+
+
+def _lock(handle: IO[str], name: str) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.seek(0)
+        raise NotTrusted(
+            f"{name} is being made by process {handle.read().strip() or '?'}"
+        ) from None
+    handle.seek(0)
+    handle.truncate()
+    handle.write(str(os.getpid()))
+    handle.flush()
