@@ -134,6 +134,7 @@ def run(
     from fly64_assets.feasibility import ViewPreview
     from fly64_assets.instance import study_instance
     from fly64_assets.runner import run_conditions
+    from fly64_assets.store import results_folder
 
     context = StudyContext.load(study_file)
     conditions = _conditions(context.study, doses, views)
@@ -142,8 +143,8 @@ def run(
         preview.counts(view)  # an infeasible view is refused before anything runs
     context.store.require_writable()
     with study_instance(context.study, context.study_file) as instance:
-        progress = console.RunProgress()
-        with progress:
+        log = results_folder(context.study) / "console.log"
+        with console.library_output_to(log), console.RunProgress() as progress:
             outcomes = run_conditions(context, instance, conditions, progress.tell, force=force)
         return console.show_results(context, context.planner(instance), conditions, outcomes)
 
@@ -164,6 +165,22 @@ def status(study_file: str | None, doses: str | None, views: str | None) -> int:
     conditions = _conditions(context.study, doses, views)
     with read_only_instance(context.study) as instance:
         return console.show_status(context, context.planner(instance), conditions)
+
+
+@main.command()
+@click.argument("file")
+@_exit_code
+def data001(file: str) -> int:
+    """Hold FILE against DATA-001 and show every rule. Exit 2 when one is broken.
+
+    Example: fly64 data001 results/demo/store/data/phase_c/dose_1000/patched_train.npz
+    """
+    from fly64_assets import console
+    from fly64_assets.ptychography.data001 import check_data001, require_data001
+
+    console.show_rules(check_data001(file))
+    require_data001(file)
+    return 0
 
 
 @main.command()

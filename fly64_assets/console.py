@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fly64_assets.catalogue import PRODUCTS, product
@@ -17,6 +20,7 @@ from fly64_assets.feasibility import ViewCounts
 from fly64_assets.hub.deltas import delta_lines
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import Planner, State, Verdict
+from fly64_assets.ptychography.rules import RuleOutcome
 from fly64_assets.runner import LEVELS, RunOutcome, RunRequest, StepEvent
 from fly64_assets.study import MODELS, PROJECT_ROOT, SPLITS
 
@@ -31,6 +35,28 @@ COLOURS = {
 }
 
 
+@contextmanager
+def library_output_to(path: Path) -> Iterator[None]:
+    """Send what libraries print, in this process and its children, to ``path``; we keep the screen.
+
+    TensorFlow and torch write notices to standard error from C++, where no log level reaches them.
+    """
+    sys.stdout.flush()
+    screen, errors = os.dup(1), os.dup(2)
+    with path.open("w", encoding="utf-8") as log, os.fdopen(os.dup(1), "w") as ours:
+        OUT.file = ours
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        finally:
+            ours.flush()
+            OUT.file = sys.stdout
+            for saved, descriptor in ((screen, 1), (errors, 2)):
+                os.dup2(saved, descriptor)
+                os.close(saved)
+
+
 def _short(path: Path) -> str:
     """A path as a person would type it from here."""
     relative = os.path.relpath(path)
@@ -41,9 +67,13 @@ def _study_line(context: StudyContext) -> str:
     study = context.study
     return (
         f"study [bold]{study.name}[/] ({_short(context.study_file)}): specimen {study.specimen}, "
-        f"{len(study.doses)} doses x {len(study.views)} views, "
+        f"{_count(study.doses, 'dose')} x {_count(study.views, 'view')}, "
         f"{study.simulation.positions:,} positions"
     )
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _level_verdicts(planner: Planner, condition: Condition) -> list[Verdict]:
@@ -103,6 +133,15 @@ def _tally(verdicts: Iterable[Verdict]) -> str:
     return ", ".join(
         f"[{COLOURS[state]}]{counts[state]} {state}[/]" for state in State if state in counts
     )
+
+
+def show_rules(outcomes: Iterable[RuleOutcome]) -> None:
+    """One row a rule: key, rule, what is expected and what is there."""
+    table = Table("key", "rule", "expected", "actual", "ok")
+    for row in outcomes:
+        mark = "[green]yes[/]" if row.ok else "[red]NO[/]"
+        table.add_row(row.key, row.rule, escape(str(row.expected)), escape(str(row.actual)), mark)
+    OUT.print(table)
 
 
 class RunProgress:

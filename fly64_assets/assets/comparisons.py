@@ -205,8 +205,8 @@ def _body(item: Product) -> Body:
 
 def build(context: StudyContext) -> list[AssetsDefinition]:
     description = (
-        "PtychoPINN, Baseline and PtyChi on the {} view against the truth, in one area: metrics "
-        "CSV (amplitude dimensionless, phase in rad), aligned arrays complex64, FRC curves, picture."
+        "PtychoPINN, Baseline and PtyChi on the {} view against the truth, in one area: "
+        "metrics CSV (amplitude dimensionless, phase in rad), aligned arrays complex64, FRC curves, picture."
     )
     products = [product(split, "comparison") for split in SPLITS]
     return [

@@ -107,7 +107,8 @@ def align(
     plane, aligned = registered(shift)
     applied = True
     rounds = 0
-    for rounds in range(1, MAX_ROUNDS + 1):
+    while rounds < MAX_ROUNDS:
+        rounds += 1
         step = _register(aligned, target)
         if not step.any():
             break
@@ -117,7 +118,8 @@ def align(
             plane, aligned = registered(np.zeros(2))
             break
         plane, aligned = registered(shift)
-    covered = aligned != 0
+    whole_px = np.rint(shift).astype(int) if applied else (0, 0)
+    covered = np.roll(context != 0, whole_px, axis=(0, 1))[margin:-margin, margin:-margin]
     scale = float(np.abs(target[covered]).mean() / np.abs(aligned[covered]).mean())
     strict = raw * np.exp(-1j * np.angle(np.vdot(target, raw)))
     return Aligned(

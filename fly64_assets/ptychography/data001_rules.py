@@ -180,7 +180,7 @@ def _coordinates(table: _Table, load: Callable[[str], np.ndarray], metadata: Map
             expected = f"every patch inside the object, {half:g} to {highest:g} px"
             table.add(key, "range", expected, actual, inside)
         start = f"{key}_start"
-        if table.holds(start, "dtype", "shape"):
+        if finite and table.holds(start, "dtype", "shape"):
             apart = int((load(start) != values).sum())
             errors = _position_errors(metadata)
             expected = f"values equal to {key} unless position errors are simulated"

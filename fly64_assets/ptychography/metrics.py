@@ -39,7 +39,8 @@ class MetricDefinition:
         name: identifier in files and keys.
         title: name for people.
         direction: whether a higher or a lower value is better.
-        minimum, maximum: the closed range of possible values.
+        minimum, maximum: the range of possible values.
+        equal: the value for an image equal to the truth; the only one that may be infinite.
         units: unit per component, "1" where dimensionless.
         applies_to: components of a complex object that it is computed on.
         data_range: what the metric takes for the data range, in words.
@@ -51,6 +52,7 @@ class MetricDefinition:
     direction: Direction
     minimum: float
     maximum: float
+    equal: float
     units: dict[str, str]
     applies_to: tuple[str, ...]
     data_range: str
@@ -62,44 +64,29 @@ class MetricDefinition:
 
     def contains(self, value: float) -> bool:
         """Whether ``value`` is a possible value; NaN never is."""
-        return self.minimum <= value <= self.maximum
-
-
-def _definition(
-    name: str,
-    title: str,
-    direction: Direction,
-    value_range: tuple[float, float],
-    units: tuple[str, str] = ("1", "1"),
-    data_range: str = "not used",
-    *,
-    strict: bool = True,
-) -> MetricDefinition:
-    paired = dict(zip(COMPONENTS, units, strict=True))
-    return MetricDefinition(
-        name, title, direction, *value_range, paired, COMPONENTS, data_range, strict
-    )
+        in_range = bool(np.isfinite(value)) and self.minimum <= value <= self.maximum
+        return in_range or value == self.equal
 
 
 _TRUTH_RANGE = "maximum minus minimum of the truth in the scoring area"
-METRICS: dict[str, MetricDefinition] = {
-    definition.name: definition
-    for definition in (
-        _definition("mae", "MAE", "lower", (0.0, np.inf), ("1", "rad")),
-        _definition("mse", "MSE", "lower", (0.0, np.inf), ("1", "rad^2")),
-        _definition("psnr", "PSNR", "higher", (-np.inf, np.inf), ("dB", "dB"), _TRUTH_RANGE),
-        _definition("ssim", "SSIM", "higher", (-1.0, 1.0), data_range=_TRUTH_RANGE),
-        _definition("ms_ssim", "MS-SSIM", "higher", (0.0, 1.0), data_range=_TRUTH_RANGE),
-        _definition(
-            "frc50",
-            "FRC50",
-            "higher",
-            (0.0, 1.0),
-            ("fraction of Nyquist", "fraction of Nyquist"),
-            strict=False,
-        ),
-    )
-}
+_NO_RANGE = "not used"
+_INF = float("inf")
+_NUMBER = {"amplitude": "1", "phase": "1"}
+_OBJECT_UNIT = {"amplitude": "1", "phase": "rad"}
+_SQUARED_UNIT = {"amplitude": "1", "phase": "rad^2"}
+_DECIBEL = {"amplitude": "dB", "phase": "dB"}
+_NYQUIST = {"amplitude": "fraction of Nyquist", "phase": "fraction of Nyquist"}
+
+# name, title, direction, minimum, maximum, equal, units, applies to, data range, strict
+_DEFINITIONS = (
+    ("mae", "MAE", "lower", 0.0, _INF, 0.0, _OBJECT_UNIT, COMPONENTS, _NO_RANGE, True),
+    ("mse", "MSE", "lower", 0.0, _INF, 0.0, _SQUARED_UNIT, COMPONENTS, _NO_RANGE, True),
+    ("psnr", "PSNR", "higher", -_INF, _INF, _INF, _DECIBEL, COMPONENTS, _TRUTH_RANGE, True),
+    ("ssim", "SSIM", "higher", -1.0, 1.0, 1.0, _NUMBER, COMPONENTS, _TRUTH_RANGE, True),
+    ("ms_ssim", "MS-SSIM", "higher", 0.0, 1.0, 1.0, _NUMBER, COMPONENTS, _TRUTH_RANGE, True),
+    ("frc50", "FRC50", "higher", 0.0, 1.0, 1.0, _NYQUIST, COMPONENTS, _NO_RANGE, False),
+)
+METRICS: dict[str, MetricDefinition] = {row[0]: MetricDefinition(*row) for row in _DEFINITIONS}
 """The quality metrics, in the order of their rows in files."""
 
 
@@ -304,7 +291,7 @@ def frc(truth: np.ndarray, image: np.ndarray, threshold: float) -> FrcCurve:
     The crossing is interpolated linearly. The first shell, the one around zero frequency, holds no
     information once the means are gone and is excluded; what lies below the first shell kept is
     taken to start from 1 at zero frequency, so that the crossing is a continuous function of the
-    curve. A shell in which either array has no power counts as uncorrelated.
+    curve. A shell in which either array has no power beyond rounding counts as uncorrelated.
 
     Args:
         truth, image: (H, W) real arrays, at least 4 px a side.
@@ -314,38 +301,44 @@ def frc(truth: np.ndarray, image: np.ndarray, threshold: float) -> FrcCurve:
     shorter = min(truth.shape)
     if shorter < 4:
         raise ValueError(f"an array of {truth.shape} px has no shell beside the excluded one")
-    first, second = (_windowed_spectrum(array) for array in (truth, image))
+    (first, floor_a), (second, floor_b) = (_windowed_spectrum(array) for array in (truth, image))
     frequencies = (fft.fftfreq(side) for side in truth.shape)
     radius = np.hypot(*np.meshgrid(*frequencies, indexing="ij", sparse=True))
     shell = np.rint(radius * shorter).astype(np.int64).ravel()
     kept = slice(1, shorter // 2 + 1)
+    n_samples = np.bincount(shell)[kept]
 
     def per_shell(values: np.ndarray) -> np.ndarray:
         return np.bincount(shell, values.ravel())[kept]
 
     cross = per_shell((first * second.conj()).real)
-    power = np.sqrt(per_shell(np.abs(first) ** 2) * per_shell(np.abs(second) ** 2))
-    correlation = np.divide(cross, power, out=np.zeros_like(cross), where=power > 0)
+    power_a, power_b = per_shell(np.abs(first) ** 2), per_shell(np.abs(second) ** 2)
+    visible = (power_a > n_samples * floor_a**2) & (power_b > n_samples * floor_b**2)
+    correlation = np.divide(
+        cross, np.sqrt(power_a * power_b), out=np.zeros_like(cross), where=visible
+    )
     correlation = np.clip(correlation, -1.0, 1.0)
     frequency = 2 * np.arange(1, shorter // 2 + 1) / shorter
     crossing = _first_crossing(frequency, correlation, threshold)
     return FrcCurve(
         frequency=frequency,
         correlation=correlation,
-        n_samples=np.bincount(shell)[kept],
+        n_samples=n_samples,
         threshold=float(threshold),
         frc50=1.0 if crossing is None else crossing,
         censored=crossing is None,
     )
 
 
-def _windowed_spectrum(array: np.ndarray) -> np.ndarray:
+def _windowed_spectrum(array: np.ndarray) -> tuple[np.ndarray, float]:
+    """The spectrum of the windowed array, and the size of coefficients that are mere rounding."""
     # The periodic Hann window reaches exactly one frequency step to either side.
     window = np.multiply.outer(
         *(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n) for n in array.shape)
     )
     mean = (window * array).sum() / window.sum()
-    return fft.fft2((array - mean) * window)
+    rounding = 256 * np.finfo(np.float64).eps * float((window * np.abs(array)).sum())
+    return fft.fft2((array - mean) * window), rounding
 
 
 def _first_crossing(

@@ -177,16 +177,15 @@ def _counts(dataset: Dataset, block: np.ndarray) -> np.ndarray:
 
 
 def _swappable(positions: np.ndarray, canvas: tuple[int, int], patch_size: int) -> np.ndarray:
-    """Frames whose patch also lies inside the canvas when x and y are exchanged."""
-    swapped = positions[:, ::-1]
-    highest = np.asarray(canvas) - patch_size / 2
-    return np.flatnonzero(((swapped >= patch_size / 2) & (swapped <= highest)).all(axis=1))
+    """Frames whose patch lies inside the canvas both as stored and with x and y exchanged."""
+    highest = min(canvas) - patch_size / 2
+    return np.flatnonzero(((positions >= patch_size / 2) & (positions <= highest)).all(axis=1))
 
 
 def axis_order(dataset: Dataset, *, padding_px: int, max_images: int | None = None) -> AxisOrder:
     """Poisson log-likelihood of the axes as stored against x and y swapped, frame by frame.
 
-    Frames that leave the canvas when swapped are left out.
+    Only frames that stay inside the canvas either way are compared.
 
     Args:
         dataset: simulated, or any with counts.

@@ -102,9 +102,7 @@ def _blocks(count: int) -> Iterator[slice]:
         yield slice(start, start + BLOCK_PATCHES)
 
 
-def _check(
-    patches: np.ndarray, positions_px: np.ndarray, probe: np.ndarray, crop_px: int
-) -> None:
+def _check(patches: np.ndarray, positions_px: np.ndarray, probe: np.ndarray, crop_px: int) -> None:
     size = probe.shape[-1]
     if probe.shape != (size, size) or not np.abs(probe).max() > 0:
         raise ValueError(f"probe of shape {probe.shape}: it must be (N, N) and non-zero")
@@ -159,7 +157,8 @@ def _placed(
     factors = [_shift_factors(fractions[:, axis], patches.shape[-1]) for axis in (0, 1)]
     envelope = [_envelope(intensity, axis) for axis in (0, 1)]
     shifted_envelope = [
-        fft.ifft(fft.fft(part) * factor).real for part, factor in zip(envelope, factors, strict=True)
+        fft.ifft(fft.fft(part) * factor).real
+        for part, factor in zip(envelope, factors, strict=True)
     ]
     outer_envelope = np.outer(*envelope)
     values = patches * outer_envelope

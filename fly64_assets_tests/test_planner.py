@@ -1,0 +1,254 @@
+"""Freshness: what is stale and why, and what a consumer refuses however it was started."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import yaml
+from dagster import AssetKey, DagsterInstance
+
+from fly64_assets.catalogue import PRODUCTS, product
+from fly64_assets.context import StudyContext
+from fly64_assets.definitions import JOBS, build_definitions
+from fly64_assets.errors import NotTrusted
+from fly64_assets.partitions import Condition, dagster_key
+from fly64_assets.planner import State
+from fly64_assets.store import RESULTS_VARIABLE
+from fly64_assets_tests.conftest import TINY
+
+DATASET, VIEW = product("train", "dataset"), product("train", "overlap_view")
+DENSE, SPARSE = Condition(1000, "dense"), Condition(1000, "sparse")
+BOTH_VIEWS = {"dense": {"target_overlap": 0.7}, "sparse": {"target_overlap": 0.2}}
+
+
+@pytest.fixture
+def fresh_instance(tmp_path):
+    folder = tmp_path / "instance"
+    folder.mkdir()
+    with DagsterInstance.local_temp(str(folder)) as local:
+        yield local
+
+
+def make(context, instance, per, condition, keys=None, *, raises=False):
+    """Run one job in this process: only phases that need no solver."""
+    definitions = build_definitions(context)
+    job = definitions.resolve_job_def(JOBS[per])
+    key = dagster_key(condition)
+    return job.execute_in_process(
+        instance=instance,
+        partition_key=key,
+        asset_selection=[AssetKey(k) for k in keys] if keys else None,
+        raise_on_error=raises,
+    )
+
+
+def make_views(context, instance, condition=DENSE):
+    make(context, instance, "study", Condition(), raises=True)
+    make(context, instance, "dose", Condition(condition.dose), raises=True)
+    keys = [("train", "overlap_view"), ("test", "overlap_view")]
+    return make(context, instance, "condition", condition, keys, raises=True)
+
+
+STUDY = {**TINY, "views": BOTH_VIEWS, "simulation": {"positions": 1500}}
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
+    """A study with both views made up to phase D, at one dose; tests get copies of it."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "instance").mkdir()
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump(STUDY), "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(RESULTS_VARIABLE, str(folder / "results"))
+        context = StudyContext.load(file)
+        with DagsterInstance.local_temp(str(folder / "instance")) as local:
+            for condition in (DENSE, SPARSE):
+                make_views(context, local, condition)
+    return folder
+
+
+@pytest.fixture
+def two_views(made_once, tmp_path, write_study):
+    for name in ("results", "instance"):
+        shutil.copytree(made_once / name, tmp_path / name)
+    context = StudyContext.load(made_once / "study.yaml")
+    with DagsterInstance.local_temp(str(tmp_path / "instance")) as local:
+        yield context, local, write_study
+
+
+def states(context, instance, *conditions):
+    planner = context.planner(instance)
+    return {
+        (verdict.product.name, str(verdict.condition)): verdict.state
+        for verdict in planner.survey(conditions)
+    }
+
+
+def test_everything_is_missing_before_anything_ran(write_study, fresh_instance):
+    context = StudyContext.load(write_study(name="nothing"))
+    found = states(context, fresh_instance, DENSE)
+    assert len(found) == len(PRODUCTS)
+    assert set(found.values()) == {State.MISSING}
+
+
+def test_made_is_fresh_and_only_what_was_made(two_views):
+    context, instance, _ = two_views
+    found = states(context, instance, DENSE, SPARSE)
+    fresh = {name for name, state in found.items() if state is State.FRESH}
+    assert fresh == {
+        ("specimen", "study"),
+        *((f"{split}/dataset", "1000") for split in ("train", "test")),
+        *(
+            (f"{split}/overlap_view", f"1000|{view}")
+            for split in ("train", "test")
+            for view in ("dense", "sparse")
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "stale"),
+    [
+        ({"views": {**BOTH_VIEWS, "sparse": {"target_overlap": 0.3}}}, {"overlap_view sparse"}),
+        ({"overlap": {"n_groups": 47}}, {"overlap_view dense", "overlap_view sparse"}),
+        (
+            {"seeds": {"simulation": 43}},
+            {"dataset", "overlap_view dense", "overlap_view sparse"},
+        ),
+        (
+            {"specimen": "siemens_star"},
+            {"specimen", "dataset", "overlap_view dense", "overlap_view sparse"},
+        ),
+        ({"ptychi": {"epochs": 5}}, set()),
+        ({"scoring": {"max_shift_px": 3}}, set()),
+        ({"threads": 1}, set()),
+    ],
+    ids=["sparse-only", "grouping", "seed", "specimen", "pty-chi", "scoring", "threads"],
+)
+def test_a_change_of_the_study_marks_exactly_what_depends_on_it(two_views, change, stale):
+    context, instance, write_study = two_views
+    base = {"views": BOTH_VIEWS, "simulation": {"positions": 1500}}
+    changed = StudyContext.load(write_study(**{**base, **change}))
+    made = {"specimen", "dataset", "overlap_view dense", "overlap_view sparse"}
+    found = {}
+    for (name, condition), state in states(changed, instance, DENSE, SPARSE).items():
+        view = condition.partition("|")[2]
+        label = f"{name.split('/')[-1]} {view}".strip()
+        if label in made:
+            found.setdefault(label, set()).add(state)
+    assert {label for label, states_ in found.items() if states_ != {State.FRESH}} == stale
+
+
+def test_reasons_name_the_setting(two_views):
+    context, instance, write_study = two_views
+    changed = StudyContext.load(
+        write_study(views=BOTH_VIEWS, simulation={"positions": 1500}, seeds={"simulation": 43})
+    )
+    planner = changed.planner(instance)
+    assert planner.verdict(DATASET, Condition(1000)).reason == "seed: 42 -> 43"
+    assert "train/dataset is stale" in planner.verdict(VIEW, DENSE).reason
+
+
+def test_same_seed_same_data_version(two_views):
+    context, instance, _ = two_views
+    before = context.ledger(instance).latest(DATASET, Condition(1000))
+    make(context, instance, "dose", Condition(1000), raises=True)
+    after = context.ledger(instance).latest(DATASET, Condition(1000))
+    assert after.storage_id > before.storage_id
+    assert after.provenance.data_version == before.provenance.data_version
+    assert states(context, instance, DENSE)["train/overlap_view", "1000|dense"] is State.FRESH
+
+
+def test_an_altered_input_is_named_and_refused(two_views):
+    context, instance, _ = two_views
+    path = context.store.path(DATASET, Condition(1000), "patched_train.npz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    planner = context.planner(instance)
+    assert planner.verdict(DATASET, Condition(1000)).state is State.ALTERED
+    assert planner.verdict(VIEW, DENSE).state is State.STALE
+    result = make(context, instance, "condition", DENSE, [("train", "overlap_view")])
+    assert not result.success
+    with pytest.raises(NotTrusted, match=r"patched_train\.npz has sha256"):
+        planner.trusted(DATASET, Condition(1000))
+
+
+def test_an_unchecked_input_is_refused(write_study, fresh_instance):
+    context = StudyContext.load(write_study())
+    make(context, fresh_instance, "study", Condition(), raises=True)
+    definitions = build_definitions(context)
+    job = definitions.resolve_implicit_global_asset_job_def()
+    subset = job.get_subset(
+        asset_selection={AssetKey(("train", "dataset")), AssetKey(("test", "dataset"))},
+        asset_check_selection=set(),
+    )
+    subset.execute_in_process(instance=fresh_instance, partition_key="1000")
+    planner = context.planner(fresh_instance)
+    assert planner.verdict(DATASET, Condition(1000)).state is State.UNCHECKED
+    with pytest.raises(NotTrusted, match="its check data001 has not run"):
+        planner.trusted(DATASET, Condition(1000))
+
+
+def test_an_input_that_failed_its_check_is_refused_in_later_runs_too(two_views):
+    """A blocking check stops what is downstream in its own run only; the loader stops the rest."""
+    context, instance, _ = two_views
+    record = context.ledger(instance).latest(DATASET, Condition(1000))
+    # Damage the file and its recorded hash alike, so that only the check can tell.
+    path = context.store.path(DATASET, Condition(1000), "patched_train.npz")
+    _halve_intensity_scale(path)
+    _report_as_made(context, instance, record)
+    definitions = build_definitions(context)
+    job = definitions.resolve_job_def(JOBS["dose"])
+    check = next(k for k in job.asset_layer.asset_graph.asset_check_keys if "train" in str(k))
+    job.get_subset(asset_selection=set(), asset_check_selection={check}).execute_in_process(
+        instance=instance, partition_key="1000", raise_on_error=False
+    )
+    planner = context.planner(instance)
+    assert planner.verdict(DATASET, Condition(1000)).state is State.FAILED
+    result = make(context, instance, "condition", DENSE, [("train", "overlap_view")])
+    assert not result.success
+    with pytest.raises(NotTrusted, match="failed its check data001"):
+        planner.trusted(DATASET, Condition(1000))
+
+
+def _halve_intensity_scale(path):
+    """Counts become quarter-integers: a file that reads well and breaks one rule."""
+    from fly64_assets.ptychography.npz import read_npz, write_npz
+
+    arrays = read_npz(path)
+    arrays["diffraction"] = -arrays["diffraction"]
+    write_npz(path, arrays)
+
+
+def _report_as_made(context, instance, record):
+    from dataclasses import replace
+
+    from dagster import AssetMaterialization, MetadataValue
+
+    from fly64_assets.ledger import PROVENANCE
+    from fly64_assets.store import FileRecord, sha256_of
+
+    files = {}
+    for path in record.provenance.files:
+        file = context.store.root / path
+        files[path] = FileRecord(path, sha256_of(file), file.stat().st_size)
+    provenance = replace(record.provenance, files=files)
+    instance.report_runless_asset_event(
+        AssetMaterialization(
+            AssetKey(record.product.key),
+            partition=record.condition.partition_key,
+            metadata={PROVENANCE: MetadataValue.json(provenance.to_json())},
+        )
+    )
+
+
+def test_a_hand_reported_materialization_is_not_trusted(write_study, fresh_instance):
+    from dagster import AssetMaterialization
+
+    context = StudyContext.load(write_study())
+    fresh_instance.report_runless_asset_event(AssetMaterialization(AssetKey("specimen")))
+    planner = context.planner(fresh_instance)
+    assert planner.verdict(product("specimen"), Condition()).state is State.MISSING

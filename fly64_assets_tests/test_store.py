@@ -1,0 +1,138 @@
+"""The store: atomic placement, one writer at a time, hashes that see every bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from fly64_assets.catalogue import BY_KEY, PRODUCTS, product
+from fly64_assets.errors import InputError, NotTrusted
+from fly64_assets.partitions import Condition
+from fly64_assets.store import FileRecord, Store
+
+VIEW = product("train", "overlap_view")
+AT = Condition(1000, "dense")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def _commit(store: Store, **contents: bytes) -> dict[str, FileRecord]:
+    with store.staging("a view") as staged:
+        for name, content in contents.items():
+            (staged / name.replace("__", ".")).write_bytes(content)
+        return {record.path: record for record in store.commit(VIEW, AT, staged)}
+
+
+def test_files_lie_by_phase_dose_and_view(store):
+    files = _commit(store, train__npz=b"data", train_metrics__json=b"{}")
+    assert list(files) == [
+        "data/phase_d/dose_1000/dense/train.npz",
+        "data/phase_d/dose_1000/dense/train_metrics.json",
+    ]
+    assert store.path(VIEW, AT, "train.npz").read_bytes() == b"data"
+
+
+def test_no_two_products_own_the_same_file():
+    owned = [
+        (item.folder_of(AT.restricted_to(item.per)), name)
+        for item in PRODUCTS
+        for name in item.files
+    ]
+    assert len(set(owned)) == len(owned)
+
+
+def test_every_input_stands_before_its_consumer():
+    order = [item.key for item in PRODUCTS]
+    for item in PRODUCTS:
+        assert all(order.index(key) < order.index(item.key) for key in item.inputs)
+        assert set(item.inputs) <= set(BY_KEY)
+
+
+def test_commit_takes_only_what_the_product_owns(store):
+    with pytest.raises(FileNotFoundError):
+        _commit(store, other__npz=b"x")
+    with pytest.raises(KeyError):
+        store.path(VIEW, AT, "other.npz")
+
+
+def test_what_a_product_no_longer_makes_does_not_linger(store):
+    _commit(store, train__npz=b"data", train_metrics__json=b"{}")
+    _commit(store, train__npz=b"new")
+    assert not store.path(VIEW, AT, "train_metrics.json").exists()
+
+
+def test_neighbours_in_the_same_folder_are_left_alone(store):
+    other = store.folder(VIEW, AT) / "test.npz"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"the other split")
+    _commit(store, train__npz=b"data")
+    assert other.read_bytes() == b"the other split"
+
+
+def test_staging_leaves_nothing_behind_after_an_error(store):
+    with pytest.raises(RuntimeError), store.staging("a view") as staged:
+        (staged / "train.npz").write_bytes(b"half")
+        raise RuntimeError("stopped")
+    assert not list((store.root / ".staging").iterdir())
+    assert not store.path(VIEW, AT, "train.npz").exists()
+
+
+def test_one_writer_at_a_time(store):
+    with store.staging("a view"), pytest.raises(NotTrusted, match=f"process {os.getpid()}"):
+        with store.staging("a view"):
+            pass
+    with store.staging("a view"):
+        pass
+
+
+def test_a_killed_writer_leaves_no_lock_and_no_file(store, tmp_path):
+    script = textwrap.dedent(
+        f"""
+        import os, signal, pathlib
+        from fly64_assets.store import Store
+        with Store(pathlib.Path({str(store.root)!r})).staging("a view") as staged:
+            (staged / "train.npz").write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    killed = subprocess.run([sys.executable, "-c", script])
+    assert killed.returncode == -9
+    left = store.root / ".staging" / "a view" / "train.npz"
+    assert left.exists(), "the kill came too early to test anything"
+    with store.staging("a view") as staged:
+        assert not list(staged.iterdir())
+    assert not store.path(VIEW, AT, "train.npz").exists()
+
+
+@pytest.mark.parametrize("position", [0, 517, 4095])
+def test_one_flipped_bit_is_seen(store, position):
+    files = _commit(store, train__npz=bytes(4096))
+    assert store.altered(files) is None
+    path = store.path(VIEW, AT, "train.npz")
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+    assert "sha256" in store.altered(files)
+
+
+def test_truncated_and_missing_files_are_seen(store):
+    files = _commit(store, train__npz=bytes(4096))
+    path = store.path(VIEW, AT, "train.npz")
+    path.write_bytes(bytes(100))
+    assert "has 100 bytes, 4096 were written" in store.altered(files)
+    path.unlink()
+    assert "is gone" in store.altered(files)
+
+
+def test_unwritable_store_is_refused_by_name(tmp_path):
+    blocked = tmp_path / "a file"
+    blocked.write_text("not a folder")
+    with pytest.raises(InputError, match="a file.*store: the store cannot be written"):
+        Store(blocked / "store").require_writable()
