@@ -170,7 +170,7 @@ class RunProgress:
                 part for part in (names, f"only check {checks}" if checks else "") if part
             )
             OUT.print(f"[bold]{request.condition}[/]: {what}")
-        is_check = _is_check(event.step)
+        is_check = event.step in CHECK_STEPS
         if event.kind == "started" and not is_check:
             self._live(f"{event.step} started")
             if not self._status:
@@ -189,9 +189,12 @@ class RunProgress:
             self._status.update(text)
 
 
-def _is_check(step: str) -> bool:
-    names = {name for item in PRODUCTS for name in (*item.blocking_checks, *item.advisory_checks)}
-    return any(step.endswith(f"_{name}") for name in names)
+CHECK_STEPS = {
+    f"{'__'.join(item.key)}_{name}"
+    for item in PRODUCTS
+    for name in (*item.blocking_checks, *item.advisory_checks)
+}
+"""Steps that check: they take their place in the log only when they have something to say."""
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

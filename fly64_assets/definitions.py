@@ -23,7 +23,11 @@ from fly64_assets.context import StudyContext
 from fly64_assets.io_manager import StoreIOManager
 from fly64_assets.partitions import Per
 
-JOBS: dict[Per, str] = {"study": "specimen", "dose": "datasets", "condition": "condition"}
+JOBS: dict[Per, str] = {
+    "study": "prepare_specimen",
+    "dose": "simulate_datasets",
+    "condition": "run_condition",
+}
 """One job per partitioning: a run cannot span assets of different partitions definitions."""
 
 _executor = multiprocess_executor.configured(

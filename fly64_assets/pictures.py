@@ -9,16 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from fly64_assets.ptychography.score_table import ScoreRow
+    from fly64_assets.ptychography.scoring import ScoreRow
 
 PHASE_MAP, AMPLITUDE_MAP, ERROR_MAP = "twilight_shifted", "gray", "RdBu_r"
 DPI = 110
-
-
-def _phases(truth: np.ndarray, reconstruction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Truth's phase about its mean, and the reconstruction's on the same branch, in rad."""
-    centred = np.angle(truth * np.exp(-1j * np.angle(truth.mean())))
-    return centred, centred + np.angle(reconstruction * truth.conj())
 
 
 def comparison_plot(
@@ -43,8 +37,10 @@ def comparison_plot(
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    from fly64_assets.ptychography.scoring import phases
+
     scores = {(row.model, row.metric): row for row in rows}
-    truth_phase, _ = _phases(truth, truth)
+    truth_phase, _ = phases(truth, truth)
     truth_amplitude = np.abs(truth)
     limits = {
         "phase": (truth_phase.min(), truth_phase.max()),
@@ -60,7 +56,7 @@ def comparison_plot(
     )
     images = {}
     for index, (name, image) in enumerate({"truth": truth, **aligned}.items()):
-        phase = _phases(truth, image)[1]
+        phase = phases(truth, image)[1]
         panels = (
             ("phase", phase, PHASE_MAP, limits["phase"]),
             ("phase error", phase - truth_phase, ERROR_MAP, (-0.5, 0.5)),
@@ -95,7 +91,6 @@ def _panel_title(scores: Mapping[tuple[str, str], ScoreRow], model: str, label: 
     if model == "truth":
         return label
     column = label.split()[0]
-    metric, name, digits = (
-        ("mae", "MAE", 4) if label.endswith("error") else ("ms_ssim", "MS-SSIM", 3)
-    )
+    is_error = label.endswith("error")
+    metric, name, digits = ("mae", "MAE", 4) if is_error else ("ms_ssim", "MS-SSIM", 3)
     return f"{name} {getattr(scores[model, metric], column):.{digits}f}"

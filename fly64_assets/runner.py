@@ -203,6 +203,8 @@ def _interesting(entry: EventLogEntry) -> StepEvent | None:
         duration = event.step_success_data.duration_ms / 1000
         return StepEvent("finished", step, seconds=duration)
     if kind is DagsterEventType.STEP_FAILURE:
+        if "DagsterAssetCheckFailedError" in (event.step_failure_data.error_display_string or ""):
+            return None  # the evaluation itself was told already
         return StepEvent("failed", step, _root_message(entry))
     if kind is DagsterEventType.ASSET_CHECK_EVALUATION:
         evaluation = event.asset_check_evaluation_data

@@ -16,6 +16,7 @@ from fly64_assets.partitions import Condition, dagster_key
 from fly64_assets.planner import State
 from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets_tests.conftest import TINY
+from fly64_assets_tests.faults import report_as_made
 
 DATASET, VIEW = product("train", "dataset"), product("train", "overlap_view")
 DENSE, SPARSE = Condition(1000, "dense"), Condition(1000, "sparse")
@@ -195,11 +196,10 @@ def test_an_unchecked_input_is_refused(write_study, fresh_instance):
 def test_an_input_that_failed_its_check_is_refused_in_later_runs_too(two_views):
     """A blocking check stops what is downstream in its own run only; the loader stops the rest."""
     context, instance, _ = two_views
-    record = context.ledger(instance).latest(DATASET, Condition(1000))
     # Damage the file and its recorded hash alike, so that only the check can tell.
     path = context.store.path(DATASET, Condition(1000), "patched_train.npz")
-    _halve_intensity_scale(path)
-    _report_as_made(context, instance, record)
+    _negate_amplitudes(path)
+    report_as_made(context, instance, DATASET, Condition(1000))
     definitions = build_definitions(context)
     job = definitions.resolve_job_def(JOBS["dose"])
     check = next(k for k in job.asset_layer.asset_graph.asset_check_keys if "train" in str(k))
@@ -214,35 +214,13 @@ def test_an_input_that_failed_its_check_is_refused_in_later_runs_too(two_views):
         planner.trusted(DATASET, Condition(1000))
 
 
-def _halve_intensity_scale(path):
-    """Counts become quarter-integers: a file that reads well and breaks one rule."""
+def _negate_amplitudes(path):
+    """A file that reads well and breaks a rule."""
     from fly64_assets.ptychography.npz import read_npz, write_npz
 
     arrays = read_npz(path)
     arrays["diffraction"] = -arrays["diffraction"]
     write_npz(path, arrays)
-
-
-def _report_as_made(context, instance, record):
-    from dataclasses import replace
-
-    from dagster import AssetMaterialization, MetadataValue
-
-    from fly64_assets.ledger import PROVENANCE
-    from fly64_assets.store import FileRecord, sha256_of
-
-    files = {}
-    for path in record.provenance.files:
-        file = context.store.root / path
-        files[path] = FileRecord(path, sha256_of(file), file.stat().st_size)
-    provenance = replace(record.provenance, files=files)
-    instance.report_runless_asset_event(
-        AssetMaterialization(
-            AssetKey(record.product.key),
-            partition=record.condition.partition_key,
-            metadata={PROVENANCE: MetadataValue.json(provenance.to_json())},
-        )
-    )
 
 
 def test_a_hand_reported_materialization_is_not_trusted(write_study, fresh_instance):

@@ -11,6 +11,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ from fly64_assets.study import SPLITS, ScoringSettings
 
 if TYPE_CHECKING:
     from fly64_assets.ptychography.data001 import Dataset
+    from fly64_assets.ptychography.metrics import FrcCurve
+    from fly64_assets.ptychography.scoring import ModelScore
 
 
 class _Log:
@@ -43,7 +46,12 @@ class _Log:
 
 
 def _stitched(
-    predict: Callable[[], Patches], measurement: Measurement, crop_px: int, log: _Log, model: str
+    predict: Callable[[], Patches],
+    measurement: Measurement,
+    crop_px: int,
+    threads: int,
+    log: _Log,
+    model: str,
 ) -> tuple[np.ndarray, float]:
     """A network's object on the canvas, and how long prediction and stitching took in seconds."""
     from fly64_assets.ptychography.stitching import stitch
@@ -56,6 +64,7 @@ def _stitched(
         measurement.probe,
         measurement.canvas_shape,
         crop_px=crop_px,
+        threads=threads,
     )
     seconds = time.perf_counter() - started
     share = float(stitched.fallback.sum() / max(1, (stitched.weight > 0).sum()))
@@ -94,7 +103,9 @@ def _reconstructions(
     }
     objects, seconds = {}, {}
     for model, predict in predictions.items():
-        objects[model], seconds[model] = _stitched(predict, measurement, crop_px, log, model)
+        objects[model], seconds[model] = _stitched(
+            predict, measurement, crop_px, threads, log, model
+        )
     iterative = read_npz(
         run.input(split, "ptychi_reconstruction").path("ptychi_reconstruction.npz")
     )
@@ -121,19 +132,19 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
         dataset.metadata["physics"]["probe_diameter_px"],
     )
     table = score(objects, truth, area, settings, seconds)
-    for line in table.warnings:
-        log(f"warning: {line}")
+    for warning in table.warnings:
+        log(f"warning: {warning.message}")
     write_csv(run.staging / "comparison_metrics.csv", table.rows)
     write_npz(run.staging / "reconstructions.npz", {**objects, "truth": truth})
-    box = np.array([area.y0, area.y1, area.x0, area.x1])
-    aligned = {**table.aligned, "truth": truth[area.slices], "area": box}
-    write_npz(run.staging / "reconstructions_aligned.npz", aligned)
-    for model, curve in table.frc_curves.items():
-        _write_curve(run.staging / f"{model}_frc_curve.csv", curve)
+    aligned = {model: detail.aligned.object for model, detail in table.models.items()}
+    stored = {**aligned, "truth": table.truth, "area": area.as_array()}
+    write_npz(run.staging / "reconstructions_aligned.npz", stored)
+    for model, detail in table.models.items():
+        _write_curves(run.staging / f"{model}_frc_curve.csv", detail.frc)
     comparison_plot(
         run.staging / "comparison_plot.png",
-        table.aligned,
-        truth[area.slices],
+        aligned,
+        table.truth,
         table.rows,
         title=f"{run.condition.dose} photons, {run.condition.view}, {split}",
     )
@@ -141,8 +152,9 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
         "status": "success",
         "area": {"y0": area.y0, "y1": area.y1, "x0": area.x0, "x1": area.x1},
         "n_images": {model: len(measurement) for model in objects},
-        "fitted": table.fitted,
-        "warnings": list(table.warnings),
+        "data_ranges": dict(table.data_ranges),
+        "fitted": {model: _fitted(detail) for model, detail in table.models.items()},
+        "warnings": [asdict(warning) for warning in table.warnings],
     }
     _write_json(run.staging / "scoring.json", content)
     log(
@@ -165,14 +177,32 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
         for column in ("phase", "amplitude")
     }
     shown["status"] = MetadataValue.text("success")
-    return Outcome(digest([repr(timeless), array_digest(aligned)]), shown)
+    return Outcome(digest([repr(timeless), array_digest(stored)]), shown)
 
 
-def _write_curve(path: Path, curve: Any) -> None:
+def _fitted(detail: ModelScore) -> dict[str, Any]:
+    """The ambiguities that were removed, and the MS-SSIM terms before clamping."""
+    aligned = detail.aligned
+    return {
+        "shift_px": list(aligned.shift_px),
+        "registration_applied": aligned.registration_applied,
+        "phase_offset_rad": aligned.phase_offset_rad,
+        "phase_plane_rad_per_px": list(aligned.phase_plane_rad_per_px),
+        "amplitude_scale": aligned.amplitude_scale,
+        "ms_ssim_terms": {
+            f"{metric} {component}": list(result.terms)
+            for (metric, component), result in detail.ms_ssim.items()
+        },
+    }
+
+
+def _write_curves(path: Path, curves: Mapping[str, FrcCurve]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("fraction_of_nyquist", "frc_amplitude", "frc_phase"))
-        rows = zip(curve.fraction_of_nyquist, curve.amplitude, curve.phase, strict=True)
+        writer.writerow(("frequency_nyquist", *curves))
+        frequency = next(iter(curves.values())).frequency
+        columns = (curve.correlation for curve in curves.values())
+        rows = zip(frequency, *columns, strict=True)
         writer.writerows([f"{value:.6f}" for value in row] for row in rows)
 
 
@@ -206,7 +236,8 @@ def _body(item: Product) -> Body:
 def build(context: StudyContext) -> list[AssetsDefinition]:
     description = (
         "PtychoPINN, Baseline and PtyChi on the {} view against the truth, in one area: "
-        "metrics CSV (amplitude dimensionless, phase in rad), aligned arrays complex64, FRC curves, picture."
+        "metrics CSV (amplitude dimensionless, phase in rad), aligned arrays complex64, FRC "
+        "curves, picture."
     )
     products = [product(split, "comparison") for split in SPLITS]
     return [

@@ -20,7 +20,7 @@ PINN, BASELINE = product("pinn_model"), product("baseline_model")
 def _bundle(run: PhaseRun, model) -> Outcome:  # noqa: ANN001 - importing its type imports Keras
     from fly64_assets.solvers import model_bundle
 
-    model_bundle.save(model, run.staging, extra={"inputs": run.input_hashes()})
+    model_bundle.save(model, run.staging, extra=run.input_hashes())
     stated = json.loads((run.staging / "bundle.json").read_text("utf-8"))
     shown = {
         "parameters": model.n_parameters,

@@ -35,7 +35,7 @@ def _bundle(kind: str) -> Judge:
         expected = {
             "kind": kind,
             "gridsize": run.study.gridsize if kind == "PtychoPINN" else 1,
-            "patch_size": run.study.patch_size,
+            "N": run.study.patch_size,
         }
         for key, value in expected.items():
             found = stated.get(key)

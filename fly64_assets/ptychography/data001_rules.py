@@ -188,12 +188,10 @@ def _coordinates(table: _Table, load: Callable[[str], np.ndarray], metadata: Map
 
 
 def _position_errors(metadata: Mapping[str, Any]) -> bool:
-    records = metadata.get("transformations")
-    return isinstance(records, list) and any(
-        isinstance(record, Mapping)
-        and bool(dict(record.get("parameters") or {}).get("position_errors_px"))
-        for record in records
-    )
+    if meta.transformations_problem(metadata):
+        return False
+    records = metadata["transformations"]
+    return any(record["parameters"].get("position_errors_px") for record in records)
 
 
 def _metadata(table: _Table, load: Callable[[str], np.ndarray]) -> dict[str, Any]:
@@ -202,7 +200,7 @@ def _metadata(table: _Table, load: Callable[[str], np.ndarray]) -> dict[str, Any
     try:
         parsed = json.loads(str(load("_metadata")[()]))
         actual = "JSON object" if isinstance(parsed, dict) else f"a JSON {type(parsed).__name__}"
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         parsed, actual = None, f"no JSON: {error}"
     if not table.add("_metadata", "text", "a JSON object", actual, isinstance(parsed, dict)):
         return {}

@@ -14,6 +14,8 @@ from fly64_assets.errors import InputError
 if TYPE_CHECKING:
     from fly64_assets.study import OverlapSettings
 
+SUBPIXELS = 5
+
 
 def disc_overlap(distance_px: np.ndarray | float, diameter_px: float) -> np.ndarray:
     """Common area of two equal discs over the area of one (contract, section 3).
@@ -35,8 +37,9 @@ def disc_overlap(distance_px: np.ndarray | float, diameter_px: float) -> np.ndar
 def probe_diameter(probe: np.ndarray, power_fraction: float) -> float:
     """Diameter of the disc about the probe's centre of mass that holds a fraction of its power.
 
-    A pixel's power counts at its centre. The power within a radius is a staircase over the pixels'
-    distances; between two steps it is interpolated linearly.
+    A pixel's power is spread evenly over its area, on `SUBPIXELS` x `SUBPIXELS` points: counted at
+    its centre, the many pixels that are equally far from a centre on the grid would make steps of
+    half a pixel. The power within a radius is interpolated linearly between the points' radii.
 
     Args:
         probe: (N, N) complex.
@@ -54,10 +57,13 @@ def probe_diameter(probe: np.ndarray, power_fraction: float) -> float:
         raise InputError("probe", "probeGuess", "has no power to take a diameter from")
     rows, columns = np.indices(power.shape, np.float64)
     y, x = (rows * power).sum() / total, (columns * power).sum() / total
-    radii, place = np.unique(np.hypot(rows - y, columns - x), return_inverse=True)
-    within = np.cumsum(np.bincount(place.ravel(), power.ravel())) / total
-    # From radius 0 with no power: the first pixel need not lie at the centre of mass.
-    radius = np.interp(power_fraction, np.append(0.0, within), np.append(0.0, radii))
+    parts = (np.arange(SUBPIXELS) + 0.5) / SUBPIXELS - 0.5
+    points_y = (np.arange(power.shape[0])[:, None] + parts).ravel() - y
+    points_x = (np.arange(power.shape[1])[:, None] + parts).ravel() - x
+    radii, place = np.unique(np.hypot(points_y[:, None], points_x), return_inverse=True)
+    spread = np.repeat(np.repeat(power, SUBPIXELS, axis=0), SUBPIXELS, axis=1)
+    within = np.cumsum(np.bincount(place.ravel(), spread.ravel()))
+    radius = np.interp(power_fraction, np.append(0.0, within / within[-1]), np.append(0.0, radii))
     return float(2 * radius)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from fly64_assets.errors import InputError
 
-CHUNK_BYTES = 1 << 24
+CHUNK_BYTES = 1 << 22
 MEMBER_SUFFIX = ".npy"
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 # Data start at a multiple of this, so that a memory map of a member is an aligned array.
@@ -59,7 +59,7 @@ class ArrayHeader:
 
 
 def chunks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Blocks of about 16 MiB along the first axis, together the array in C order."""
+    """Blocks of about 4 MiB along the first axis, together the array in C order."""
     if array.ndim == 0 or array.nbytes <= CHUNK_BYTES:
         yield array
         return

@@ -42,6 +42,8 @@ __all__ = [
 
 SOURCE = "overlap view"
 BISECTION_STEPS = 40
+SPACING_RESOLUTION = 1e-3
+"""Of D / sqrt(n), where bisection ends: far below the distance of neighbouring positions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +136,8 @@ def _thin_to_overlap(
     """Centres, their overlap and the spacing that comes nearest to the target.
 
     Overlap falls with the spacing, in small steps that need not be monotonic, from that of the
-    whole scan at 0 to none at D. Bisection ends where two spacings make the same centres.
+    whole scan at 0 to none at D. Of all spacings that
+    bisection has tried the best wins.
     """
     tree, sequence = cKDTree(positions_px), order.tolist()
     seen: list[tuple[float, float, np.ndarray]] = []
@@ -153,7 +156,7 @@ def _thin_to_overlap(
             if reached == target:
                 break
             low, high = (middle, high) if reached > target else (low, middle)
-            if high - low < 1e-3 * diameter_px / math.sqrt(len(positions_px)):
+            if high - low < SPACING_RESOLUTION * diameter_px / math.sqrt(len(positions_px)):
                 break
     reached, spacing, centres = min(seen, key=lambda item: abs(item[0] - target))
     return centres, reached, spacing

@@ -139,3 +139,22 @@ def loss_neighbours(centres_px: np.ndarray, count: int, reach_px: float) -> Loss
     nearest = nearest_groups(centres_px, count + 1)[:, 1:]
     distance = np.linalg.norm(centres_px[nearest] - centres_px[:, None], axis=2)
     return LossNeighbours(np.where(distance <= reach_px, nearest, -1))
+
+
+def draw_targets(positions_px, centres_px, excluded, images, count, neighbours, reach_px, generator):
+    tree = cKDTree(positions_px[images])
+    asked = min(len(images), neighbours + excluded.shape[1])
+    distance, near = tree.query(centres_px, k=asked)
+    distance, near = distance.reshape(len(centres_px), -1), images[near.reshape(len(centres_px), -1)]
+    bad = (near[:, :, None] == excluded[:, None, :]).any(axis=2) | (distance > reach_px)
+    rank = np.cumsum(~bad, axis=1)
+    bad |= rank > neighbours
+    keys = generator.random(near.shape)
+    keys[bad] = np.inf
+    order = np.argsort(keys, axis=1)
+    available = np.count_nonzero(~bad, axis=1)[:, None]
+    turn = np.arange(count)[None] % np.maximum(available, 1)
+    drawn = np.take_along_axis(np.take_along_axis(near, order, axis=1), turn, axis=1)
+    # With nothing else in reach the inputs must explain themselves.
+    own = excluded[:, np.arange(count) % excluded.shape[1]]
+    return np.where(available > 0, drawn, own)

@@ -17,6 +17,7 @@ import numpy as np
 from fly64_assets.errors import InputError
 from fly64_assets.solvers.grouping import (
     HeldOut,
+    draw_targets,
     hold_out,
     loss_neighbours,
     nearest_groups,
@@ -63,43 +64,46 @@ class PtychoPINNDesign:
     loss_floor_counts: float = 1e-3
     merge_floor: float = 1e-3
     loss_reach: float = 1 / 3
+    merged_groups: int = 1
 
 
 @dataclass(frozen=True, eq=False)
-class _LossGroups:
-    """Network groups of the train view, and which of them a loss merges.
+class _LossRows:
+    """What one loss looks at: patterns that predict, and others that the prediction must explain.
 
     Attributes:
-        groups: (m, C) image indices.
+        groups: (m, C) image indices, the network's groups.
+        images: (i,) images that may be explained.
         positions_px: (n, 2), of all images.
-        merged: L, groups in one loss.
-        neighbours: K, from how many nearest groups.
+        merged: L, groups whose predictions are merged.
+        targets: E, patterns to explain.
+        neighbours: K, nearest images that they are drawn from.
         reach_px: from how far.
         seed: the grouping seed.
     """
 
     groups: np.ndarray
+    images: np.ndarray
     positions_px: np.ndarray
     merged: int
+    targets: int
     neighbours: int
     reach_px: float
     seed: int
 
-    def rows(self, members: np.ndarray, purpose: int, epoch: int) -> np.ndarray:
-        """(len(members), L * C) int32: one loss group around each of ``members``, shuffled."""
+    def draw(self, purpose: int, epoch: int) -> np.ndarray:
+        """(m, L * C + E) int32: inputs and targets around each group, shuffled."""
         generator = np.random.default_rng([self.seed, purpose, epoch])
         # Any member may be the one that the frame is centred on.
-        groups = generator.permuted(self.groups[members], axis=1)
+        groups = generator.permuted(self.groups, axis=1)
         centres = self.positions_px[groups[:, 0]]
-        near = loss_neighbours(centres, self.neighbours, self.reach_px)
-        order = generator.permutation(len(members))
-        drawn = near.draw(self.merged, generator)[order]
-        return groups[drawn].reshape(len(members), -1).astype(np.int32)
-
-
-def _largest_offset(positions_px: np.ndarray, groups: np.ndarray, reach_px: float) -> int:
-    """Whole px that a frame merged within ``reach_px`` may lie off the first one, either way."""
-    return int(np.ceil(reach_px)) + 1
+        near = loss_neighbours(centres, -(-self.neighbours // groups.shape[1]), self.reach_px)
+        inputs = groups[near.draw(self.merged, generator)].reshape(len(groups), -1)
+        targets = draw_targets(
+            self.positions_px, centres, inputs, self.images, self.targets, self.neighbours,
+            self.reach_px, generator)
+        rows = np.concatenate([inputs, targets], axis=1).astype(np.int32)
+        return generator.permutation(rows, axis=0)
 
 
 class _PhysicsLoss:
@@ -110,13 +114,14 @@ class _PhysicsLoss:
         model: keras.Model,
         measurement: Measurement,
         group_size: int,
+        merged: int,
         canvas_px: int,
         design: PtychoPINNDesign,
     ) -> None:
         import tensorflow as tf
 
         pixel, subpixel = split_positions(measurement.positions_px)
-        self._model, self._group_size = model, group_size
+        self._model, self._group_size, self._merged = model, group_size, merged
         self._canvas_px, self._design = canvas_px, design
         self._scale = float(measurement.intensity_scale)
         self._diffraction = tf.constant(measurement.diffraction, tf.float32)
@@ -130,28 +135,26 @@ class _PhysicsLoss:
 
         from fly64_assets.solvers import physics_operations as physics
 
-        batch, group = tf.shape(rows)[0], self._group_size
-        merged = rows.shape[1] // group
+        batch, group, merged = tf.shape(rows)[0], self._group_size, self._merged
         side, frame_px = self._diffraction.shape[-1], self._design.frame_px
-        diffraction = tf.gather(self._diffraction, rows)
-        subpixel = tf.gather(self._subpixel, rows)
-        pixel = tf.reshape(tf.gather(self._pixel, rows), (batch, merged, group, 2))
+        inputs, targets = rows[:, : merged * group], rows[:, merged * group :]
+        pixel = tf.reshape(tf.gather(self._pixel, inputs), (batch, merged, group, 2))
         frame_pixel = pixel[:, :, :1]
-        offset = tf.cast(pixel - frame_pixel, tf.float32)
-        frame_offset = frame_pixel - pixel[:, :1, :1]
         prediction = self._model(
             [
-                tf.reshape(diffraction, (-1, group, side, side)),
-                tf.reshape(subpixel, (-1, group, 2)),
-                tf.reshape(offset, (-1, group, 2)),
+                tf.reshape(tf.gather(self._diffraction, inputs), (-1, group, side, side)),
+                tf.reshape(tf.gather(self._subpixel, inputs), (-1, group, 2)),
+                tf.reshape(tf.cast(pixel - frame_pixel, tf.float32), (-1, group, 2)),
             ]
         )
         prediction = tf.reshape(prediction, (batch, merged, frame_px, frame_px, 3))
-        merged_object = self._merge(prediction, frame_offset[:, :, 0])
-        window_offset = tf.reshape(pixel - pixel[:, :1, :1], (batch, merged * group, 2))
+        origin = pixel[:, 0, :1]
+        merged_object = self._merge(prediction, frame_pixel[:, :, 0] - origin)
+        window_offset = tf.gather(self._pixel, targets) - origin
         windows = physics.cut(merged_object[:, None], window_offset, side, mirror=True)
-        probes = self._probes(subpixel)
+        probes = self._probes(tf.gather(self._subpixel, targets))
         expected = physics.intensity(physics.far_field(probes * windows)) * self._scale**2
+        diffraction = tf.gather(self._diffraction, targets)
         counts = tf.square(physics.corner_frequency(diffraction) * self._scale)
         deviance = physics.poisson_deviance(counts, expected, self._design.loss_floor_counts)
         return tf.reduce_mean(deviance) * self._normaliser
@@ -219,15 +222,24 @@ def train(
     design = design or PtychoPINNDesign()
     group_size = gridsize**2
     _require_groups(training_groups, group_size, len(measurement))
-    loss_groups = _LossGroups(
-        groups=training_groups,
-        positions_px=measurement.positions_px,
-        merged=max(1, round(settings.loss_group_size / group_size)),
-        neighbours=-(-settings.loss_neighbours // group_size),
-        reach_px=design.loss_reach * probe_diameter_px,
-        seed=grouping_seed,
-    )
     held_out = _hold_out(measurement, training_groups, settings.validation_fraction)
+    validation_images = np.unique(training_groups[held_out.validation])
+    fit_images = np.setdiff1d(np.arange(len(measurement)), validation_images)
+
+    def loss_rows(groups, images):
+        return _LossRows(
+            groups=training_groups[groups],
+            images=images,
+            positions_px=measurement.positions_px,
+            merged=design.merged_groups,
+            targets=settings.loss_group_size,
+            neighbours=settings.loss_neighbours,
+            reach_px=design.loss_reach * probe_diameter_px,
+            seed=grouping_seed,
+        )
+
+    fit_rows = loss_rows(held_out.fit, fit_images)
+    validation_rows = loss_rows(held_out.validation, validation_images)
     network = NetworkDesign(
         patch_size=measurement.patch_size,
         group_size=group_size,
@@ -240,12 +252,12 @@ def train(
         misfit_floor=design.misfit_floor_counts / measurement.intensity_scale**2,
     )
     model = build_network(network, measurement.probe, name=KIND, seed=grouping_seed)
-    canvas_px = design.frame_px + 2 * (int(np.ceil(loss_groups.reach_px)) + 1)
-    loss = _PhysicsLoss(model, measurement, group_size, canvas_px, design)
+    canvas_px = design.frame_px + 2 * (int(np.ceil(fit_rows.reach_px)) + 1)
+    loss = _PhysicsLoss(model, measurement, group_size, design.merged_groups, canvas_px, design)
     rows = TrainingRows(
-        of_epoch=lambda epoch: loss_groups.rows(held_out.fit, FIT, epoch),
-        validation=loss_groups.rows(held_out.validation, VALIDATION, 0),
-        patterns_per_row=loss_groups.merged * group_size,
+        of_epoch=lambda epoch: fit_rows.draw(FIT, epoch),
+        validation=validation_rows.draw(VALIDATION, 0),
+        patterns_per_row=fit_rows.merged * group_size,
     )
     result = fit(model, loss, rows, settings, progress)
     return TrainedModel(

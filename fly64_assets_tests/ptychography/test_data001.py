@@ -425,6 +425,49 @@ def test_any_mixture_of_mutations_gives_a_table_never_an_exception(
     assert bool(_broken(path)) == bool(applied)
 
 
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    st.sampled_from(
+        [
+            ("schema_version",),
+            ("creation",),
+            ("creation", "time"),
+            ("physics",),
+            ("physics", "N"),
+            ("physics", "seed"),
+            ("physics", "intensity_scale"),
+            ("physics", "nphotons"),
+            ("transformations",),
+            ("transformations", 0),
+            ("transformations", 0, "tool"),
+            ("transformations", 0, "inputs"),
+            ("transformations", 0, "parameters"),
+        ]
+    ),
+    _json,
+)
+@settings(max_examples=40, deadline=None)
+def test_no_metadata_makes_the_check_raise(tmp_path_factory, sound_path, place, value) -> None:
+    with np.load(sound_path, allow_pickle=False) as stored:
+        arrays = {key: stored[key] for key in stored.files}
+    metadata = json.loads(str(arrays.pop("_metadata")))
+    at = metadata
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    path = _save(tmp_path_factory.getbasetemp() / "described.npz", arrays, metadata)
+    rows = check_data001(path)
+    assert {row.rule for row in rows if row.key == "_metadata"} >= {"creation", "physics"}
+
+
 def test_measured_legacy_data_are_refused_by_name() -> None:
     broken = _broken(MEASURED)
     assert ("_metadata", "key") in broken

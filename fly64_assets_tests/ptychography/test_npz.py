@@ -184,6 +184,28 @@ def test_a_flipped_bit_is_refused(tmp_path: Path, save) -> None:
             read(path)
 
 
+@pytest.mark.parametrize("save", [npz.write_npz, np.savez, np.savez_compressed])
+def test_random_damage_is_refused_or_harmless_never_another_error(tmp_path: Path, save) -> None:
+    """Also in the zip's own structures, whose damage surfaces as half a dozen exceptions."""
+    path, generator = tmp_path / "damaged.npz", np.random.default_rng(0)
+    arrays = {"a": np.arange(20.0), "b": np.zeros((3, 4), np.complex64)}
+    if save is npz.write_npz:
+        save(path, arrays)
+    else:
+        save(path, **arrays)
+    sound, refused = path.read_bytes(), 0
+    for _ in range(300):
+        content = bytearray(sound)
+        content[generator.integers(len(content))] ^= 1 << generator.integers(8)
+        path.write_bytes(content)
+        for read in (npz.read_npz, npz.verify_npz, npz.describe_npz):
+            try:
+                read(path)
+            except InputError:
+                refused += 1
+    assert refused > 100
+
+
 def _archive(path: Path, members: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():

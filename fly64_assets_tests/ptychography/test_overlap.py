@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,7 +90,7 @@ def test_probe_diameter_of_a_gaussian_probe(centre: tuple[float, float], fractio
     power = np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / (2 * 6.0**2))
     probe = np.sqrt(power) * np.exp(1j * 0.3 * y)
     expected = 2 * 6.0 * np.sqrt(-2 * np.log(1 - fraction))
-    assert probe_diameter(probe, fraction) == pytest.approx(expected, abs=0.25)
+    assert probe_diameter(probe, fraction) == pytest.approx(expected, abs=0.06)
 
 
 def test_probe_diameter_refuses_no_light() -> None:
@@ -429,11 +427,3 @@ def test_a_scan_along_a_line_has_no_area() -> None:
     positions = np.stack([np.zeros(200), np.linspace(0, 300, 200)], axis=1)
     metrics = record(select(positions, target=0.2), positions)
     assert metrics["photons_per_px2"] is None
-
-
-def test_shipped_probe_and_default_study_agree(tmp_path: Path) -> None:
-    """A view survives the trip through plain values, as a file stores it."""
-    positions = scan(2000)
-    view = select(positions, target=0.2)
-    again = View(**{name: value for name, value in asdict(view).items()})
-    assert record(again, positions) == record(view, positions)

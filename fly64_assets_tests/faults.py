@@ -1,0 +1,53 @@
+"""Faults that tests put into a store and its instance, as a mishap or a bug would."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataValue
+
+from fly64_assets.catalogue import Product
+from fly64_assets.context import StudyContext
+from fly64_assets.instance import instance_folder
+from fly64_assets.ledger import PROVENANCE
+from fly64_assets.partitions import Condition
+from fly64_assets.store import FileRecord, sha256_of
+
+
+def report_as_made(
+    context: StudyContext,
+    instance: DagsterInstance,
+    product: Product,
+    condition: Condition,
+    *,
+    data_version: str | None = None,
+) -> None:
+    """Record what is on disk now as a materialization like the last one, hashes and all.
+
+    Only checks can tell then: the case of wrong content that was written faithfully.
+    """
+    record = context.ledger(instance).latest(product, condition)
+    assert record is not None
+    files = {}
+    for path in record.provenance.files:
+        file = context.store.root / path
+        files[path] = FileRecord(path, sha256_of(file), file.stat().st_size)
+    provenance = replace(
+        record.provenance,
+        files=files,
+        data_version=data_version or record.provenance.data_version,
+    )
+    instance.report_runless_asset_event(
+        AssetMaterialization(
+            AssetKey(product.key),
+            partition=condition.partition_key,
+            metadata={PROVENANCE: MetadataValue.json(provenance.to_json())},
+        )
+    )
+
+
+def replace_as_if_made(context: StudyContext, product: Product, condition: Condition) -> None:
+    """`report_as_made` on the study's own instance, as other data than before."""
+    folder = str(instance_folder(context.study))
+    with DagsterInstance.from_config(folder) as instance:
+        report_as_made(context, instance, product, condition, data_version="0" * 64)

@@ -1,0 +1,109 @@
+"""The code location: it loads, loads light, and says what the catalogue says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, MultiPartitionsDefinition
+
+from fly64_assets.catalogue import PRODUCTS
+from fly64_assets.context import StudyContext
+from fly64_assets.definitions import build_definitions
+from fly64_assets.study import PROJECT_ROOT
+
+HEAVY = ("tensorflow", "keras", "torch", "ptychi", "scipy", "skimage", "pandas", "matplotlib")
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return build_definitions(StudyContext.load()).resolve_asset_graph()
+
+
+def test_loading_imports_nothing_heavy():
+    script = (
+        "import sys, json, fly64_assets.definitions;"
+        f"print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["dagster", "definitions", "validate", "-w", "workspace.yaml"],
+        ["dagster", "definitions", "validate"],
+        ["dg", "check", "defs"],
+    ],
+    ids=" ".join,
+)
+def test_validates(command, tmp_path):
+    """Both files by which Dagster finds the project lead to definitions that load."""
+    program = Path(sys.executable).parent / command[0]
+    done = subprocess.run(
+        [program, *command[1:]],
+        cwd=PROJECT_ROOT,
+        env={
+            **os.environ,
+            "DAGSTER_HOME": str(tmp_path),
+            "DG_CLI_TELEMETRY_OPT_OUT": "1",
+            "VIRTUAL_ENV": sys.prefix,
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_asset_graph_is_the_catalogue(graph):
+    assert {tuple(key.path) for key in graph.materializable_asset_keys} == {
+        item.key for item in PRODUCTS
+    }
+    for item in PRODUCTS:
+        node = graph.get(AssetKey(item.key))
+        assert {tuple(key.path) for key in node.parent_keys} == set(item.inputs)
+        assert node.group_name == item.group
+        assert node.code_version == item.code_version
+        assert node.owners and node.description and node.kinds
+
+
+def test_partitions_are_dose_by_view_with_the_split_in_the_key(graph):
+    condition = graph.get(AssetKey(["train", "overlap_view"])).partitions_def
+    assert isinstance(condition, MultiPartitionsDefinition)
+    study = StudyContext.load().study
+    assert len(condition.get_partition_keys()) == len(study.doses) * len(study.views)
+    doses = graph.get(AssetKey(["train", "dataset"])).partitions_def
+    assert doses.get_partition_keys() == [str(dose) for dose in study.doses]
+
+
+def test_every_check_of_the_catalogue_exists_blocks_as_stated_and_is_partitioned(graph):
+    stated = {
+        (item.key, name): name in item.blocking_checks
+        for item in PRODUCTS
+        for name in (*item.blocking_checks, *item.advisory_checks)
+    }
+    found = {
+        (tuple(key.asset_key.path), key.name): graph.get_check_spec(key)
+        for key in graph.asset_check_keys
+    }
+    assert {key: spec.blocking for key, spec in found.items()} == stated
+    assert all(spec.partitions_def is not None for spec in found.values())
+
+
+def test_solver_steps_share_one_pool(graph):
+    pools = {item.key: graph.get(AssetKey(item.key)).pools for item in PRODUCTS}
+    solvers = {key for key, names in pools.items() if names == {"solver"}}
+    assert solvers == {
+        ("pinn_model",),
+        ("baseline_model",),
+        *((split, name) for split in ("train", "test") for name in ("ptychi_reconstruction",)),
+        *((split, "comparison") for split in ("train", "test")),
+    }
