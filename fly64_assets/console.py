@@ -272,7 +272,7 @@ def show_results(
     OUT.print(f"web UI: {_ui_command(context)}")
     if last_deltas:
         OUT.print(f"deltas: {_short(last_deltas)}")
-    return 1 if broken or any(not outcome.success for outcome in outcomes) else 0
+    return 1 if broken else 0
 
 
 def _fresh_json(

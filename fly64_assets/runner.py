@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from dagster import (
     AssetCheckKey,
@@ -32,7 +31,7 @@ from dagster._core.storage.tags import (
 from fly64_assets.catalogue import PRODUCTS, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.partitions import Condition, Per, dagster_key
-from fly64_assets.planner import Planner, State, Verdict
+from fly64_assets.planner import Planner, State
 from fly64_assets.study import PROJECT_ROOT
 
 LAUNCH_TAG = "fly64/launch"
@@ -42,15 +41,12 @@ LEVELS: tuple[Per, ...] = ("study", "dose", "condition")
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One Dagster run: the products to make and those only to check, in one partition."""
+    """One Dagster run in one partition: products to make, or products only to check."""
 
     per: Per
     condition: Condition
     make: tuple[Product, ...]
     check: tuple[Product, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.make or self.check)
 
 
 @dataclass(frozen=True)
@@ -76,24 +72,21 @@ class RunOutcome:
     failures: tuple[str, ...]
 
 
-def requests_for(
-    planner: Planner, condition: Condition, *, force: bool = False
-) -> list[RunRequest]:
-    """What one condition needs, in the order of the levels; empty when all is fresh."""
-    requests = []
-    for per in LEVELS:
-        at = condition.restricted_to(per)
-        verdicts = [planner.verdict(item, at) for item in PRODUCTS if item.per == per]
-        forced = force and per != "study"
-        requests.append(
-            RunRequest(
-                per,
-                at,
-                _whole_computations(v.product for v in verdicts if forced or v.must_run),
-                tuple(v.product for v in verdicts if v.state is State.UNCHECKED and not forced),
-            )
-        )
-    return [request for request in requests if request]
+def next_request(
+    planner: Planner, condition: Condition, per: Per, *, force: bool = False
+) -> RunRequest | None:
+    """What one level of a condition needs next; None when it is fresh.
+
+    What was made but never checked is checked first, in a run of its own: the checks decide what
+    remains to be made.
+    """
+    at = condition.restricted_to(per)
+    verdicts = [planner.verdict(item, at) for item in PRODUCTS if item.per == per]
+    unchecked = tuple(v.product for v in verdicts if v.state is State.UNCHECKED)
+    if unchecked and not force:
+        return RunRequest(per, at, (), unchecked)
+    make = _whole_computations(v.product for v in verdicts if force or v.must_run)
+    return RunRequest(per, at, make, ()) if make else None
 
 
 def _whole_computations(products: Iterable[Product]) -> tuple[Product, ...]:
@@ -110,10 +103,9 @@ def _job(request: RunRequest) -> ReconstructableJob:
     repository = ReconstructableRepository.for_module(
         "fly64_assets.definitions", "defs", str(PROJECT_ROOT)
     )
-    made = {item.key for item in request.make}
     checks = {
         AssetCheckKey(AssetKey(item.key), name)
-        for item in (*request.make, *(i for i in request.check if i.key not in made))
+        for item in (*request.make, *request.check)
         for name in (*item.blocking_checks, *item.advisory_checks)
     }
     return ReconstructableJob(repository, JOBS[request.per]).get_subset(
@@ -216,9 +208,7 @@ def _interesting(entry: EventLogEntry) -> StepEvent | None:
     return None
 
 
-def execute(
-    context: StudyContext, instance: DagsterInstance, request: RunRequest, listener: Listener
-) -> RunOutcome:
+def execute(instance: DagsterInstance, request: RunRequest, listener: Listener) -> RunOutcome:
     """Run one request to its end in this process's children.
 
     The run's success is what Dagster says; whether the products are fresh afterwards is the
@@ -251,30 +241,35 @@ def run_conditions(
 ) -> list[RunOutcome]:
     """Make each condition fresh, what they share first; a failed one does not stop its siblings."""
     outcomes: list[RunOutcome] = []
-    forced: set[tuple[Per, Condition]] = set()
-    stopped: set[Condition] = set()
+    settled: dict[tuple[Per, Condition], bool] = {}
     for condition in conditions:
         for per in LEVELS:
-            # Asked anew each time: what was made before may have left the next level fresh.
-            at = condition.restricted_to(per)
-            if condition.restricted_to("dose") in stopped or Condition() in stopped:
+            level = (per, condition.restricted_to(per))
+            if level not in settled:
+                again = force and per != "study"
+                made = list(_make_fresh(context, instance, condition, per, listener, force=again))
+                outcomes += made
+                settled[level] = not made or made[-1].success
+            if not settled[level]:
                 break
-            once = force and (per, at) not in forced
-            planner = context.planner(instance)
-            for request in requests_for(planner, condition, force=once):
-                if request.per != per:
-                    continue
-                forced.add((per, at))
-                outcome = execute(context, instance, request, listener)
-                outcomes.append(outcome)
-                if not outcome.success and per != "condition":
-                    stopped.add(at)
     return outcomes
 
 
-def results_path(planner: Planner, item: Product, condition: Condition) -> Path:
-    """Where a product's first file lies."""
-    return planner.ledger.store.path(item, condition, item.files[0])
-
-
-__all__ = ["RunOutcome", "RunRequest", "StepEvent", "Verdict", "execute", "requests_for"]
+def _make_fresh(
+    context: StudyContext,
+    instance: DagsterInstance,
+    condition: Condition,
+    per: Per,
+    listener: Listener,
+    *,
+    force: bool,
+) -> Iterator[RunOutcome]:
+    """Check what is unchecked, then make what is not fresh; the planner is asked anew each time."""
+    for _ in range(2):
+        request = next_request(context.planner(instance), condition, per, force=force)
+        if request is None:
+            return
+        outcome = execute(instance, request, listener)
+        yield outcome
+        if request.make:
+            return

@@ -85,9 +85,9 @@ def test_staging_leaves_nothing_behind_after_an_error(store):
 
 
 def test_one_writer_at_a_time(store):
-    with store.staging("a view"), pytest.raises(NotTrusted, match=f"process {os.getpid()}"):
-        with store.staging("a view"):
-            pass
+    refused = pytest.raises(NotTrusted, match=f"process {os.getpid()}")
+    with store.staging("a view"), refused, store.staging("a view"):
+        pass
     with store.staging("a view"):
         pass
 
