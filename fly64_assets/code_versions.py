@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import os
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +20,7 @@ from pathlib import Path
 PACKAGE = "fly64_assets"
 COUNTED = (f"{PACKAGE}.ptychography", f"{PACKAGE}.solvers")
 """What is followed from a phase's own module. The rest is plumbing and changes no number."""
+MEMORY = Path(__file__).parent / "__pycache__" / "code_versions.json"
 
 
 def _file(module: str) -> Path | None:
@@ -40,13 +44,16 @@ class _WithoutDocstrings(ast.NodeTransformer):
         return node
 
 
-@cache
-def _tree(module: str) -> tuple[str, frozenset[str]]:
-    """Digest of one module's syntax tree, and the counted modules that it imports."""
-    path = _file(module)
-    if path is None:
-        raise ModuleNotFoundError(f"{module} has no source to take a code version from")
-    tree = ast.parse(path.read_text("utf-8"))
+@dataclass(frozen=True)
+class _Module:
+    """Digest of a module's syntax tree, and the counted modules that it imports."""
+
+    digest: str
+    imports: tuple[str, ...]
+
+
+def _analyse(module: str, source: str) -> _Module:
+    tree = ast.parse(source)
     imported: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -55,7 +62,42 @@ def _tree(module: str) -> tuple[str, frozenset[str]]:
             imported |= {alias.name for alias in node.names}
     counted = {name for name in imported if name.startswith(COUNTED) and _file(name)}
     digest = hashlib.sha256(ast.dump(_WithoutDocstrings().visit(tree)).encode()).hexdigest()
-    return digest, frozenset(counted - {*COUNTED, module})
+    return _Module(digest, tuple(sorted(counted - {*COUNTED, module})))
+
+
+@cache
+def _remembered() -> dict[str, dict[str, object]]:
+    """What earlier processes found, by module and sha256 of its source: like ``.pyc`` files."""
+    try:
+        return json.loads(MEMORY.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _remember() -> None:
+    try:
+        MEMORY.parent.mkdir(exist_ok=True)
+        unfinished = MEMORY.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps(_remembered()), "utf-8")
+        os.replace(unfinished, MEMORY)
+    except OSError:  # a read-only installation is only slower
+        pass
+
+
+@cache
+def _module(name: str) -> _Module:
+    path = _file(name)
+    if path is None:
+        raise ModuleNotFoundError(f"{name} has no source to take a code version from")
+    source = path.read_bytes()
+    key = f"{name} {hashlib.sha256(source).hexdigest()}"
+    found = _remembered().get(key)
+    if found is None:
+        module = _analyse(name, source.decode())
+        _remembered()[key] = asdict(module)
+        _remember()
+        return module
+    return _Module(str(found["digest"]), tuple(found["imports"]))  # type: ignore[arg-type]
 
 
 def code_version(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
@@ -72,8 +114,9 @@ def code_version(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
     while pending:
         module = pending.pop()
         if module not in digests:
-            digests[module], imports = _tree(module)
-            pending += imports
+            found = _module(module)
+            digests[module] = found.digest
+            pending += found.imports
     joined = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
     pinned = [f"{name}={version(name)}" for name in sorted(libraries)]
     return " ".join([hashlib.sha256(joined.encode()).hexdigest()[:12], *pinned])

@@ -1,4 +1,4 @@
-"""Bad input on the command line: one clear error with file, key and rule, exit code 2, no harm done.
+"""Bad input on the command line: one clear error with file, key and rule, exit code 2, no harm.
 
 A user's own specimen and a DATA-001 file are what people bring; the study file and the command line
 are what they type.

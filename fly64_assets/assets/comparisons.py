@@ -15,7 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from dagster import AssetsDefinition, MetadataValue
 
 from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_phase_asset
@@ -27,6 +26,8 @@ from fly64_assets.solvers.interface import Measurement, Patches, measurement_of
 from fly64_assets.study import SPLITS, ScoringSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fly64_assets.ptychography.data001 import Dataset
     from fly64_assets.ptychography.metrics import FrcCurve
     from fly64_assets.ptychography.scoring import ModelScore
@@ -116,6 +117,8 @@ def _reconstructions(
 
 def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
     """All of one split's comparison; its files are staged."""
+    import numpy as np
+
     from fly64_assets.pictures import comparison_plot
     from fly64_assets.ptychography.npz import array_digest, write_npz
     from fly64_assets.ptychography.scoring import score, scoring_area, write_csv

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-import numpy as np
 from dagster import AssetsDefinition
 
 from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset
@@ -33,6 +32,8 @@ def _bundle(run: PhaseRun, model) -> Outcome:  # noqa: ANN001 - importing its ty
 
 
 def make_pinn_model(run: PhaseRun) -> Mapping[Key, Outcome]:
+    import numpy as np
+
     from fly64_assets.ptychography.data001 import read_dataset
     from fly64_assets.solvers import ptychopinn
 
@@ -51,6 +52,8 @@ def make_pinn_model(run: PhaseRun) -> Mapping[Key, Outcome]:
 
 
 def make_baseline_model(run: PhaseRun) -> Mapping[Key, Outcome]:
+    import numpy as np
+
     from fly64_assets.ptychography.data001 import read_dataset
     from fly64_assets.solvers import baseline
 

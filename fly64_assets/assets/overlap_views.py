@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
 from dagster import AssetsDefinition
 
 from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_phase_asset
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 def _restrict(dataset: Dataset, view: View, transformation: Mapping[str, object]) -> Dataset:
     """The view's frames of a dataset, with the groups as further arrays."""
+    import numpy as np
+
     from fly64_assets.ptychography.data001 import Dataset, with_transformation
 
     kept = view.image_index
@@ -49,6 +50,8 @@ def _body(item: Product) -> Body:
     split = str(item.split)
 
     def make_view(run: PhaseRun) -> Mapping[Key, Outcome]:
+        import numpy as np
+
         from fly64_assets.ptychography.data001 import data_version, read_dataset, write_dataset
         from fly64_assets.ptychography.overlap import overlap_metrics, select_view
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 
-import numpy as np
 from dagster import AssetsDefinition
 
 from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_phase_asset
@@ -20,6 +19,8 @@ def _body(item: Product) -> Body:
     split = str(item.split)
 
     def reconstruct_view(run: PhaseRun) -> Mapping[Key, Outcome]:
+        import numpy as np
+
         from fly64_assets.ptychography.data001 import read_dataset
         from fly64_assets.ptychography.npz import array_digest, write_npz
         from fly64_assets.solvers import ptychi_lsqml

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 from dagster import AssetChecksDefinition
 
 from fly64_assets.catalogue import Product, product
@@ -25,6 +24,7 @@ def _data001(file: str) -> Judge:
 
 def _feasibility(item: Product) -> Judge:
     def judge(run: CheckRun) -> Iterable[RuleOutcome]:
+        import numpy as np
         from scipy.spatial import cKDTree
 
         from fly64_assets.ptychography.data001 import read_dataset

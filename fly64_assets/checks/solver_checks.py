@@ -7,8 +7,8 @@ import json
 import math
 import zipfile
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import numpy as np
 from dagster import AssetChecksDefinition
 
 from fly64_assets.catalogue import product
@@ -17,9 +17,14 @@ from fly64_assets.context import StudyContext
 from fly64_assets.ptychography.rules import RuleOutcome
 from fly64_assets.study import SPLITS
 
+if TYPE_CHECKING:
+    import numpy as np
+
 
 def image_rules(name: str, image: np.ndarray) -> Iterable[RuleOutcome]:
     """Finite, not zero and not constant: what the least reconstruction must be."""
+    import numpy as np
+
     finite = bool(np.isfinite(image).all())
     yield RuleOutcome(name, "finite", "all pixels", "all" if finite else "not all", finite)
     if finite:

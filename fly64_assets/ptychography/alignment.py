@@ -40,7 +40,7 @@ class Aligned:
     ``reconstruction(r - shift) * amplitude_scale = truth(r) * exp(i (phase_offset + plane . r))``.
 
     Attributes:
-        object: (h, w) complex64, shift (if applied), plane, phase and scale removed.
+        object: (h, w) complex64, shift (if applied), plane, phase and scale removed; 0 stays 0.
         strict: (h, w) complex64, only the global phase removed.
         shift_px: (dy, dx), the shift that brings the reconstruction onto the truth, as estimated.
         registration_applied: False where the estimate exceeds the bound; then it was not applied
@@ -112,7 +112,8 @@ def align(
         step = _register(aligned, target)
         if not step.any():
             break
-        shift = shift + step
+        # Steps are multiples of the resolution: their sum must not exceed the bound by an ulp.
+        shift = np.round((shift + step) * UPSAMPLING) / UPSAMPLING
         if np.abs(shift).max() > max_shift_px:
             applied = False
             plane, aligned = registered(np.zeros(2))
@@ -120,6 +121,8 @@ def align(
         plane, aligned = registered(shift)
     whole_px = np.rint(shift).astype(int) if applied else (0, 0)
     covered = np.roll(context != 0, whole_px, axis=(0, 1))[margin:-margin, margin:-margin]
+    # Interpolation must not invent pixels that nothing reconstructed.
+    aligned = np.where(covered, aligned, 0)
     scale = float(np.abs(target[covered]).mean() / np.abs(aligned[covered]).mean())
     strict = raw * np.exp(-1j * np.angle(np.vdot(target, raw)))
     return Aligned(
@@ -253,7 +256,8 @@ def _fit_phase_plane(image: np.ndarray, target: np.ndarray) -> _PhasePlane:
         cyy, cxx = y**2 @ curvature.sum(axis=1), x**2 @ curvature.sum(axis=0)
         cyx = y @ curvature @ x
         hessian = np.array([[c0, cy, cx], [cy, cyy, cyx], [cx, cyx, cxx]])
-        step = np.linalg.solve(hessian, moments(residual.imag))
+        # Least squares, for a reconstruction of a single line leaves a slope undetermined.
+        step = np.linalg.lstsq(hessian, np.array(moments(residual.imag)), rcond=None)[0]
         plane = _PhasePlane(plane.offset + step[0], plane.slope + step[1:])
         if np.abs(step * [1, len(y), len(x)]).max() < NEWTON_TOLERANCE_RAD:
             break

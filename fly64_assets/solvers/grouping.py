@@ -93,68 +93,111 @@ def hold_out(positions_px: np.ndarray, groups: np.ndarray, fraction: float) -> H
     return HeldOut(fit, validation)
 
 
-@dataclass(frozen=True, eq=False)
-class LossNeighbours:
-    """For each of some groups, the others that a loss may merge with it.
+def _draw_available(
+    candidates: np.ndarray,
+    usable: np.ndarray,
+    fallback: np.ndarray,
+    count: int,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """``count`` of each row's usable candidates: distinct while they last, then repeated in turn.
 
-    Attributes:
-        candidates: (m, K) row numbers, nearest first; -1 where there are fewer than K.
+    Args:
+        candidates, usable: (m, k) indices, and which of them may be drawn.
+        fallback: (m, f) indices for rows with nothing usable, taken in turn.
+        count: how many to draw.
+        generator: consumed by m * k numbers, whatever is usable.
+
+    Returns:
+        (m, count) int64.
     """
-
-    candidates: np.ndarray
-
-    def draw(self, merged: int, generator: np.random.Generator) -> np.ndarray:
-        """(m, merged) int64: each row number, then ``merged - 1`` of its candidates.
-
-        Candidates are distinct as long as they last and then repeat; a group without any is merged
-        with itself, which changes nothing.
-        """
-        rows, limit = self.candidates.shape
-        own = np.arange(rows)[:, None]
-        if merged == 1 or limit == 0:
-            return np.repeat(own, merged, axis=1)
-        available = np.count_nonzero(self.candidates >= 0, axis=1)[:, None]
-        keys = generator.random((rows, limit))
-        keys[self.candidates < 0] = np.inf  # sorted behind every candidate there is
-        shuffled = np.take_along_axis(self.candidates, np.argsort(keys, axis=1), axis=1)
-        turn = np.arange(merged - 1)[None, :] % np.maximum(available, 1)
-        drawn = np.take_along_axis(shuffled, turn, axis=1)
-        return np.concatenate([own, np.where(drawn < 0, own, drawn)], axis=1)
+    turn = np.arange(count)
+    instead = fallback[:, turn % fallback.shape[1]]
+    if candidates.shape[1] == 0:
+        return instead
+    keys = generator.random(candidates.shape)
+    keys[~usable] = np.inf  # sorted behind everything that may be drawn
+    shuffled = np.take_along_axis(candidates, np.argsort(keys, axis=1), axis=1)
+    available = np.count_nonzero(usable, axis=1)[:, None]
+    drawn = np.take_along_axis(shuffled, turn % np.maximum(available, 1), axis=1)
+    return np.where(available > 0, drawn, instead)
 
 
-def loss_neighbours(centres_px: np.ndarray, count: int, reach_px: float) -> LossNeighbours:
-    """The ``count`` nearest others within ``reach_px``.
+def _nearest(
+    points_px: np.ndarray, centres_px: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and indices, (m, min(count, points)) each, nearest first."""
+    count = min(count, len(points_px))
+    shape = (len(centres_px), count)
+    distances, indices = cKDTree(points_px).query(centres_px, k=count)
+    return np.reshape(distances, shape), np.reshape(indices, shape)
+
+
+def draw_merged(
+    centres_px: np.ndarray,
+    merged: int,
+    *,
+    neighbours: int,
+    reach_px: float,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """Which groups' predictions a loss merges: each group and some of its nearest others.
 
     The reach keeps a loss from joining what is hardly illuminated together: in a sparse view the
-    nearest others by rank lie in the next cluster.
+    nearest others by rank may lie in the next cluster. A group with no other in reach is merged
+    with itself, which changes nothing.
 
     Args:
         centres_px: (m, 2) float64, px.
-        count: K, how many at most.
-        reach_px: px, how far at most.
+        merged: L, groups in a loss.
+        neighbours: how many of the nearest others may be drawn.
+        reach_px: px, how far they may lie.
+        generator: draws.
+
+    Returns:
+        (m, L) int64 row numbers, the group itself first.
     """
-    count = min(count, len(centres_px) - 1)
-    if count == 0:
-        return LossNeighbours(np.empty((len(centres_px), 0), np.int64))
-    nearest = nearest_groups(centres_px, count + 1)[:, 1:]
-    distance = np.linalg.norm(centres_px[nearest] - centres_px[:, None], axis=2)
-    return LossNeighbours(np.where(distance <= reach_px, nearest, -1))
+    own = np.arange(len(centres_px))[:, None]
+    if merged == 1:
+        return own
+    distances, near = _nearest(centres_px, centres_px, neighbours + 1)
+    usable = (near != own) & (distances <= reach_px)
+    others = _draw_available(near, usable, own, merged - 1, generator)
+    return np.concatenate([own, others], axis=1)
 
 
-def draw_targets(positions_px, centres_px, excluded, images, count, neighbours, reach_px, generator):
-    tree = cKDTree(positions_px[images])
-    asked = min(len(images), neighbours + excluded.shape[1])
-    distance, near = tree.query(centres_px, k=asked)
-    distance, near = distance.reshape(len(centres_px), -1), images[near.reshape(len(centres_px), -1)]
-    bad = (near[:, :, None] == excluded[:, None, :]).any(axis=2) | (distance > reach_px)
-    rank = np.cumsum(~bad, axis=1)
-    bad |= rank > neighbours
-    keys = generator.random(near.shape)
-    keys[bad] = np.inf
-    order = np.argsort(keys, axis=1)
-    available = np.count_nonzero(~bad, axis=1)[:, None]
-    turn = np.arange(count)[None] % np.maximum(available, 1)
-    drawn = np.take_along_axis(np.take_along_axis(near, order, axis=1), turn, axis=1)
-    # With nothing else in reach the inputs must explain themselves.
-    own = excluded[:, np.arange(count) % excluded.shape[1]]
-    return np.where(available > 0, drawn, own)
+def draw_targets(
+    positions_px: np.ndarray,
+    centres_px: np.ndarray,
+    seen: np.ndarray,
+    images: np.ndarray,
+    count: int,
+    *,
+    neighbours: int,
+    reach_px: float,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """Which patterns a prediction has to explain: near ones that the network did not see.
+
+    The noise of a pattern that was not seen cannot be fitted, so that a loss over such patterns has
+    its least expectation at the best estimate of the object and not at the noise (Lehtinen et al.,
+    ICML 2018). Where nothing unseen is in reach, the seen patterns are taken.
+
+    Args:
+        positions_px: (n, 2) float64, px, of all images.
+        centres_px: (m, 2) float64, px, around which to look.
+        seen: (m, s) image indices that the network sees.
+        images: (i,) image indices to draw from.
+        count: E, patterns to draw.
+        neighbours: how many of the nearest unseen images may be drawn.
+        reach_px: px, how far they may lie.
+        generator: draws.
+
+    Returns:
+        (m, E) int64 image indices.
+    """
+    distances, rank = _nearest(positions_px[images], centres_px, neighbours + seen.shape[1])
+    near = images[rank]
+    usable = (distances <= reach_px) & ~(near[:, :, None] == seen[:, None, :]).any(axis=2)
+    usable &= np.cumsum(usable, axis=1) <= neighbours
+    return _draw_available(near, usable, seen, count, generator)

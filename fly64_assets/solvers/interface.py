@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fly64_assets.errors import SolverEnvironmentError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fly64_assets.ptychography.data001 import Dataset
 
 
@@ -46,6 +46,8 @@ class Measurement:
 
 def measurement_of(dataset: Dataset) -> Measurement:
     """What a solver may see of a DATA-001 dataset: all but the object and the true patches."""
+    import numpy as np
+
     return Measurement(
         diffraction=np.asarray(dataset.diffraction),
         positions_px=dataset.positions_px,

@@ -2,7 +2,7 @@
 
 Belongs here: the translation between DATA-001 conventions and pty-chi's, the choice of pty-chi's
 options, and what keeps pty-chi's process-wide side effects (default device and dtype, random
-streams, logging) from reaching the caller. Does not belong here: scoring, files, the study matrix.
+streams, logging) from the caller. Does not belong here: scoring, files, the study matrix.
 
 The algorithm is that of M. Odstrcil, A. Menzel and M. Guizar-Sicairos, "Iterative least-squares
 solver for generalized maximum-likelihood ptychography", Optics Express 26, 3108 (2018).
@@ -15,8 +15,8 @@ import logging
 import math
 import random
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +33,6 @@ from fly64_assets.solvers.interface import (
 
 if TYPE_CHECKING:
     from fly64_assets.study import PtyChiSettings
-
-SOURCE = "measurement"
 
 
 class SolverDivergedError(RuntimeError):
@@ -53,22 +51,38 @@ class SolverDivergedError(RuntimeError):
         return f"LSQML diverged in epoch {self.epoch}: {self.problem}"
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """How LSQML weighs noise. No value depends on the truth; ``Tuning()`` is pty-chi's own choice.
+
+    Attributes:
+        damping: of the object's preconditioner, as a fraction of its largest value: the larger, the
+            less a weakly illuminated pixel moves. > 0.
+        total_variation: weight of the total-variation step after each epoch times the photons per
+            pixel that the object received, so that one value fits all doses and overlaps. 0 leaves
+            the step out.
+    """
+
+    damping: float = 0.1
+    total_variation: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class IterativeReconstruction:
     """What an iterative solver delivers.
 
     Attributes:
-        object: (H, W) complex64 on the measurement's canvas; 1 where no probe ever was.
-        probe: (N, N) complex64 in the measurement's scaling: the known one, or the refined one.
+        object: (H, W) complex64 on the measurement's canvas; 1 where no patch ever was.
+        probe: (N, N) complex64 in the measurement's scaling, as the solver held it at the end.
         loss_history: (epoch counted from 1, loss) for every epoch. The loss is the negative
             log-likelihood per detector pixel above that of a perfect prediction (for Poisson data
-            half the mean deviance), dimensionless, averaged over the epoch's mini-batches as each
-            was before its update.
+            half the mean deviance), dimensionless, each mini-batch taken before its update.
         epochs: how many were run.
         computation_time_s: seconds in the solver, without imports and without the callback.
         library_version: the version of pty-chi.
         batch_size: diffraction patterns in a mini-batch, at most.
         probe_refined: whether the probe was optimised together with the object.
+        total_variation_weight: of the step after each epoch, in pty-chi's units; 0 for none.
         device: the type of torch device that was used, ``cpu`` or ``cuda``.
         algorithm: the published identifier of the algorithm.
     """
@@ -81,6 +95,7 @@ class IterativeReconstruction:
     library_version: str
     batch_size: int
     probe_refined: bool
+    total_variation_weight: float
     device: str
     algorithm: str = "LSQML"
 
@@ -92,6 +107,7 @@ def reconstruct(
     seed: int,
     threads: int,
     progress: ProgressCallback,
+    tuning: Tuning | None = None,
 ) -> IterativeReconstruction:
     """Reconstruct the object of one split from a constant object of 1 with pty-chi's LSQML.
 
@@ -106,6 +122,7 @@ def reconstruct(
         threads: CPU threads of torch.
         progress: called after every ``epochs_per_chunk`` epochs and after the last one, with the
             figures ``loss`` and ``epochs_per_s``. What it raises ends the reconstruction.
+        tuning: see `Tuning`.
 
     Raises:
         InputError: the measurement breaks DATA-001 or holds no counts.
@@ -114,7 +131,7 @@ def reconstruct(
     """
     _refuse_unusable(measurement)
     claim_process_for("torch", forbidden="tensorflow")
-    solver = _Solver(measurement, settings, seed=seed, threads=threads)
+    solver = _Solver(measurement, settings, tuning or Tuning(), seed=seed, threads=threads)
     while solver.epochs_done < settings.epochs:
         solver.advance(min(settings.epochs_per_chunk, settings.epochs - solver.epochs_done))
         figures = {
@@ -132,6 +149,7 @@ def reconstruct(
         library_version=solver.library_version,
         batch_size=solver.batch_size,
         probe_refined=settings.refine_probe,
+        total_variation_weight=solver.total_variation_weight,
         device=solver.device,
     )
 
@@ -146,48 +164,56 @@ def batch_size_for(n_images: int, batch_fraction: float) -> int:
         n_images: at least 1.
         batch_fraction: wanted part of the images in one mini-batch, 0 < fraction <= 1.
     """
-    rounding = 1e-9  # 1 / 0.2 may come out a hair above 5
+    rounding = 1e-9  # 1 / fraction may come out a hair above an integer
     n_batches = min(n_images, math.ceil(1 / batch_fraction - rounding))
     return math.ceil(n_images / n_batches)
+
+
+def photons_per_pixel(measurement: Measurement) -> float:
+    """Mean photons that an object pixel received, each pixel weighted with what it received.
+
+    Weighted, it does not depend on where the object's margin is drawn, and one image has one too.
+    """
+    size = measurement.patch_size
+    counts = float(np.sum(np.square(measurement.diffraction), dtype=np.float64))
+    counts *= measurement.intensity_scale**2 / len(measurement)
+    footprint = np.abs(measurement.probe.astype(np.complex128)) ** 2
+    footprint *= counts / footprint.sum()
+    received = np.zeros(measurement.canvas_shape)
+    for y, x in np.rint(measurement.positions_px).astype(int) - size // 2:
+        received[y : y + size, x : x + size] += footprint
+    return float(np.sum(received**2) / np.sum(received))
 
 
 def _refuse_unusable(measurement: Measurement) -> None:
     """Refuse what pty-chi would pad, broadcast or turn into NaN without a word."""
 
     def refuse(key: str, problem: str) -> None:
-        raise InputError(SOURCE, key, problem)
+        raise InputError("measurement", key, problem)
 
-    diffraction, positions = measurement.diffraction, measurement.positions_px
-    shape = diffraction.shape
+    shape, positions = measurement.diffraction.shape, measurement.positions_px
     if len(shape) != 3 or shape[0] == 0 or shape[1] != shape[2]:
         refuse("diffraction", f"shape is {shape}, (n, N, N) with n >= 1 is wanted")
-    n, size = len(diffraction), measurement.patch_size
-    if size % 2 or any(side % 2 or side < size for side in measurement.canvas_shape):
-        refuse(
-            "canvas_shape",
-            f"canvas {tuple(measurement.canvas_shape)} and patch size {size} must be even, "
-            "the canvas at least as large as a patch",
-        )
-    if measurement.probe.shape != (size, size):
-        refuse("probe", f"shape is {measurement.probe.shape}, {(size, size)} is wanted")
-    if positions.shape != (n, 2):
-        refuse("positions_px", f"shape is {positions.shape}, {(n, 2)} is wanted")
+    n, size, canvas = shape[0], shape[1], tuple(measurement.canvas_shape)
+    if size % 2 or any(side % 2 or side < size for side in canvas):
+        refuse("canvas_shape", f"{canvas} with N = {size}: even and no smaller than N is wanted")
+    for key, wanted in (("probe", (size, size)), ("positions_px", (n, 2))):
+        if getattr(measurement, key).shape != wanted:
+            refuse(key, f"shape is {getattr(measurement, key).shape}, {wanted} is wanted")
     for key in ("diffraction", "positions_px", "probe", "intensity_scale"):
         if not np.isfinite(getattr(measurement, key)).all():
             refuse(key, "holds values that are not finite")
-    limits = np.asarray(measurement.canvas_shape) - size / 2
-    outside = ((positions < size / 2) | (positions > limits)).any(axis=1)
+    for key in ("diffraction", "probe", "intensity_scale"):
+        if not np.any(getattr(measurement, key)):
+            refuse(key, "is zero everywhere; there is nothing to reconstruct from")
+    outside = ((positions < size / 2) | (positions > np.asarray(canvas) - size / 2)).any(axis=1)
     if outside.any():
-        first = int(np.flatnonzero(outside)[0])
+        first = positions[np.argmax(outside)].tolist()
         refuse(
             "positions_px",
-            f"{int(outside.sum())} of {n} patches reach outside the canvas "
-            f"{tuple(measurement.canvas_shape)}, the first at y, x = {positions[first].tolist()}",
+            f"{outside.sum()} of {n} patches reach outside the canvas {canvas}, "
+            f"the first at (y, x) = {first}",
         )
-    if not measurement.intensity_scale > 0 or not diffraction.any():
-        refuse("diffraction", "holds no counts at all")
-    if not measurement.probe.any():
-        refuse("probe", "is zero everywhere")
 
 
 class _Solver:
@@ -198,34 +224,52 @@ class _Solver:
     """
 
     def __init__(
-        self, measurement: Measurement, settings: PtyChiSettings, *, seed: int, threads: int
+        self,
+        measurement: Measurement,
+        settings: PtyChiSettings,
+        tuning: Tuning,
+        *,
+        seed: int,
+        threads: int,
     ) -> None:
         import ptychi  # all of it before the clock starts
         import ptychi.api.task
         import torch
 
-        self._isolation = _Isolation(threads, Path(ptychi.__file__).parent)
-        self._to_counts_amplitude = measurement.intensity_scale / measurement.patch_size
         self.library_version = ptychi.__version__
         self.batch_size = batch_size_for(len(measurement), settings.batch_fraction)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.run_s = 0.0
         self.loss_history: list[tuple[int, float]] = []
+        self._isolation = _Isolation(threads, Path(ptychi.__file__).parent)
+        # pty-chi's FFT is not normalised (DATA-001's is orthonormal) and its data are counts.
+        self._probe_scale = measurement.intensity_scale / measurement.patch_size
 
         started = time.perf_counter()
+        weight = tuning.total_variation
+        self.total_variation_weight = weight / photons_per_pixel(measurement) if weight else 0.0
         counts = np.square(measurement.diffraction * np.float32(measurement.intensity_scale))
-        self._loss_floor = _loss_of_perfect_prediction(counts, settings.noise_model)
-        probe = measurement.probe * self._to_counts_amplitude
+        probe = (measurement.probe * self._probe_scale).astype(np.complex64)
+        # Behind an object of 1 every pattern is that of the bare probe.
+        bare = np.abs(np.fft.fftshift(np.fft.fft2(probe))) ** 2
+        self._start_loss, self._loss_offset = _losses(counts, bare, settings.noise_model)
         centred = measurement.positions_px - np.asarray(measurement.canvas_shape) / 2
         with self._isolation.entered():
+            options = _options(settings, self.device, self.batch_size, seed)
+            options.reconstructor_options.preconditioning_damping_factor = tuning.damping
+            options.object_options.total_variation.enabled = weight > 0
+            options.object_options.total_variation.weight = self.total_variation_weight
+            options.probe_options.power_constraint.probe_power = float(np.sum(np.abs(probe) ** 2))
             self._task = ptychi.api.task.PtychographyTask(
-                _options(settings, float(np.sum(np.abs(probe) ** 2)), self.batch_size, seed),
+                options,
                 diffraction_data=counts,
                 object_data=np.ones((1, *measurement.canvas_shape), np.complex64),
-                probe_data=probe.astype(np.complex64)[None, None],
+                probe_data=probe[None, None],
                 probe_position_y_px=centred[:, 0].astype(np.float32),
                 probe_position_x_px=centred[:, 1].astype(np.float32),
             )
+            if not settings.refine_probe:
+                _shift_probe_once(self._task.reconstructor)
         self.build_s = time.perf_counter() - started
 
     @property
@@ -240,37 +284,34 @@ class _Solver:
         """
         from torch.linalg import LinAlgError
 
+        reconstructor, before = self._task.reconstructor, self.epochs_done
         started = time.perf_counter()
         with self._isolation.entered():
             try:
                 self._task.run(epochs)
             except LinAlgError as error:
-                epoch = self._task.reconstructor.current_epoch + 1
-                raise SolverDivergedError(epoch, f"step sizes cannot be solved, {error}") from error
+                epoch = reconstructor.current_epoch + 1
+                raise SolverDivergedError(epoch, f"no step size exists, {error}") from error
         self.run_s += time.perf_counter() - started
-        table = self._task.reconstructor.loss_tracker.table
-        for epoch, loss in zip(table["epoch"], table["loss"], strict=True):
-            if epoch >= self.epochs_done:
-                if not math.isfinite(loss):
-                    raise SolverDivergedError(int(epoch) + 1, f"the loss is {loss}")
-                self.loss_history.append((int(epoch) + 1, float(loss) - self._loss_floor))
+        losses = reconstructor.loss_tracker.table["loss"].to_numpy(np.float64)
+        for epoch, loss in enumerate(losses[before:], start=before + 1):
+            if not math.isfinite(loss):
+                raise SolverDivergedError(epoch, f"the loss is {loss}")
+            self.loss_history.append((epoch, float(loss) - self._loss_offset))
         for name in ("object", "probe"):
             if not np.isfinite(self._data(name)).all():
-                raise SolverDivergedError(
-                    self.epochs_done, f"the {name} holds values that are not finite"
-                )
+                raise SolverDivergedError(self.epochs_done, f"the {name} is not finite")
 
     def refuse_worse_than_start(self) -> None:
-        """Refuse a fit that ended worse than it began.
+        """Refuse a fit that ended worse than the constant object it began with.
 
         Raises:
-            SolverDivergedError: names the epoch in which the loss first rose above the first one.
+            SolverDivergedError: names the first epoch with such a loss.
         """
-        (_, first), (_, last) = self.loss_history[0], self.loss_history[-1]
-        if last > first:
-            epoch = next(epoch for epoch, loss in self.loss_history if loss > first)
+        if self.loss_history[-1][1] > self._start_loss:
+            epoch, loss = next(item for item in self.loss_history if item[1] > self._start_loss)
             raise SolverDivergedError(
-                epoch, f"the loss rose above that of the first epoch, from {first:g} to {last:g}"
+                epoch, f"the loss rose to {loss:g}, above the {self._start_loss:g} of no object"
             )
 
     def object(self) -> np.ndarray:
@@ -279,133 +320,144 @@ class _Solver:
 
     def probe(self) -> np.ndarray:
         """(N, N) complex64 in the measurement's scaling, a copy."""
-        return (self._data("probe")[0, 0] / self._to_counts_amplitude).astype(np.complex64)
+        return (self._data("probe")[0, 0] / self._probe_scale).astype(np.complex64)
 
     def _data(self, name: str) -> np.ndarray:
         return self._task.get_data_to_cpu(name, as_numpy=True)
 
 
-def _options(settings: PtyChiSettings, probe_power: float, batch_size: int, seed: int) -> Any:
-    """pty-chi's options for one reconstruction; needs an isolated process state."""
-    import torch
+def _options(settings: PtyChiSettings, device: str, batch_size: int, seed: int) -> Any:
+    """pty-chi's options, with every default off that would rescale a known probe."""
     from ptychi import api
 
     options = api.LSQMLOptions()
-    solver = options.reconstructor_options
+    solver, of_object, of_probe = (
+        options.reconstructor_options,
+        options.object_options,
+        options.probe_options,
+    )
     solver.num_epochs = settings.epochs
     solver.batch_size = batch_size
     solver.batching_mode = api.BatchingModes[settings.batching]
     solver.noise_model = api.NoiseModels[settings.noise_model]
-    solver.displayed_loss_function = None  # the noise model's own: what LSQML minimises
+    solver.displayed_loss_function = None  # then the noise model's own, which LSQML minimises
     solver.random_seed = seed
-    solver.allow_nondeterministic_algorithms = False
-    solver.default_device = api.Devices.GPU if torch.cuda.is_available() else api.Devices.CPU
-    # Both rescale the probe, by default even one that is not optimised.
+    solver.default_device = api.Devices.GPU if device == "cuda" else api.Devices.CPU
+    # Its faster scatter is nondeterministic on a GPU only.
+    solver.allow_nondeterministic_algorithms = device == "cpu"
+    # With a probe that stays as it is, its share in a joint step size only blurs the object's.
+    solver.single_slice_solve_obj_prb_step_size_jointly = settings.refine_probe
     solver.rescale_probe_intensity_in_first_epoch = False
-    options.object_options.remove_object_probe_ambiguity.enabled = False
-
-    options.probe_options.optimizable = settings.refine_probe
-    options.probe_options.power_constraint.enabled = settings.refine_probe
-    options.probe_options.power_constraint.probe_power = probe_power
-    # With even sides position 0 is then the canvas centre in pty-chi's convention and in ours.
-    support = api.ObjectPosOriginCoordsMethods.SUPPORT
-    options.object_options.determine_position_origin_coords_by = support
+    of_object.remove_object_probe_ambiguity.enabled = False
+    # Position 0 is then the centre of an even canvas, in pty-chi's convention and in DATA-001's.
+    of_object.determine_position_origin_coords_by = api.ObjectPosOriginCoordsMethods.SUPPORT
+    of_probe.optimizable = settings.refine_probe
+    of_probe.power_constraint.enabled = settings.refine_probe
     return options
 
 
-def _loss_of_perfect_prediction(counts: np.ndarray, noise_model: str) -> float:
-    """pty-chi's loss where prediction and counts agree; its Poisson loss is not 0 there.
+def _shift_probe_once(reconstructor: Any) -> None:
+    """Spare a known probe its two sub-pixel shifts per mini-batch, half of LSQML's time.
+
+    The shifted probes are kept, (n, 1, N, N) complex64; the shift of the probe's update has no
+    reader and is left out. Every number that remains is the same to the bit.
+    """
+    import torch
+
+    model = reconstructor.forward_model
+    everyone = torch.arange(len(reconstructor.dataset)).split(reconstructor.batch_size)
+    with torch.no_grad():
+        shifted = torch.cat(
+            [
+                model.shift_unique_probes(some, model.get_unique_probes(some), first_mode_only=True)
+                for some in everyone
+            ]
+        )
+    model.shift_unique_probes = lambda indices, *_, **__: shifted[indices]
+    reconstructor.adjoint_shift_probe_update_direction = lambda _, update, **__: update
+
+
+def _losses(counts: np.ndarray, predicted: np.ndarray, noise_model: str) -> tuple[float, float]:
+    """(loss of a prediction, what pty-chi's loss has on top of it), both per detector pixel.
 
     Args:
         counts: (n, N, N) float32.
+        predicted: (N, N), the same counts for every frame.
     """
-    if noise_model != "POISSON":
-        return 0.0
-    return float(np.mean(counts - xlogy(counts, counts), dtype=np.float64))
+    if noise_model == "GAUSSIAN":  # of the amplitude, with a standard deviation of 1/2
+        return 2 * float(np.mean((np.sqrt(counts) - np.sqrt(predicted)) ** 2, dtype=np.float64)), 0
+    offset = float(np.mean(counts - xlogy(counts, counts), dtype=np.float64))
+    floor = 1e-8  # of a prediction, as in torch's Poisson loss
+    mean = counts.mean(axis=0, dtype=np.float64)
+    return float(np.mean(predicted - mean * np.log(predicted + floor))) - offset, offset
 
 
-@dataclass
 class _Isolation:
-    """Keeps what pty-chi changes in the process to the time it runs, and its log lines back.
+    """Swaps the process-wide state that pty-chi changes in while it runs, and out again.
 
-    pty-chi draws from torch's, numpy's and Python's global random streams and sets torch's default
-    device and dtype. Between two entries its state is kept here and the caller's is in place, so
-    that a callback can neither see pty-chi's settings nor disturb its random numbers.
+    pty-chi draws from the global random streams of torch, numpy and Python and sets torch's default
+    device and dtype. Its state is kept between two entries, so that a callback can neither see it
+    nor disturb its random numbers.
+
+    Args:
+        threads: of torch while pty-chi runs.
+        package: the folder of pty-chi.
     """
 
-    threads: int
-    package: Path
-    _inside: _ProcessState | None = field(default=None, init=False)
+    def __init__(self, threads: int, package: Path) -> None:
+        self._threads, self._package = threads, package
+        self._inside: list[Any] | None = None
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         import torch
 
-        outside = _ProcessState.capture()
-        if self._inside is not None:
-            self._inside.install()
-        torch.set_num_threads(self.threads)
+        state = _process_state()
+        outside = [get() for get, _ in state]
+        for (_, put), value in zip(state, self._inside or outside, strict=True):
+            put(value)
+        torch.set_num_threads(self._threads)
         try:
-            with _quiet(self.package):
+            with _quiet(self._package):
                 yield
         finally:
-            self._inside = _ProcessState.capture()
-            outside.install()
+            self._inside = [get() for get, _ in state]
+            for (_, put), value in zip(state, outside, strict=True):
+                put(value)
 
 
-@dataclass(frozen=True, eq=False)
-class _ProcessState:
-    """torch's defaults and the global random streams of torch, numpy and Python."""
+def _process_state() -> tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...]:
+    """How to read and to set each piece of state that pty-chi changes."""
+    import torch
 
-    device: Any
-    dtype: Any
-    threads: int
-    torch_stream: Any
-    cuda_streams: list[Any]
-    numpy_stream: Any
-    python_stream: Any
+    def set_device(device: torch.device) -> None:
+        # None is the CPU too, without the hook into every call that naming it would leave behind.
+        torch.set_default_device(None if device.type == "cpu" else device)
 
-    @classmethod
-    def capture(cls) -> _ProcessState:
-        import torch
-
-        return cls(
-            device=torch.get_default_device(),
-            dtype=torch.get_default_dtype(),
-            threads=torch.get_num_threads(),
-            torch_stream=torch.random.get_rng_state(),
-            cuda_streams=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            numpy_stream=np.random.get_state(),
-            python_stream=random.getstate(),
-        )
-
-    def install(self) -> None:
-        import torch
-
-        # None removes torch's hook into every call; a default of "cpu" would keep it.
-        torch.set_default_device(None if self.device == torch.device("cpu") else self.device)
-        torch.set_default_dtype(self.dtype)
-        torch.set_num_threads(self.threads)
-        torch.random.set_rng_state(self.torch_stream)
-        if self.cuda_streams:
-            torch.cuda.set_rng_state_all(self.cuda_streams)
-        np.random.set_state(self.numpy_stream)
-        random.setstate(self.python_stream)
+    return (
+        (torch.get_default_device, set_device),
+        (torch.get_default_dtype, torch.set_default_dtype),
+        (torch.get_num_threads, torch.set_num_threads),
+        (torch.random.get_rng_state, torch.random.set_rng_state),
+        (torch.cuda.get_rng_state_all, torch.cuda.set_rng_state_all),
+        (np.random.get_state, np.random.set_state),
+        (random.getstate, random.setstate),
+    )
 
 
 @contextlib.contextmanager
 def _quiet(package: Path) -> Iterator[None]:
     """Hold back what ``package`` logs below ERROR, and its progress bars, which follow the level.
 
-    pty-chi logs through its own loggers and through the root logger, whose convenience functions
-    install a handler in a process that has none; both are undone.
+    pty-chi logs through loggers of its own and through the root logger, whose convenience functions
+    install a handler in a process that has none.
     """
 
     def from_elsewhere(record: logging.LogRecord) -> bool:
         return record.levelno >= logging.ERROR or package not in Path(record.pathname).parents
 
-    root, own = logging.getLogger(), logging.getLogger(package.name)
-    level, placeholder = own.level, logging.NullHandler()
+    root, own, placeholder = logging.getLogger(), logging.getLogger("ptychi"), logging.NullHandler()
+    level = own.level
     own.setLevel(logging.ERROR)
     root.addFilter(from_elsewhere)
     root.addHandler(placeholder)

@@ -8,7 +8,6 @@ before the loss sees them: an object that explains a single pattern, but not its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -23,9 +22,9 @@ from fly64_assets.solvers.grouping import (
     nearest_groups,
     split_positions,
 )
-from fly64_assets.solvers.interface import Measurement, Patches, Progress, ProgressCallback
+from fly64_assets.solvers.interface import Measurement, Patches, ProgressCallback
 from fly64_assets.solvers.model_bundle import LoadedModel, TrainedModel
-from fly64_assets.solvers.resampling import TAPS, central_patches
+from fly64_assets.solvers.resampling import TAPS
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
 from fly64_assets.study import PtychoPINNSettings
 

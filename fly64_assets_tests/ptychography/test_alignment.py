@@ -106,6 +106,22 @@ def test_a_shift_beyond_the_bound_is_recorded_but_not_applied(shift) -> None:
     np.testing.assert_allclose(np.abs(ratio), result.amplitude_scale, rtol=1e-4)
 
 
+def test_a_first_step_within_the_bound_is_taken_back_when_the_sum_exceeds_it() -> None:
+    image = distorted(TRUTH, shift=(4.1, 0))
+    result = align(image, TRUTH, AREA, max_shift_px=MAX_SHIFT_PX)
+    assert result.rounds == 2
+    assert not result.registration_applied
+    assert result.shift_px == pytest.approx((4.1, 0.0), abs=1e-9)
+    ratio = result.object / image[AREA]
+    np.testing.assert_allclose(np.abs(ratio), result.amplitude_scale, rtol=1e-4)
+
+
+def test_the_bound_itself_is_within_the_bound() -> None:
+    result = align(distorted(TRUTH, shift=(4, -4)), TRUTH, AREA, max_shift_px=MAX_SHIFT_PX)
+    assert result.registration_applied
+    assert result.shift_px == (4.0, -4.0)
+
+
 def test_the_bound_is_an_argument() -> None:
     image = distorted(TRUTH, shift=(0, 3))
     assert align(image, TRUTH, AREA, max_shift_px=4).registration_applied
@@ -153,12 +169,23 @@ def test_an_area_at_the_edge_of_the_canvas_works() -> None:
     assert np.abs(result.object - TRUTH[area]).max() < 1e-5
 
 
-def test_uncovered_pixels_do_not_bias_the_scale() -> None:
-    image = distorted(TRUTH, scale=1.6)
+@pytest.mark.parametrize(("shift", "tolerance"), [((0, 0), 1e-6), ((3, -2), 2e-4)])
+def test_uncovered_pixels_do_not_bias_the_scale(shift, tolerance) -> None:
+    image = distorted(TRUTH, scale=1.6, shift=shift)
     image[140:150, 60:90] = 0
     result = align(image, TRUTH, AREA, max_shift_px=MAX_SHIFT_PX)
-    assert result.amplitude_scale == pytest.approx(1.6, rel=1e-6)
-    assert not result.object[6:16, 24:54].any()
+    assert result.amplitude_scale == pytest.approx(1.6, rel=tolerance)
+    hole = result.object[6 + shift[0] : 16 + shift[0], 24 + shift[1] : 54 + shift[1]]
+    assert not hole.any()
+    assert np.count_nonzero(result.object == 0) == 300
+
+
+def test_a_single_reconstructed_line_is_fitted_along_itself() -> None:
+    image = np.zeros_like(TRUTH)
+    image[150] = distorted(TRUTH, plane=(0, 0.05), scale=2)[150]
+    result = align(image, TRUTH, AREA, max_shift_px=MAX_SHIFT_PX)
+    assert result.phase_plane_rad_per_px[1] == pytest.approx(0.05, abs=1e-4)
+    np.testing.assert_allclose(result.object[16], TRUTH[150, AREA[1]], atol=1e-3)
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:

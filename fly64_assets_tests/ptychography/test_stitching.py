@@ -130,6 +130,17 @@ def test_patches_of_a_constant_merge_into_that_constant(seed, side, crop, consta
     assert not result.object[~covered].any()
 
 
+def test_a_patchs_weight_lies_at_its_position() -> None:
+    for fraction in (0.0, 0.3, 0.49, 0.51, 0.8):
+        position = np.array([[20 + fraction, 20 - fraction]])
+        weight = stitch(
+            np.ones((1, 16, 16), np.complex64), position, bell(16, 2.5), (40, 40), crop_px=16
+        ).weight.astype(float)
+        centre = [np.average(index, weights=weight) for index in np.indices(weight.shape)]
+        # Half of what rounding leaves, which is half a pixel at most.
+        assert np.abs(centre - position[0]).max() < 0.26
+
+
 def test_a_single_patch_stays_bounded_where_the_probe_is_dark() -> None:
     with np.load(SPECIMEN) as specimen:
         probe, truth = specimen["probeGuess"], specimen["objectGuess"]

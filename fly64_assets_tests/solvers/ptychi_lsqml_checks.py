@@ -1,0 +1,361 @@
+"""Real reconstructions with pty-chi. Run by ``test_ptychi_lsqml.py`` in a process of its own.
+
+The specimen is an analytic function of continuous coordinates, so that the pattern at a fractional
+position is known without any interpolation, and the direct forward model below is an oracle that
+shares neither code nor conventions with pty-chi. Probe, specimen, canvas and scan are all
+asymmetric: a swapped axis, a flip or a half-pixel error cannot cancel.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from skimage.registration import phase_cross_correlation
+
+from fly64_assets.solvers import ptychi_lsqml
+from fly64_assets.solvers.interface import Measurement, Progress
+from fly64_assets.solvers.ptychi_lsqml import SolverDivergedError, Tuning
+from fly64_assets.study import PtyChiSettings
+
+N = 32
+CANVAS = (64, 84)
+SEED = 456
+SETTINGS = PtyChiSettings(
+    engine="LSQML",
+    noise_model="POISSON",
+    epochs=60,
+    epochs_per_chunk=20,
+    batch_fraction=0.2,
+    batching="UNIFORM",
+    refine_probe=False,
+)
+FEW_EPOCHS = SETTINGS.model_copy(update={"epochs": 6, "epochs_per_chunk": 3})
+
+
+def specimen(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Object transmission at continuous canvas coordinates, waves of 7 to 23 px."""
+    waves = np.random.default_rng([3])
+    phase, absorption = np.zeros(np.broadcast(y, x).shape), np.zeros(np.broadcast(y, x).shape)
+    for period in (7, 9, 12, 16, 23):
+        for field, strength in ((phase, 0.25), (absorption, 0.06)):
+            angle, offset = waves.uniform(0, 2 * np.pi, 2)
+            along = y * np.sin(angle) + x * np.cos(angle)
+            field += strength * np.cos(2 * np.pi * along / period + offset)
+    return np.exp(1j * phase - 0.2 + absorption)
+
+
+def probe_function(curvature: float = 0.012) -> np.ndarray:
+    """Unit power, off the centre, elliptic, curved and tilted."""
+    y, x = np.mgrid[:N, :N] - N / 2.0
+    envelope = np.exp(-(((y - 1) / 4.0) ** 2) / 2 - ((x + 1.5) / 5.0) ** 2 / 2)
+    wave = envelope * np.exp(1j * (curvature * (y**2 + 0.6 * x**2) + 0.15 * x - 0.05 * y))
+    return (wave / np.linalg.norm(wave)).astype(np.complex64)
+
+
+def intensities(positions: np.ndarray, probe: np.ndarray) -> np.ndarray:
+    """(n, N, N) float64, of the unit-power probe, with the Fourier sum written out."""
+    steps = np.arange(N) - N // 2
+    kernel = np.exp(-2j * np.pi * np.outer(steps, np.arange(N)) / N) / np.sqrt(N)
+    grid = np.arange(N) - N / 2
+    patches = np.array([specimen(y + grid[:, None], x + grid[None, :]) for y, x in positions])
+    return np.abs(kernel @ (probe * patches) @ kernel.T) ** 2
+
+
+def measure(
+    n: int = 110, dose: float = 1e6, noise: bool = False, low: tuple[float, float] = (N / 2, N / 2)
+) -> Measurement:
+    """A random scan between ``low`` and the far corner; its extremes touch the canvas edge."""
+    draw = np.random.default_rng([n, 5])
+    high = np.array(CANVAS) - N / 2
+    positions = draw.uniform(low, high, (n, 2))
+    positions[0] = high
+    probe = probe_function()
+    expected = intensities(positions, probe)
+    expected *= dose / expected.sum(axis=(1, 2)).mean()
+    scale = float(np.sqrt(expected.sum() / intensities(positions, probe).sum()))
+    counts = draw.poisson(expected) if noise else expected
+    return Measurement(
+        (np.sqrt(counts) / scale).astype(np.float32), positions, probe, scale, CANVAS
+    )
+
+
+def ignore(_: Progress) -> None:
+    pass
+
+
+def run(measurement, settings=FEW_EPOCHS, *, seed=SEED, progress=ignore, tuning=None):
+    return ptychi_lsqml.reconstruct(
+        measurement, settings, seed=seed, threads=1, progress=progress, tuning=tuning
+    )
+
+
+def on_scanned_area(measurement: Measurement, canvas: np.ndarray) -> np.ndarray:
+    low = np.ceil(measurement.positions_px.min(axis=0)).astype(int)
+    high = np.floor(measurement.positions_px.max(axis=0)).astype(int)
+    return canvas[low[0] : high[0], low[1] : high[1]]
+
+
+def error_without_global_phase(measurement: Measurement, reconstructed: np.ndarray) -> float:
+    """Relative root-mean-square error on the scanned area; scale, tilt and shift count as errors."""
+    truth = on_scanned_area(measurement, specimen(*np.ogrid[: CANVAS[0], : CANVAS[1]]))
+    found = on_scanned_area(measurement, reconstructed)
+    turned = found * np.exp(-1j * np.angle(np.vdot(truth, found)))
+    return float(np.linalg.norm(turned - truth) / np.linalg.norm(truth))
+
+
+def test_the_forward_model_of_ptychi_at_the_truth_is_the_measurement():
+    measurement = measure(n=12)
+    solver = ptychi_lsqml._Solver(measurement, SETTINGS, Tuning(), seed=SEED, threads=1)
+    truth = specimen(*np.ogrid[: CANVAS[0], : CANVAS[1]])
+    reconstructor = solver._task.reconstructor
+    with torch.no_grad():
+        reconstructor.parameter_group.object.set_data(
+            torch.from_numpy(truth.astype(np.complex64)[None])
+        )
+        predicted = reconstructor.forward_model(torch.arange(12)).numpy()
+    predicted = np.fft.fftshift(predicted, axes=(1, 2))
+    counts = (measurement.diffraction.astype(float) * measurement.intensity_scale) ** 2
+    assert np.abs(predicted - counts).sum() / counts.sum() < 2e-3
+    flipped = predicted[:, ::-1, ::-1]
+    assert np.abs(flipped - counts).sum() / counts.sum() > 0.1  # and the oracle can tell
+
+
+@pytest.mark.parametrize(
+    "low", [(N / 2, N / 2), (CANVAS[0] / 2, N / 2), (N / 2, CANVAS[1] / 2)], ids=["all", "y", "x"]
+)
+def test_whole_and_half_canvas_come_out_in_place_and_to_scale(low):
+    measurement = measure(low=low)
+    result = run(measurement, SETTINGS)
+    truth = on_scanned_area(measurement, specimen(*np.ogrid[: CANVAS[0], : CANVAS[1]]))
+    found = on_scanned_area(measurement, result.object)
+    turned = found * np.exp(-1j * np.angle(np.vdot(truth, found)))
+    shift, *_ = phase_cross_correlation(truth, turned, upsample_factor=50, normalization=None)
+    assert np.abs(shift).max() < 0.05
+    assert np.abs(turned).mean() / np.abs(truth).mean() == pytest.approx(1, abs=0.005)
+    assert error_without_global_phase(measurement, result.object) < 0.03
+    assert result.object.shape == CANVAS and result.object.dtype == np.complex64
+    if low[0] > N or low[1] > N:
+        assert result.object[0, 0] == 1  # nothing was invented where no probe was
+
+
+def test_result_says_how_it_was_made():
+    result = run(measure(n=23))
+    assert (result.algorithm, result.library_version, result.device) == ("LSQML", "2.2.0", "cpu")
+    assert (result.epochs, result.batch_size, result.probe_refined) == (6, 5, False)
+    assert [epoch for epoch, _ in result.loss_history] == [1, 2, 3, 4, 5, 6]
+    losses = [loss for _, loss in result.loss_history]
+    assert losses[-1] < 0.2 * losses[0] and min(losses) > 0
+    assert result.total_variation_weight == 0
+    assert result.computation_time_s > 0
+
+
+@pytest.mark.parametrize("noise_model", ["POISSON", "GAUSSIAN"])
+def test_first_loss_is_that_of_the_starting_object(noise_model):
+    chosen = {"noise_model": noise_model, "epochs": 1, "batch_fraction": 1.0}
+    measurement = measure(n=9, dose=3000, noise=True)
+    settings = SETTINGS.model_copy(update=chosen)
+    solver = ptychi_lsqml._Solver(measurement, settings, Tuning(), seed=SEED, threads=1)
+    solver.advance(1)
+    assert solver.loss_history[0][1] == pytest.approx(solver._start_loss, rel=1e-3)
+
+
+def test_a_known_probe_is_returned_as_it_was():
+    measurement = measure(n=30)
+    scaled = replace(measurement, probe=3 * measurement.probe)
+    for given in (measurement, scaled):
+        result = run(given, SETTINGS.model_copy(update={"epochs": 12}))
+        assert result.probe.dtype == np.complex64
+        np.testing.assert_allclose(result.probe, given.probe, rtol=1e-5, atol=1e-8)
+
+
+def test_only_the_counts_matter_not_how_they_are_normalised():
+    measurement = measure(n=30)
+    other = replace(
+        measurement,
+        diffraction=measurement.diffraction * 4,
+        probe=measurement.probe * 4,
+        intensity_scale=measurement.intensity_scale / 4,
+    )
+    np.testing.assert_array_equal(run(measurement).object, run(other).object)
+
+
+def test_a_wrong_probe_is_refined_at_constant_power():
+    truth = measure()
+    wrong = replace(truth, probe=1.5 * probe_function(curvature=0.02))
+    wrong = replace(wrong, intensity_scale=truth.intensity_scale / 1.5)
+    wrong = replace(wrong, diffraction=truth.diffraction * 1.5)
+    held = run(wrong, SETTINGS)
+    refined = run(wrong, SETTINGS.model_copy(update={"refine_probe": True}))
+    assert (held.probe_refined, refined.probe_refined) == (False, True)
+
+    def mismatch(probe: np.ndarray) -> float:
+        overlap = np.vdot(truth.probe, probe) / np.linalg.norm(probe)
+        return 1 - float(np.abs(overlap))
+
+    assert mismatch(refined.probe) < 0.2 * mismatch(held.probe)
+    assert refined.loss_history[-1][1] < 0.2 * held.loss_history[-1][1]
+    assert np.linalg.norm(refined.probe) == pytest.approx(1.5, rel=1e-4)
+    errors = [error_without_global_phase(truth, result.object) for result in (refined, held)]
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_same_seed_same_bits_however_it_is_chunked():
+    measurement = measure(n=40, dose=1000, noise=True)
+    chunked = [
+        run(measurement, FEW_EPOCHS.model_copy(update={"epochs_per_chunk": size}))
+        for size in (1, 4, 100)
+    ]
+    for result in chunked[1:]:
+        np.testing.assert_array_equal(chunked[0].object, result.object)
+        assert chunked[0].loss_history == result.loss_history
+    assert not np.array_equal(chunked[0].object, run(measurement, seed=SEED + 1).object)
+
+
+def test_shifting_a_known_probe_once_changes_no_bit(monkeypatch):
+    measurement = measure(n=40, dose=1000, noise=True)
+    fast = run(measurement)
+    assert hasattr(ptychi_reconstructor(), "adjoint_shift_probe_update_direction")
+    monkeypatch.setattr(ptychi_lsqml, "_shift_probe_once", lambda reconstructor: None)
+    plain = run(measurement)
+    np.testing.assert_array_equal(fast.object, plain.object)
+    assert fast.loss_history == plain.loss_history
+
+
+def ptychi_reconstructor() -> type:
+    from ptychi.reconstructors.lsqml import LSQMLReconstructor
+
+    return LSQMLReconstructor
+
+
+def process_state() -> list[bytes]:
+    return [
+        repr((torch.get_default_device(), torch.get_default_dtype())).encode(),
+        repr(torch.get_num_threads()).encode(),
+        torch.random.get_rng_state().numpy().tobytes(),
+        np.random.get_state()[1].tobytes(),
+        repr(random.getstate()).encode(),
+        repr((logging.getLogger().handlers, logging.getLogger().filters)).encode(),
+        repr(logging.getLogger("ptychi").level).encode(),
+    ]
+
+
+def test_neither_the_caller_nor_the_callback_shares_state_with_ptychi():
+    measurement = measure(n=40, dose=1000, noise=True)
+    undisturbed = run(measurement)
+    torch.set_default_dtype(torch.float64)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    before, seen = process_state(), []
+
+    def disturb(_: Progress) -> None:
+        seen.append(process_state())
+        torch.manual_seed(0)
+        np.random.seed(0)
+        random.seed(0)
+        torch.set_default_dtype(torch.float16)
+
+    try:
+        quiet = run(measurement)
+        assert process_state() == before
+        disturbed = run(measurement, progress=disturb)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_num_threads(threads)
+    assert seen[0] == before
+    for result in (quiet, disturbed):
+        np.testing.assert_array_equal(undisturbed.object, result.object)
+
+
+def test_silent_but_for_the_callback(capfd, caplog, recwarn):
+    measurement = measure(n=30)  # touches the edge, which pty-chi warns of through the root logger
+    logging.getLogger().setLevel(logging.INFO)
+    run(measurement, progress=lambda progress: logging.info("epoch %d", progress.done))
+    assert [record.getMessage() for record in caplog.records] == ["epoch 3", "epoch 6"]
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_progress_after_every_chunk_and_at_the_end():
+    reports: list[Progress] = []
+    settings = SETTINGS.model_copy(update={"epochs": 7, "epochs_per_chunk": 3})
+    result = run(measure(n=20), settings, progress=reports.append)
+    assert [(report.done, report.total, report.unit) for report in reports] == [
+        (3, 7, "epochs"),
+        (6, 7, "epochs"),
+        (7, 7, "epochs"),
+    ]
+    history = dict(result.loss_history)
+    assert [report.figures["loss"] for report in reports] == [history[3], history[6], history[7]]
+    assert all(report.figures["epochs_per_s"] > 0 for report in reports)
+
+
+def test_what_the_callback_raises_ends_the_run():
+    calls = []
+
+    def cancel(progress: Progress) -> None:
+        calls.append(progress.done)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(measure(n=20), progress=cancel)
+    assert calls == [3]
+
+
+@pytest.mark.parametrize("n", range(1, 11))
+def test_a_handful_of_images(n):
+    result = run(measure(n=n, dose=1000, noise=True))
+    assert result.loss_history[-1][1] < result.loss_history[0][1]
+    assert np.isfinite(result.object).all()
+
+
+@pytest.mark.parametrize("batching", ["UNIFORM", "RANDOM", "COMPACT"])
+@pytest.mark.parametrize("noise_model", ["POISSON", "GAUSSIAN"])
+def test_every_batching_and_noise_model_improves_on_no_object(batching, noise_model):
+    settings = SETTINGS.model_copy(
+        update={"batching": batching, "noise_model": noise_model, "epochs": 10}
+    )
+    measurement = measure(dose=1e5, noise=True)
+    result = run(measurement, settings)
+    no_object = error_without_global_phase(measurement, np.ones(CANVAS, np.complex64))
+    assert error_without_global_phase(measurement, result.object) < 0.7 * no_object
+
+
+def test_overflowing_counts_are_a_divergence_in_the_first_epoch():
+    measurement = replace(measure(n=10), intensity_scale=1e19)
+    with pytest.raises(SolverDivergedError, match="diverged in epoch 1") as diverged:
+        run(measurement)
+    assert diverged.value.epoch == 1
+
+
+def test_a_pixel_that_is_not_finite_is_a_divergence():
+    # Without damping, a pixel that no probe reaches is 0 / 0 while the loss stays finite.
+    with pytest.raises(SolverDivergedError, match="object is not finite"):
+        run(measure(n=10, low=(CANVAS[0] / 2, N / 2)), tuning=Tuning(damping=0.0))
+
+
+def test_a_fit_that_ends_worse_than_it_began_is_a_divergence():
+    with pytest.raises(SolverDivergedError, match="above the .* of no object"):
+        run(measure(), FEW_EPOCHS, tuning=Tuning(total_variation=1e9))
+
+
+def test_total_variation_helps_at_low_dose_and_vanishes_at_high_dose():
+    noisy = measure(dose=300, noise=True)
+    tuning = Tuning(total_variation=1.5)
+    plain, smoothed = run(noisy, SETTINGS), run(noisy, SETTINGS, tuning=tuning)
+    errors = [error_without_global_phase(noisy, result.object) for result in (plain, smoothed)]
+    assert errors[1] < 0.7 * errors[0]
+    expected = 1.5 / ptychi_lsqml.photons_per_pixel(noisy)
+    assert smoothed.total_variation_weight == pytest.approx(expected)
+    bright = run(measure(dose=3e5, noise=True), tuning=tuning)
+    assert bright.total_variation_weight < 2e-3 * smoothed.total_variation_weight
+
+
+def test_tensorflow_was_never_here():
+    assert "tensorflow" not in sys.modules
