@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from fly64_assets.ptychography.scoring import ScoreRow
 
-PHASE_MAP, AMPLITUDE_MAP, ERROR_MAP = "twilight_shifted", "gray", "RdBu_r"
+PHASE_MAP, AMPLITUDE_MAP, ERROR_MAP = "viridis", "gray", "RdBu_r"
 DPI = 110
 
 

@@ -9,25 +9,21 @@ correction by the data: what it knows of the specimen it was told. What does not
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fly64_assets.errors import InputError
 from fly64_assets.solvers.grouping import hold_out
+from fly64_assets.solvers.inference import predict_patches
 from fly64_assets.solvers.interface import Measurement, Patches, ProgressCallback
 from fly64_assets.solvers.model_bundle import LoadedModel, TrainedModel
 from fly64_assets.solvers.resampling import TAPS
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
 from fly64_assets.study import BaselineSettings
 
-if TYPE_CHECKING:
-    import keras
-    import tensorflow as tf
-
 KIND = "Baseline"
 FIT = 2
-"""What a generator seeded with [seed, this, epoch] is for: the order of the images."""
+"""What a generator seeded with [seed, this, pass] is for: the order of the images."""
 
 
 @dataclass(frozen=True)
@@ -39,41 +35,16 @@ class BaselineDesign:
         depth: levels of the U-Net below its first.
         amplitude_limit: largest amplitude of the object.
         regularisation: of the back-projection, as a fraction of the brightest illumination.
+        loss_smoothing: modulus below which the loss counts a difference by its square.
+        samples_per_epoch: images in an epoch, whatever the number of images.
     """
 
     frame_px: int = 40
-    depth: int = 2
+    depth: int = 1
     amplitude_limit: float = 2.0
     regularisation: float = 0.02
-
-
-class _SupervisedLoss:
-    """Mean modulus of the difference from the true patch, weighted by illumination."""
-
-    def __init__(
-        self, model: keras.Model, measurement: Measurement, true_patches: np.ndarray, frame_px: int
-    ) -> None:
-        import tensorflow as tf
-
-        margin = (measurement.patch_size - frame_px) // 2
-        core = slice(margin, margin + frame_px)
-        self._model = model
-        self._diffraction = tf.constant(measurement.diffraction, tf.float32)
-        self._truth = tf.constant(true_patches[:, core, core], tf.complex64)
-
-    def __call__(self, rows: tf.Tensor) -> tf.Tensor:
-        import tensorflow as tf
-
-        index = rows[:, 0]
-        nothing = tf.zeros((tf.shape(index)[0], 1, 2))
-        diffraction = tf.gather(self._diffraction, index)[:, None]
-        prediction = self._model([diffraction, nothing, nothing])
-        truth = tf.gather(self._truth, index)
-        squared = tf.square(prediction[..., 0] - tf.math.real(truth))
-        squared += tf.square(prediction[..., 1] - tf.math.imag(truth))
-        weight = prediction[..., 2]
-        # The constant keeps the derivative finite where the prediction is exact.
-        return tf.reduce_sum(weight * tf.sqrt(squared + 1e-6)) / tf.reduce_sum(weight)
+    loss_smoothing: float = 1e-3
+    samples_per_epoch: int = 1024
 
 
 def train(
@@ -112,16 +83,18 @@ def train(
             f"shape is {true_patches.shape}, {measurement.diffraction.shape} wanted: "
             "Baseline needs the true patch of every image",
         )
-    start_tensorflow(threads)
-    from fly64_assets.solvers.networks import NetworkDesign, build_network
-    from fly64_assets.solvers.training import TrainingRows, fit
-
     design = design or BaselineDesign()
     images = np.arange(len(measurement))[:, None]
     try:
         held_out = hold_out(measurement.positions_px, images, settings.validation_fraction)
     except ValueError as error:
         raise InputError("train view", "diffraction", str(error)) from None
+
+    start_tensorflow(threads)
+    from fly64_assets.solvers.losses import SupervisedLoss
+    from fly64_assets.solvers.networks import NetworkDesign, build_network
+    from fly64_assets.solvers.training import TrainingRows, epoch_rows, fit
+
     network = NetworkDesign(
         patch_size=measurement.patch_size,
         group_size=1,
@@ -135,16 +108,23 @@ def train(
     )
     model = build_network(network, measurement.probe, name=KIND, seed=seed)
 
-    def rows_of_epoch(epoch: int) -> np.ndarray:
-        order = np.random.default_rng([seed, FIT, epoch]).permutation(held_out.fit)
+    loss = SupervisedLoss(
+        model,
+        measurement,
+        true_patches,
+        frame_px=design.frame_px,
+        smoothing=design.loss_smoothing,
+    )
+
+    def rows_of_pass(number: int) -> np.ndarray:
+        order = np.random.default_rng([seed, FIT, number]).permutation(held_out.fit)
         return order[:, None].astype(np.int32)
 
     rows = TrainingRows(
-        of_epoch=rows_of_epoch,
+        of_epoch=lambda epoch: epoch_rows(epoch, design.samples_per_epoch, rows_of_pass),
         validation=held_out.validation[:, None].astype(np.int32),
         patterns_per_row=1,
     )
-    loss = _SupervisedLoss(model, measurement, true_patches, design.frame_px)
     result = fit(model, loss, rows, settings, progress)
     return TrainedModel(
         kind=KIND,
@@ -182,13 +162,19 @@ def reconstruct(
     Raises:
         InputError: the model is of another kind, patch size or probe.
     """
-    start_tensorflow(threads)
     loaded.require(KIND, measurement)
     # The frame is centred on the scan position itself, as the true patches are.
-    nothing = np.zeros((len(measurement), 1, 2), np.float32)
+    centred = np.zeros((len(measurement), 1, 2), np.float32)
 
     def inputs(index: np.ndarray) -> list[np.ndarray]:
-        return [measurement.diffraction[index][:, None], nothing[index], nothing[index]]
+        return [measurement.diffraction[index][:, None], centred[index], centred[index]]
 
-    values = loaded.predict_patches(inputs, nothing[:, 0], batch_size=batch_size, progress=progress)
+    values = predict_patches(
+        loaded.network(threads),
+        inputs,
+        centred[:, 0],
+        loaded.core_px,
+        batch_size=batch_size,
+        progress=progress,
+    )
     return Patches(values, measurement.positions_px.copy())

@@ -232,6 +232,31 @@ class ChannelSlice(layers.Layer):
         return {**super().get_config(), "start": self.start, "stop": self.stop}
 
 
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class SpaceToDepth(layers.Layer):
+    """(B, S, S, c) -> (B, S/2, S/2, 4 c): each 2 x 2 block of pixels becomes channels."""
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        return tf.nn.space_to_depth(values, 2)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class DepthToSpace(layers.Layer):
+    """The inverse of `SpaceToDepth`."""
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        return tf.nn.depth_to_space(values, 2)
+
+
+SAVED_CLASSES = frozenset(
+    {"Functional", "InputLayer", "Conv2D", "MaxPool2D", "MaxPooling2D", "UpSampling2D"}
+    | {"Concatenate", "Add", "GlorotUniform", "Zeros", "DTypePolicy", "__keras_tensor__"}
+    | {"KnownProbe", "BackProjection", "Misfit", "ObjectFromLogits", "ChannelSlice"}
+    | {"SpaceToDepth", "DepthToSpace"}
+)
+"""Every class name that a saved network of this package may hold."""
+
+
 def _convolutions(values: Any, channels: int, name: str) -> Any:
     for step in ("first", "second"):
         values = layers.Conv2D(
@@ -257,9 +282,9 @@ def _u_net(values: Any, design: NetworkDesign, name: str) -> tuple[Any, Any]:
         values = layers.UpSampling2D(interpolation="bilinear", name=f"{name}_grow{level}")(values)
         values = layers.Concatenate(name=f"{name}_join{level}")([values, skips[level]])
         values = _convolutions(values, design.width * 2**level, f"{name}_up{level}")
-    logits = layers.Conv2D(
-        8, 3, padding="same", kernel_initializer="zeros", name=f"{name}_logits"
-    )(values)
+    logits = layers.Conv2D(8, 3, padding="same", kernel_initializer="zeros", name=f"{name}_logits")(
+        values
+    )
     logits = DepthToSpace(name=f"{name}_pixels")(logits)
     return logits, DepthToSpace(name=f"{name}_features")(values)
 
@@ -285,9 +310,9 @@ def build_network(design: NetworkDesign, probe: np.ndarray, *, name: str, seed: 
     offset = keras.Input((group, 2), name="offset")
     probes = KnownProbe(size, name="known_probe")(subpixel)
     frame = {"frame_px": design.frame_px, "regularisation": design.regularisation}
-    back_projection = BackProjection(
-        limit=design.amplitude_limit, name="back_projection", **frame
-    )([diffraction, probes, offset])
+    back_projection = BackProjection(limit=design.amplitude_limit, name="back_projection", **frame)(
+        [diffraction, probes, offset]
+    )
     logits, features = _u_net(back_projection, design, "estimate")
     estimate = ObjectFromLogits(design.amplitude_limit, name="estimate_object")(logits)
     for correction in range(1, design.corrections + 1):
@@ -308,31 +333,6 @@ def build_network(design: NetworkDesign, probe: np.ndarray, *, name: str, seed: 
     packed = np.stack([probe.real, probe.imag], axis=-1).astype(np.float32)
     model.get_layer("known_probe").probe.assign(packed)
     return model
-
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class SpaceToDepth(layers.Layer):
-    """(B, S, S, c) -> (B, S/2, S/2, 4 c): each 2 x 2 block of pixels becomes channels."""
-
-    def call(self, values: tf.Tensor) -> tf.Tensor:
-        return tf.nn.space_to_depth(values, 2)
-
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class DepthToSpace(layers.Layer):
-    """The inverse of `SpaceToDepth`."""
-
-    def call(self, values: tf.Tensor) -> tf.Tensor:
-        return tf.nn.depth_to_space(values, 2)
-
-
-LAYER_CLASSES = frozenset(
-    {"Functional", "InputLayer", "Conv2D", "MaxPool2D", "MaxPooling2D", "UpSampling2D"}
-    | {"Concatenate", "Add", "GlorotUniform", "Zeros", "DTypePolicy", "__keras_tensor__"}
-    | {"KnownProbe", "BackProjection", "Misfit", "ObjectFromLogits", "ChannelSlice"}
-    | {"SpaceToDepth", "DepthToSpace"}
-)
-"""Every class name that a saved network of this package may hold."""
 
 
 def _draw_weights(model: keras.Model, seed: int) -> None:

@@ -103,7 +103,7 @@ def intensity(spectrum: tf.Tensor) -> tf.Tensor:
     return tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
 
 
-def poisson_deviance(counts: tf.Tensor, expected: tf.Tensor, floor: float) -> tf.Tensor:
+def half_poisson_deviance(counts: tf.Tensor, expected: tf.Tensor, floor: float) -> tf.Tensor:
     """Half the Poisson deviance per frame: the negative log-likelihood less its least value.
 
     ``sum(l - k + k log(k / l))`` over a frame's pixels with ``k`` the counts and ``l`` the

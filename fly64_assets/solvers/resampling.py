@@ -24,7 +24,7 @@ def central_patches(frames: np.ndarray, shift: np.ndarray, side: int) -> np.ndar
 
     Args:
         frames: (n, S, S) complex64, pixel S/2 is the centre.
-        shift: (n, 2) float, px, y then x, from the centre to the wanted point, at most half a pixel.
+        shift: (n, 2) float, px, y then x, from the centre to the wanted point; at most 0.5.
         side: F, px, even; F <= S - 2 * TAPS keeps the kernel inside the frame.
 
     Returns:

@@ -28,6 +28,24 @@ class TrainingDiverged(RuntimeError):
     """The loss is no finite number any more."""
 
 
+def epoch_rows(epoch: int, size: int, rows_of_pass: Callable[[int], np.ndarray]) -> np.ndarray:
+    """The rows of one epoch, when every epoch has ``size`` rows however many a pass has.
+
+    Passes over the data are strung together and cut into epochs of equal length, so that views
+    with few and with many images are trained with the same number of steps.
+
+    Args:
+        epoch: from 0.
+        size: rows of an epoch.
+        rows_of_pass: pass, from 0 -> (m, k) rows in the order to visit, m the same for all passes.
+    """
+    rows = rows_of_pass(0)
+    first, last = epoch * size // len(rows), ((epoch + 1) * size - 1) // len(rows)
+    passes = [rows_of_pass(number) for number in range(first, last + 1)]
+    start = epoch * size - first * len(rows)
+    return np.concatenate(passes)[start : start + size]
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
     """What the loop goes through.
@@ -36,7 +54,7 @@ class TrainingRows:
         of_epoch: epoch, from 0 -> (rows, k) int32 in the order to visit; the same number of rows
             for every epoch.
         validation: (rows, k) int32, visited as they are.
-        patterns_per_row: diffraction patterns that one row stands for.
+        patterns_per_row: diffraction patterns that the network sees for one row.
     """
 
     of_epoch: Callable[[int], np.ndarray]

@@ -29,13 +29,13 @@ SEED = 456
 SETTINGS = PtyChiSettings(
     engine="LSQML",
     noise_model="POISSON",
-    epochs=60,
+    epochs=100,
     epochs_per_chunk=20,
-    batch_fraction=0.2,
+    batch_fraction=0.1,
     batching="UNIFORM",
     refine_probe=False,
 )
-FEW_EPOCHS = SETTINGS.model_copy(update={"epochs": 6, "epochs_per_chunk": 3})
+FEW_EPOCHS = SETTINGS.model_copy(update={"epochs": 6, "epochs_per_chunk": 3, "batch_fraction": 0.2})
 
 
 def specimen(y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -319,7 +319,7 @@ def test_a_handful_of_images(n):
 @pytest.mark.parametrize("noise_model", ["POISSON", "GAUSSIAN"])
 def test_every_batching_and_noise_model_improves_on_no_object(batching, noise_model):
     settings = SETTINGS.model_copy(
-        update={"batching": batching, "noise_model": noise_model, "epochs": 10}
+        update={"batching": batching, "noise_model": noise_model, "epochs": 20}
     )
     measurement = measure(dose=1e5, noise=True)
     result = run(measurement, settings)
@@ -341,17 +341,27 @@ def test_a_pixel_that_is_not_finite_is_a_divergence():
 
 
 def test_a_fit_that_ends_worse_than_it_began_is_a_divergence():
-    with pytest.raises(SolverDivergedError, match="above the .* of no object"):
-        run(measure(), FEW_EPOCHS, tuning=Tuning(total_variation=1e9))
+    # Next to no damping and one image per step: weakly lit pixels run away, and stay finite.
+    settings = SETTINGS.model_copy(update={"batch_fraction": 0.01, "epochs": 8})
+    with pytest.raises(SolverDivergedError, match="above the .* of no object") as diverged:
+        run(measure(dose=300, noise=True), settings, tuning=Tuning(damping=1e-8))
+    assert 1 <= diverged.value.epoch <= 8
+
+
+def test_a_perfect_start_is_no_divergence():
+    measurement = measure(n=20)
+    bare = np.abs(np.fft.fftshift(np.fft.fft2(measurement.probe, norm="ortho")))
+    empty = replace(measurement, diffraction=np.repeat(bare[None], 20, 0).astype(np.float32))
+    np.testing.assert_allclose(run(empty).object, 1, atol=0.01)
 
 
 def test_total_variation_helps_at_low_dose_and_vanishes_at_high_dose():
-    noisy = measure(dose=300, noise=True)
-    tuning = Tuning(total_variation=1.5)
-    plain, smoothed = run(noisy, SETTINGS), run(noisy, SETTINGS, tuning=tuning)
+    noisy, tuning = measure(dose=300, noise=True), Tuning(total_variation=0.3)
+    settings = SETTINGS.model_copy(update={"epochs": 60, "batch_fraction": 0.2})
+    plain, smoothed = run(noisy, settings), run(noisy, settings, tuning=tuning)
     errors = [error_without_global_phase(noisy, result.object) for result in (plain, smoothed)]
-    assert errors[1] < 0.7 * errors[0]
-    expected = 1.5 / ptychi_lsqml.photons_per_pixel(noisy)
+    assert errors[1] < 0.9 * errors[0]
+    expected = 0.3 / ptychi_lsqml.photons_per_pixel(noisy)
     assert smoothed.total_variation_weight == pytest.approx(expected)
     bright = run(measure(dose=3e5, noise=True), tuning=tuning)
     assert bright.total_variation_weight < 2e-3 * smoothed.total_variation_weight

@@ -1,0 +1,245 @@
+"""Physics operations, losses and networks, in a process of their own.
+
+An ordinary pytest file whose name keeps it from being collected: TensorFlow must not meet torch in
+one process. ``test_networks.py`` runs it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import xlogy
+
+from fly64_assets.errors import SolverEnvironmentError
+from fly64_assets.solvers.grouping import split_positions
+from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
+from fly64_assets_tests.solvers import closed_form_scan as closed
+from fly64_assets_tests.solvers.closed_form_scan import SIDE
+
+start_tensorflow(2)
+
+import tensorflow as tf  # noqa: E402 - the process is claimed first
+
+from fly64_assets.solvers import physics_operations as physics  # noqa: E402
+from fly64_assets.solvers.losses import PhysicsLoss, SupervisedLoss  # noqa: E402
+from fly64_assets.solvers.networks import Misfit, NetworkDesign, build_network  # noqa: E402
+from fly64_assets.solvers.training import epoch_rows  # noqa: E402
+
+
+def design(group_size: int = 1, **changes: object) -> NetworkDesign:
+    given = {
+        "patch_size": SIDE,
+        "group_size": group_size,
+        "frame_px": 24,
+        "width": 8,
+        "depth": 1,
+        "corrections": 0,
+        "amplitude_limit": 2.0,
+        "regularisation": 0.02,
+        "misfit_floor": 1e-4,
+    }
+    return NetworkDesign(**{**given, **changes})
+
+
+def test_threads_cannot_change_once_tensorflow_runs():
+    tf.constant(1.0) + 1.0
+    start_tensorflow(2)
+    with pytest.raises(SolverEnvironmentError, match="2 threads, 3 were asked for"):
+        start_tensorflow(3)
+
+
+def test_a_cut_is_a_slice_and_goes_on_as_zero_or_as_a_mirror_image():
+    image = np.random.default_rng([1]).normal(size=(20, 20)).astype(np.float32)
+    for offset in ([0, 0], [3, -2], [-9, 11]):
+        dy, dx = offset
+        for mirror, mode in ((False, "constant"), (True, "symmetric")):
+            found = physics.cut(tf.constant(image), tf.constant(offset), 16, mirror=mirror)
+            padded = np.pad(image, 15, mode=mode)
+            top, left = 15 + 10 - 8 + dy, 15 + 10 - 8 + dx
+            np.testing.assert_allclose(found, padded[top : top + 16, left : left + 16], rtol=1e-6)
+
+
+def test_cutting_with_zeros_is_the_adjoint_of_cutting_back():
+    """<cut a, b> = <a, paste b>: what gathers a gradient must be what spreads the object."""
+    random = np.random.default_rng([2])
+    whole, part = random.normal(size=(20, 20)), random.normal(size=(16, 16))
+    offset = tf.constant([5, -3])
+    cut = physics.cut(tf.constant(whole, tf.float32), offset, 16, mirror=False)
+    pasted = physics.cut(tf.constant(part, tf.float32), -offset, 20, mirror=False)
+    assert np.sum(cut * part) == pytest.approx(np.sum(whole * pasted), rel=1e-5)
+
+
+def test_the_probe_moves_by_the_sub_pixel_rest():
+    rest = np.array([[0.3, -0.45], [0.0, 0.0], [-0.5, 0.2]], np.float32)
+    found = physics.shifted_probes(tf.constant(closed.probe()), tf.constant(rest)).numpy()
+    steps = np.arange(SIDE) - SIDE // 2
+    y = steps[None, :, None] - rest[:, 0, None, None].astype(float)
+    x = steps[None, None, :] - rest[:, 1, None, None].astype(float)
+    np.testing.assert_allclose(found, closed.probe_at(y, x), atol=2e-4)
+
+
+def test_the_forward_model_on_the_pixel_grid_is_that_of_patches_at_sub_pixel_positions():
+    positions = np.random.default_rng([3]).uniform(30, 40, (6, 2))
+    pixel, rest = split_positions(positions)
+    windows = closed.patches_at(pixel.astype(float))
+    probes = physics.shifted_probes(tf.constant(closed.probe()), tf.constant(rest))
+    found = np.sqrt(physics.intensity(physics.far_field(probes * windows)))
+    expected = np.fft.ifftshift(closed.diffraction_of(closed.patches_at(positions)), axes=(1, 2))
+    np.testing.assert_allclose(found, expected, atol=2e-3 * expected.max())
+    swapped = closed.patches_at(positions[:, ::-1])
+    wrong = np.fft.ifftshift(closed.diffraction_of(swapped), axes=(1, 2))
+    assert np.abs(found - wrong).max() > 0.02 * expected.max()
+
+
+def test_half_the_deviance_is_the_log_likelihood_up_to_what_the_counts_alone_decide():
+    random = np.random.default_rng([4])
+    expected = random.uniform(0, 5, (3, 8, 8))
+    counts = random.poisson(expected).astype(float)
+    found = physics.half_poisson_deviance(
+        tf.constant(counts, tf.float32), tf.constant(expected, tf.float32), 1e-3
+    )
+    likelihood = expected - xlogy(counts, expected + 1e-3) + 1e-3
+    best = counts - xlogy(counts, counts)
+    np.testing.assert_allclose(found, (likelihood - best).sum(axis=(1, 2)), rtol=1e-4)
+    perfect = physics.half_poisson_deviance(counts, counts, 1e-12)
+    np.testing.assert_allclose(perfect, 0.0, atol=1e-6)
+
+
+def test_a_new_network_predicts_a_flat_object_and_the_illumination():
+    measurement = closed.scan(6, dose=1e4, seed=1)
+    model = build_network(design(3), measurement.probe, name="new", seed=1)
+    offset = np.array([[[0, 0], [2, -1], [-3, 4]]], np.float32)
+    frames = model([measurement.diffraction[None, :3], np.zeros((1, 3, 2)), offset]).numpy()
+    np.testing.assert_allclose(frames[..., 0], 1.0, atol=1e-6)
+    np.testing.assert_allclose(frames[..., 1], 0.0, atol=1e-6)
+    power = np.abs(measurement.probe) ** 2
+    moved = sum(np.roll(power, move.astype(int), (0, 1)) for move in offset[0])
+    np.testing.assert_allclose(frames[0, ..., 2], moved[4:-4, 4:-4] / power.max(), atol=1e-4)
+
+
+def test_the_misfit_vanishes_at_the_truth_and_leads_towards_it():
+    positions = np.array([[36.0, 40.0], [34.0, 43.0]])
+    truth = closed.patches_at(positions[:1], SIDE)
+    measured = closed.diffraction_of(closed.patches_at(positions))[None]
+    probes = np.broadcast_to(closed.probe(), (1, 2, SIDE, SIDE))
+    packed_probes = np.stack([probes.real, probes.imag], axis=-1)
+    offset = (positions - positions[:1])[None].astype(np.float32)
+    layer = Misfit(floor=1e-6, frame_px=SIDE, regularisation=0.02)
+
+    def misfit(estimate: np.ndarray) -> np.ndarray:
+        packed = np.stack([estimate.real, estimate.imag], axis=-1)
+        result = layer([packed, measured, packed_probes, offset]).numpy()
+        return result[..., 0] + 1j * result[..., 1]
+
+    lit = np.zeros((1, SIDE, SIDE), bool)
+    lit[:, 10:22, 10:22] = True
+    wrong = truth * np.exp(0.05j * np.cos(np.arange(SIDE)))
+    assert np.abs(misfit(truth)[lit]).max() < 0.02 * np.abs(misfit(wrong)[lit]).max()
+    towards = np.vdot((truth - wrong)[lit], misfit(wrong)[lit]).real
+    assert towards > 0.5 * np.linalg.norm((truth - wrong)[lit]) ** 2
+
+
+@pytest.mark.parametrize("merged", [1, 3])
+def test_the_physics_loss_of_a_flat_object_is_what_numpy_computes(merged):
+    measurement = closed.scan(24, dose=2000, seed=2)
+    model = build_network(design(2), measurement.probe, name="flat", seed=1)
+    loss = PhysicsLoss(
+        model,
+        measurement,
+        group_size=2,
+        merged=merged,
+        canvas_px=48,
+        loss_floor_counts=1e-3,
+        merge_floor=1e-3,
+    )
+    rows = np.random.default_rng([5]).integers(0, 8, (3, 2 * merged + 4))
+    targets = rows[:, 2 * merged :].ravel()
+    scale = measurement.intensity_scale
+    counts = (measurement.diffraction[targets].astype(float) * scale) ** 2
+    flat = closed.diffraction_of(np.ones((1, SIDE, SIDE))).astype(float)
+    expected = (flat * scale) ** 2 + 1e-3
+    deviance = (expected - counts + xlogy(counts, counts / expected)).sum(axis=(1, 2)).mean()
+    everything = (measurement.diffraction.astype(float) * scale) ** 2
+    mean_counts = everything.sum(axis=(1, 2)).mean()
+    assert float(loss(tf.constant(rows, tf.int32))) == pytest.approx(
+        deviance / np.sqrt(mean_counts), rel=1e-4
+    )
+
+
+def test_merged_frames_lie_where_their_positions_are():
+    """Frames that differ, merged without a flat object to hide a sign error."""
+    measurement = closed.scan(24, dose=2000, seed=2)
+    model = build_network(design(1), measurement.probe, name="moved", seed=3)
+    for layer in model.layers:
+        if layer.name.endswith("_logits"):
+            generator = np.random.default_rng([6])
+            layer.kernel.assign(0.3 * generator.normal(size=layer.kernel.shape))
+    loss = PhysicsLoss(
+        model,
+        measurement,
+        group_size=1,
+        merged=3,
+        canvas_px=40,
+        loss_floor_counts=1e-3,
+        merge_floor=1e-3,
+    )
+    rows = tf.constant([[2, 5, 7, 0]])
+    pixel, rest = split_positions(measurement.positions_px)
+    merged = loss._predicted_object(rows[:, :3], tf.constant(pixel[[2, 5, 7]])[None])[0].numpy()
+    total, weight = np.zeros((80, 80), complex), np.zeros((80, 80))
+    for image in (2, 5, 7):
+        frame = model(
+            [
+                measurement.diffraction[None, None, image],
+                rest[None, None, image],
+                np.zeros((1, 1, 2)),
+            ]
+        ).numpy()[0]
+        dy, dx = pixel[image] - pixel[2]
+        place = (slice(40 + dy - 12, 40 + dy + 12), slice(40 + dx - 12, 40 + dx + 12))
+        total[place] += frame[..., 2] * (frame[..., 0] + 1j * frame[..., 1])
+        weight[place] += frame[..., 2]
+    lit = (weight > 0.3)[20:60, 20:60]
+    expected = (total / np.maximum(weight, 1e-9))[20:60, 20:60]
+    assert np.abs(pixel[[5, 7]] - pixel[2]).max() >= 2 and lit.sum() > 50
+    np.testing.assert_allclose(merged[lit], expected[lit], atol=0.02)
+
+
+def test_the_supervised_loss_of_a_flat_object_is_what_numpy_computes():
+    measurement = closed.scan(10, dose=2000, seed=3)
+    truth = closed.patches_at(measurement.positions_px)
+    model = build_network(design(), measurement.probe, name="flat_too", seed=1)
+    loss = SupervisedLoss(model, measurement, truth, frame_px=24, smoothing=1e-3)
+    core = slice(4, 28)
+    weight = np.abs(measurement.probe[core, core]) ** 2
+    difference = np.abs(truth[:, core, core] - 1)
+    expected = (difference * weight).sum(axis=(1, 2)) / weight.sum()
+    found = float(loss(tf.constant([[1], [4], [7]])))
+    assert found == pytest.approx(expected[[1, 4, 7]].mean(), rel=1e-3)
+
+
+def test_weights_come_from_the_seed_alone():
+    def kernel(seed: int) -> np.ndarray:
+        model = build_network(design(corrections=1), closed.probe(), name="seeded", seed=seed)
+        return np.concatenate([weight.numpy().ravel() for weight in model.trainable_weights])
+
+    np.testing.assert_array_equal(kernel(1), kernel(1))
+    assert np.any(kernel(1) != kernel(2))
+
+
+@pytest.mark.parametrize("frame_px", [26, 36])
+def test_a_frame_that_the_network_cannot_have_is_refused(frame_px):
+    with pytest.raises(ValueError, match=f"frame_px is {frame_px}"):
+        design(frame_px=frame_px)
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 20])
+def test_epochs_of_any_length_string_passes_together(size):
+    def rows_of_pass(number: int) -> np.ndarray:
+        order = np.random.default_rng([9, number]).permutation(7)
+        return np.stack([order, np.full(7, number)], axis=1)
+
+    strung = np.concatenate([rows_of_pass(number) for number in range(12)])
+    for epoch in range(4):
+        found = epoch_rows(epoch, size, rows_of_pass)
+        np.testing.assert_array_equal(found, strung[epoch * size : (epoch + 1) * size])
