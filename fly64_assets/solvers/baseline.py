@@ -39,7 +39,7 @@ class BaselineDesign:
         samples_per_epoch: images in an epoch, whatever the number of images.
     """
 
-    frame_px: int = 40
+    frame_px: int = 48
     depth: int = 1
     amplitude_limit: float = 2.0
     regularisation: float = 0.02

@@ -43,7 +43,7 @@ def predict_patches(
     import tensorflow as tf
 
     count = len(shift)
-    predict = tf.function(network, reduce_retracing=True)
+    predict = tf.function(network, reduce_retracing=True, autograph=False)
     patches = np.empty((count, side, side), np.complex64)
     for start in range(0, count, batch_size):
         index = np.arange(start, min(start + batch_size, count))

@@ -15,7 +15,7 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +99,7 @@ class LoadedModel:
         probe: (N, N) complex64, that the network was trained with.
         archive: the bytes of ``model.keras`` that were verified.
         description: the content of ``bundle.json``.
+        networks: what `network` has made so far, by threads.
     """
 
     source: Path
@@ -109,6 +110,7 @@ class LoadedModel:
     probe: np.ndarray
     archive: bytes
     description: Mapping[str, Any]
+    networks: dict[int, keras.Model] = field(default_factory=dict, repr=False)
 
     def require(self, kind: str, measurement: Measurement) -> None:
         """Refuse a measurement that this network was not made for.
@@ -144,6 +146,11 @@ class LoadedModel:
             SolverEnvironmentError: torch is loaded in this process.
         """
         start_tensorflow(threads)
+        if threads not in self.networks:
+            self.networks[threads] = self._make_network()
+        return self.networks[threads]
+
+    def _make_network(self) -> keras.Model:
         import keras
 
         from fly64_assets.solvers.networks import SAVED_CLASSES

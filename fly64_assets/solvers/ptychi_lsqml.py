@@ -54,7 +54,7 @@ class SolverDivergedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Tuning:
-    """How LSQML weighs noise. No value depends on the truth; ``Tuning()`` is pty-chi's own choice.
+    """What steadies LSQML. No value depends on the truth.
 
     Attributes:
         damping: of the object's preconditioner, as a fraction of its largest value: the larger, the
@@ -62,10 +62,13 @@ class Tuning:
         total_variation: weight of the total-variation step after each epoch times the photons per
             pixel that the object received, so that one value fits all doses and overlaps. 0 leaves
             the step out.
+        refine_from: the part of the epochs after which a probe that is refined begins to move. From
+            the first on, when the object is still 1, it takes up the object's scattering.
     """
 
     damping: float = 0.1
     total_variation: float = 0.0
+    refine_from: float = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,6 +263,8 @@ class _Solver:
             options.reconstructor_options.preconditioning_damping_factor = tuning.damping
             options.object_options.total_variation.enabled = weight > 0
             options.object_options.total_variation.weight = self.total_variation_weight
+            refine_after = int(tuning.refine_from * settings.epochs)
+            options.probe_options.optimization_plan.start = refine_after
             options.probe_options.power_constraint.probe_power = float(np.sum(np.abs(probe) ** 2))
             self._task = ptychi.api.task.PtychographyTask(
                 options,
@@ -309,15 +314,13 @@ class _Solver:
         Raises:
             SolverDivergedError: names the first epoch with such a loss.
         """
+        start, offset = self._start_loss, self._loss_offset
         # pty-chi's single-precision loss cannot tell a perfect start from a perfect end.
-        rounding = np.finfo(np.float32).resolution * (
-            abs(self._start_loss) + abs(self._loss_offset)
-        )
-        limit = self._start_loss + 10 * rounding
+        limit = start + 10 * float(np.finfo(np.float32).resolution) * (abs(start) + abs(offset))
         if self.loss_history[-1][1] > limit:
             epoch, loss = next(item for item in self.loss_history if item[1] > limit)
             raise SolverDivergedError(
-                epoch, f"the loss rose to {loss:g}, above the {self._start_loss:g} of no object"
+                epoch, f"the loss rose to {loss:g}, above the {start:g} of no object"
             )
 
     def object(self) -> np.ndarray:

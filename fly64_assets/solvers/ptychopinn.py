@@ -58,7 +58,7 @@ class PtychoPINNDesign:
         samples_per_epoch: losses in an epoch, whatever the number of groups.
     """
 
-    frame_px: int = 40
+    frame_px: int = 48
     depth: int = 1
     corrections: int = 0
     amplitude_limit: float = 2.0

@@ -119,14 +119,14 @@ def fit(
     optimizer.build(weights)
     signature = [tf.TensorSpec((None, rows.validation.shape[1]), tf.int32)]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def step(batch: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = loss_of_rows(batch)
         optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         return loss
 
-    evaluate = tf.function(loss_of_rows, input_signature=signature)
+    evaluate = tf.function(loss_of_rows, input_signature=signature, autograph=False)
     validation = _batches(rows.validation, settings.batch_size)
     history: list[HistoryRow] = []
     best, best_weights = math.inf, model.get_weights()

@@ -13,17 +13,24 @@ from scipy.special import xlogy
 from fly64_assets.errors import SolverEnvironmentError
 from fly64_assets.solvers.grouping import split_positions
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
+from fly64_assets.study import TrainingSettings
 from fly64_assets_tests.solvers import closed_form_scan as closed
 from fly64_assets_tests.solvers.closed_form_scan import SIDE
 
 start_tensorflow(2)
 
-import tensorflow as tf  # noqa: E402 - the process is claimed first
+import keras  # noqa: E402 - the process is claimed first
+import tensorflow as tf  # noqa: E402
 
 from fly64_assets.solvers import physics_operations as physics  # noqa: E402
 from fly64_assets.solvers.losses import PhysicsLoss, SupervisedLoss  # noqa: E402
 from fly64_assets.solvers.networks import Misfit, NetworkDesign, build_network  # noqa: E402
-from fly64_assets.solvers.training import epoch_rows  # noqa: E402
+from fly64_assets.solvers.training import (  # noqa: E402
+    TrainingDiverged,
+    TrainingRows,
+    epoch_rows,
+    fit,
+)
 
 
 def design(group_size: int = 1, **changes: object) -> NetworkDesign:
@@ -243,3 +250,67 @@ def test_epochs_of_any_length_string_passes_together(size):
     for epoch in range(4):
         found = epoch_rows(epoch, size, rows_of_pass)
         np.testing.assert_array_equal(found, strung[epoch * size : (epoch + 1) * size])
+
+
+class OneNumber:
+    """A model of one weight ``w`` and the loss ``mean((w - target[row])^2)``: all is known."""
+
+    def __init__(self, targets: list[float]) -> None:
+        self.targets = tf.constant(targets, tf.float32)
+        self.model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+        self.model.layers[0].kernel.assign([[0.0]])
+        self.sizes: list[int] = []
+
+    @property
+    def weight(self) -> float:
+        return float(self.model.layers[0].kernel[0, 0])
+
+    def loss(self, rows: tf.Tensor) -> tf.Tensor:
+        tf.py_function(lambda count: self.sizes.append(int(count)), [tf.shape(rows)[0]], [])
+        weight = self.model.layers[0].kernel[0, 0]
+        return tf.reduce_mean(tf.square(weight - tf.gather(self.targets, rows[:, 0])))
+
+    def fit(self, validation: list[int], *, batch_size: int, epochs: int, rate: float, rows: int):
+        settings = TrainingSettings(
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=rate,
+            final_rate_fraction=0.5,
+            clip_norm=1.0,
+            validation_fraction=0.1,
+            width=4,
+        )
+        order = np.arange(rows, dtype=np.int32)[:, None]
+        held_out = np.array(validation, np.int32)[:, None]
+        plan = TrainingRows(lambda epoch: order, held_out, 1)
+        return fit(self.model, self.loss, plan, settings, lambda progress: None)
+
+
+def test_the_weights_of_the_least_validation_loss_are_kept_not_the_last():
+    """Fitting runs to 10 and passes the validation's 1 on the way."""
+    case = OneNumber([10.0, 10.0, 10.0, 1.0])
+    result = case.fit([3], batch_size=3, epochs=20, rate=0.2, rows=3)
+    losses = [row["validation_loss"] for row in result.history]
+    assert 1 < result.best_epoch == 1 + int(np.argmin(losses)) < 20
+    assert (case.weight - 1) ** 2 == pytest.approx(min(losses), abs=1e-6)
+    assert losses[-1] > 1 > min(losses)
+    assert [row["epoch"] for row in result.history] == list(range(1, 21))
+    rates = [row["learning_rate"] for row in result.history]
+    assert rates == sorted(rates, reverse=True) and rates[-1] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 64])
+def test_every_row_counts_once_whatever_the_batch_size(batch_size):
+    case = OneNumber([0.0, 1.0, 2.0, 3.0, 40.0])
+    rows = 5
+    result = case.fit(list(range(rows)), batch_size=batch_size, epochs=1, rate=1e-9, rows=rows)
+    mean = (0 + 1 + 4 + 9 + 1600) / 5
+    assert result.history[0]["loss"] == pytest.approx(mean, rel=1e-5)
+    assert result.history[0]["validation_loss"] == pytest.approx(mean, rel=1e-5)
+    assert sum(case.sizes) == 2 * rows and max(case.sizes) == min(batch_size, rows)
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_names_the_epoch():
+    case = OneNumber([1.0, float("nan")])
+    with pytest.raises(TrainingDiverged, match="validation loss nan in epoch 1 of 3"):
+        case.fit([1], batch_size=1, epochs=3, rate=0.1, rows=1)

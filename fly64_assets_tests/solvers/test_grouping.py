@@ -61,9 +61,7 @@ def test_what_is_held_out_shares_no_image_with_what_is_fitted(count, group_size,
     assert fitted and fitted.isdisjoint(groups[held_out.validation].ravel())
     dropped = np.setdiff1d(np.arange(count), np.union1d(held_out.fit, held_out.validation))
     for group in groups[dropped]:
-        assert not fitted.issuperset(group) or set(group) & set(
-            groups[held_out.validation].ravel()
-        )
+        assert not fitted.issuperset(group) or set(group) & set(groups[held_out.validation].ravel())
 
 
 def test_the_held_out_block_lies_at_the_end_of_the_longer_side():
@@ -79,7 +77,9 @@ def test_groups_that_all_share_an_image_leave_none_to_fit():
 
 
 @settings(max_examples=30)
-@given(st.integers(1, 60), st.integers(1, 6), st.integers(1, 8), st.floats(0, 20), st.integers(0, 9))
+@given(
+    st.integers(1, 60), st.integers(1, 6), st.integers(1, 8), st.floats(0, 20), st.integers(0, 9)
+)
 def test_merged_groups_are_near_and_distinct_while_they_last(count, merged, near, reach, seed):
     where = positions(count, seed)
     drawn = draw_merged(

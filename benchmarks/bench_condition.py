@@ -1,0 +1,77 @@
+"""Where the wall time of a finished condition went, from what its runs recorded.
+
+Run a condition first (``fly64 run --study FILE --dose 1000 --view dense``), then:
+``python benchmarks/bench_condition.py --study FILE --dose 1000 --view dense``.
+
+Inside counts training, reconstruction, inference with scoring, and simulation; the rest is process
+start, imports, reading and writing, checks and orchestration. Goal: the rest below 20 % of the wall
+time of a full dense condition, and every step below 2 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+
+from dagster import RunsFilter
+
+from fly64_assets.catalogue import PRODUCTS, product
+from fly64_assets.context import StudyContext
+from fly64_assets.instance import read_only_instance
+from fly64_assets.partitions import Condition
+from fly64_assets.study import SPLITS
+
+
+def _inside(context: StudyContext, at: Condition) -> dict[str, float]:
+    """Seconds in solvers, simulation and metrics, as each recorded them."""
+    store, seconds = context.store, {}
+    for name in ("pinn_model", "baseline_model"):
+        with store.path(product(name), at, "history.csv").open(encoding="utf-8") as file:
+            seconds[name] = sum(float(row["seconds"]) for row in csv.DictReader(file))
+    for split in SPLITS:
+        summary = json.loads(
+            store.path(product("metrics_summary"), at, "metrics_summary.json").read_text("utf-8")
+        )
+        job = next(job for job in summary["jobs"] if job["split"] == split)
+        times = {name: row["computation_time_s"]["value"] for name, row in job["metrics"].items()}
+        seconds[f"{split}/ptychi_reconstruction"] = times.pop("PtyChi")
+        seconds[f"{split}/comparison"] = sum(times.values())
+    return seconds
+
+
+def main() -> None:
+    """Print a row a step, then the wall time and the share outside."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", default="studies/demo.yaml")
+    parser.add_argument("--dose", type=int, default=1000)
+    parser.add_argument("--view", default="dense")
+    arguments = parser.parse_args()
+    context = StudyContext.load(arguments.study)
+    at = Condition(arguments.dose, arguments.view)
+    inside = _inside(context, at)
+    run_ids = set()
+    with read_only_instance(context.study) as instance:
+        ledger = context.ledger(instance)
+        print(f"{'asset':<30}{'seconds':>9}{'CPU s':>9}{'peak MB':>9}{'inside s':>10}")
+        for item in PRODUCTS:
+            record = ledger.latest(item, at.restricted_to(item.per))
+            if record is None:
+                raise SystemExit(f"{item.name} was never made")
+            run_ids.add(record.run_id)
+            made = record.provenance
+            if item.key == ("train", "dataset"):  # one computation makes both halves
+                inside[item.name] = made.seconds
+            print(
+                f"{item.name:<30}{made.seconds:>9.1f}{made.cpu_seconds:>9.1f}"
+                f"{made.peak_memory_mb:>9.0f}{inside.get(item.name, 0.0):>10.1f}"
+            )
+        records = instance.get_run_records(RunsFilter(run_ids=list(run_ids)))
+    wall = sum(record.end_time - record.start_time for record in records)
+    spent = sum(inside.values())
+    print(f"wall {wall:.1f} s in {len(records)} runs, inside {spent:.1f} s, ", end="")
+    print(f"outside {100 * (1 - spent / wall):.1f} %")
+
+
+if __name__ == "__main__":
+    main()
