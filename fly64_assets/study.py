@@ -24,7 +24,7 @@ MODELS = ("PtychoPINN", "Baseline", "PtyChi")
 """The published identifiers of the three arms (METRICS-NAMING-001), in report order."""
 
 Positive = Annotated[int, Field(gt=0)]
-PositivePx = Annotated[float, Field(gt=0)]
+PositiveNumber = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -64,7 +64,7 @@ class ViewSettings(_Section):
 class OverlapSettings(_Section):
     neighbor_count: Positive
     n_groups: Positive
-    probe_diameter_px: PositivePx | Literal["auto"]
+    probe_diameter_px: PositiveNumber | Literal["auto"]
     probe_power_fraction: Fraction
     overlap_tolerance: Fraction
     min_groups: Annotated[int, Field(ge=2)]
@@ -72,22 +72,68 @@ class OverlapSettings(_Section):
 
 
 class TrainingSettings(_Section):
+    """What both networks share.
+
+    Attributes:
+        epochs, batch_size: a batch is ``batch_size`` losses (PtychoPINN) or images (Baseline).
+        samples_per_epoch: losses or images in an epoch, whatever the number of groups.
+        learning_rate, final_rate_fraction: Adam's, with cosine decay to the fraction.
+        clip_norm: of the gradient.
+        validation_fraction: of the train view, held out to choose the best epoch.
+        width, depth: channels of a U-Net's first level, levels below it.
+        frame_px: S, side of the frame that the network predicts.
+        amplitude_limit: largest amplitude of the object.
+        regularisation: of the back-projection, as a fraction of the brightest illumination.
+    """
+
     epochs: Positive
     batch_size: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
+    samples_per_epoch: Positive
+    learning_rate: PositiveNumber
     final_rate_fraction: Annotated[float, Field(gt=0, le=1)]
-    clip_norm: Annotated[float, Field(gt=0)]
+    clip_norm: PositiveNumber
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)]
     width: Annotated[int, Field(ge=4)]
+    depth: Annotated[int, Field(ge=1)]
+    frame_px: Positive
+    amplitude_limit: PositiveNumber
+    regularisation: PositiveNumber
 
 
 class BaselineSettings(TrainingSettings):
-    pass
+    """The supervised network.
+
+    Attributes:
+        loss_smoothing: modulus below which the loss counts a difference by its square.
+    """
+
+    loss_smoothing: PositiveNumber
 
 
 class PtychoPINNSettings(TrainingSettings):
+    """The physics-informed network.
+
+    Attributes:
+        loss_group_size: patterns that one merged prediction has to explain.
+        loss_neighbours: nearest images that they, and the merged groups, are drawn from.
+        merged_groups: groups whose predictions one loss merges.
+        loss_reach: how far from the first group's position a loss looks for them, as a fraction of
+            the probe's diameter: a sparse view's clusters are never merged.
+        corrections: U-Nets after the first, each fed with the misfit of the estimate so far.
+        misfit_floor_counts: counts per pixel below which a misfit is damped.
+        loss_floor_counts: counts per pixel added to the expectation in the loss.
+        merge_floor: weight, over the brightest illumination, of what a frame says where it is not
+            illuminated.
+    """
+
     loss_group_size: Positive
     loss_neighbours: Positive
+    merged_groups: Positive
+    loss_reach: PositiveNumber
+    corrections: Annotated[int, Field(ge=0)]
+    misfit_floor_counts: PositiveNumber
+    loss_floor_counts: PositiveNumber
+    merge_floor: PositiveNumber
 
     @model_validator(mode="after")
     def _enough_neighbours(self) -> PtychoPINNSettings:
@@ -100,6 +146,21 @@ class PtychoPINNSettings(TrainingSettings):
 
 
 class PtyChiSettings(_Section):
+    """The iterative solver. Nothing here depends on the truth.
+
+    Attributes:
+        epochs_per_chunk: progress is reported after each chunk.
+        batch_fraction: of the view's images in one mini-batch.
+        refine_probe: whether the probe is optimised together with the object.
+        refine_from: the part of the epochs after which a probe that is refined begins to move. From
+            the first on, when the object is still 1, it takes up the object's scattering.
+        damping: of the object's preconditioner, as a fraction of its largest value: the larger, the
+            less a weakly illuminated pixel moves.
+        total_variation: weight of the total-variation step after each epoch times the photons per
+            pixel that the object received, so that one value fits all doses and overlaps; 0 leaves
+            the step out.
+    """
+
     engine: Literal["LSQML"]
     noise_model: Literal["POISSON", "GAUSSIAN"]
     epochs: Annotated[int, Field(gt=0, le=100)]
@@ -107,13 +168,16 @@ class PtyChiSettings(_Section):
     batch_fraction: Annotated[float, Field(gt=0, le=1)]
     batching: Literal["UNIFORM", "RANDOM", "COMPACT"]
     refine_probe: bool
+    refine_from: Annotated[float, Field(ge=0, le=1)]
+    damping: PositiveNumber
+    total_variation: Annotated[float, Field(ge=0)]
 
 
 class ScoringSettings(_Section):
     ms_ssim_sigma_px: Annotated[float, Field(ge=0)]
     frc_threshold: Fraction
     stitch_crop_px: Positive
-    max_shift_px: PositivePx
+    max_shift_px: PositiveNumber
 
 
 class Study(_Section):
@@ -151,6 +215,12 @@ class Study(_Section):
                 f"overlap.neighbor_count: K = {self.overlap.neighbor_count} is smaller than "
                 f"C = gridsize^2 = {self.group_size} (OVERSAMPLING-001)"
             )
+        for name in ("ptychopinn", "baseline"):
+            frame = getattr(self, name).frame_px
+            if frame % 2 or frame > self.patch_size:
+                raise ValueError(
+                    f"{name}.frame_px: {frame} is not even and at most N = {self.patch_size}"
+                )
         if self.scoring.stitch_crop_px > self.patch_size:
             raise ValueError(
                 f"scoring.stitch_crop_px: M = {self.scoring.stitch_crop_px} is larger than "

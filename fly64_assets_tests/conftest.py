@@ -32,8 +32,8 @@ TINY = {
     "views": {"dense": {"target_overlap": 0.7}},
     "simulation": {"positions": 600},
     "overlap": {"n_groups": 48},
-    "ptychopinn": {"epochs": 2},
-    "baseline": {"epochs": 2},
+    "ptychopinn": {"epochs": 2, "samples_per_epoch": 32, "width": 8},
+    "baseline": {"epochs": 2, "samples_per_epoch": 128, "width": 8},
     "ptychi": {"epochs": 4, "epochs_per_chunk": 2},
 }
 """A real study that is small in every number that costs time."""

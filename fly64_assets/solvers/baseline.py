@@ -8,8 +8,6 @@ correction by the data: what it knows of the specimen it was told. What does not
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
 import numpy as np
 
 from fly64_assets.errors import InputError
@@ -26,27 +24,6 @@ FIT = 2
 """What a generator seeded with [seed, this, pass] is for: the order of the images."""
 
 
-@dataclass(frozen=True)
-class BaselineDesign:
-    """What the study's section does not say about the network.
-
-    Attributes:
-        frame_px: S, px, side of the frame that the network predicts.
-        depth: levels of the U-Net below its first.
-        amplitude_limit: largest amplitude of the object.
-        regularisation: of the back-projection, as a fraction of the brightest illumination.
-        loss_smoothing: modulus below which the loss counts a difference by its square.
-        samples_per_epoch: images in an epoch, whatever the number of images.
-    """
-
-    frame_px: int = 48
-    depth: int = 1
-    amplitude_limit: float = 2.0
-    regularisation: float = 0.02
-    loss_smoothing: float = 1e-3
-    samples_per_epoch: int = 1024
-
-
 def train(
     measurement: Measurement,
     true_patches: np.ndarray,
@@ -55,7 +32,6 @@ def train(
     seed: int,
     threads: int,
     progress: ProgressCallback,
-    design: BaselineDesign | None = None,
 ) -> TrainedModel:
     """Train Baseline on all images of one view of the train split.
 
@@ -66,7 +42,6 @@ def train(
         seed: weights and the order of images come from it.
         threads: of TensorFlow.
         progress: called after each epoch with loss, validation_loss and patterns_per_s.
-        design: what the study's section does not say.
 
     Returns:
         The model with the weights of least validation loss.
@@ -83,7 +58,6 @@ def train(
             f"shape is {true_patches.shape}, {measurement.diffraction.shape} wanted: "
             "Baseline needs the true patch of every image",
         )
-    design = design or BaselineDesign()
     images = np.arange(len(measurement))[:, None]
     try:
         held_out = hold_out(measurement.positions_px, images, settings.validation_fraction)
@@ -98,12 +72,12 @@ def train(
     network = NetworkDesign(
         patch_size=measurement.patch_size,
         group_size=1,
-        frame_px=design.frame_px,
+        frame_px=settings.frame_px,
         width=settings.width,
-        depth=design.depth,
+        depth=settings.depth,
         corrections=0,
-        amplitude_limit=design.amplitude_limit,
-        regularisation=design.regularisation,
+        amplitude_limit=settings.amplitude_limit,
+        regularisation=settings.regularisation,
         misfit_floor=0.0,
     )
     model = build_network(network, measurement.probe, name=KIND, seed=seed)
@@ -112,8 +86,8 @@ def train(
         model,
         measurement,
         true_patches,
-        frame_px=design.frame_px,
-        smoothing=design.loss_smoothing,
+        frame_px=settings.frame_px,
+        smoothing=settings.loss_smoothing,
     )
 
     def rows_of_pass(number: int) -> np.ndarray:
@@ -121,7 +95,7 @@ def train(
         return order[:, None].astype(np.int32)
 
     rows = TrainingRows(
-        of_epoch=lambda epoch: epoch_rows(epoch, design.samples_per_epoch, rows_of_pass),
+        of_epoch=lambda epoch: epoch_rows(epoch, settings.samples_per_epoch, rows_of_pass),
         validation=held_out.validation[:, None].astype(np.int32),
         patterns_per_row=1,
     )
@@ -131,9 +105,9 @@ def train(
         model=model,
         gridsize=1,
         patch_size=measurement.patch_size,
-        core_px=design.frame_px - 2 * TAPS,
+        core_px=settings.frame_px - 2 * TAPS,
         seeds={"grouping": seed},
-        settings={**settings.model_dump(), **asdict(design)},
+        settings=settings.model_dump(),
         history=result.history,
         best_epoch=result.best_epoch,
         n_fit=len(held_out.fit),

@@ -52,25 +52,6 @@ class SolverDivergedError(RuntimeError):
         return f"LSQML diverged in epoch {self.epoch}: {self.problem}"
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """What steadies LSQML. No value depends on the truth.
-
-    Attributes:
-        damping: of the object's preconditioner, as a fraction of its largest value: the larger, the
-            less a weakly illuminated pixel moves. > 0.
-        total_variation: weight of the total-variation step after each epoch times the photons per
-            pixel that the object received, so that one value fits all doses and overlaps. 0 leaves
-            the step out.
-        refine_from: the part of the epochs after which a probe that is refined begins to move. From
-            the first on, when the object is still 1, it takes up the object's scattering.
-    """
-
-    damping: float = 0.1
-    total_variation: float = 0.0
-    refine_from: float = 0.25
-
-
 @dataclass(frozen=True, eq=False)
 class IterativeReconstruction:
     """What an iterative solver delivers.
@@ -111,7 +92,6 @@ def reconstruct(
     seed: int,
     threads: int,
     progress: ProgressCallback,
-    tuning: Tuning | None = None,
 ) -> IterativeReconstruction:
     """Reconstruct the object of one split from a constant object of 1 with pty-chi's LSQML.
 
@@ -126,7 +106,6 @@ def reconstruct(
         threads: CPU threads of torch.
         progress: called after every ``epochs_per_chunk`` epochs and after the last one, with the
             figures ``loss`` and ``epochs_per_s``. What it raises ends the reconstruction.
-        tuning: see `Tuning`.
 
     Raises:
         InputError: the measurement breaks DATA-001 or holds no counts.
@@ -135,7 +114,7 @@ def reconstruct(
     """
     _refuse_unusable(measurement)
     claim_process_for("torch", forbidden="tensorflow")
-    solver = _Solver(measurement, settings, tuning or Tuning(), seed=seed, threads=threads)
+    solver = _Solver(measurement, settings, seed=seed, threads=threads)
     while solver.epochs_done < settings.epochs:
         solver.advance(min(settings.epochs_per_chunk, settings.epochs - solver.epochs_done))
         figures = {
@@ -231,7 +210,6 @@ class _Solver:
         self,
         measurement: Measurement,
         settings: PtyChiSettings,
-        tuning: Tuning,
         *,
         seed: int,
         threads: int,
@@ -250,7 +228,7 @@ class _Solver:
         self._probe_scale = measurement.intensity_scale / measurement.patch_size
 
         started = time.perf_counter()
-        weight = tuning.total_variation
+        weight = settings.total_variation
         self.total_variation_weight = weight / photons_per_pixel(measurement) if weight else 0.0
         counts = np.square(measurement.diffraction * np.float32(measurement.intensity_scale))
         probe = (measurement.probe * self._probe_scale).astype(np.complex64)
@@ -260,10 +238,10 @@ class _Solver:
         centred = measurement.positions_px - np.asarray(measurement.canvas_shape) / 2
         with self._isolation.entered():
             options = _options(settings, self.device, self.batch_size, seed)
-            options.reconstructor_options.preconditioning_damping_factor = tuning.damping
+            options.reconstructor_options.preconditioning_damping_factor = settings.damping
             options.object_options.total_variation.enabled = weight > 0
             options.object_options.total_variation.weight = self.total_variation_weight
-            refine_after = int(tuning.refine_from * settings.epochs)
+            refine_after = int(settings.refine_from * settings.epochs)
             options.probe_options.optimization_plan.start = refine_after
             options.probe_options.power_constraint.probe_power = float(np.sum(np.abs(probe) ** 2))
             self._task = ptychi.api.task.PtychographyTask(

@@ -13,7 +13,7 @@ What does not belong here: layers (``networks.py``), losses (``losses.py``), the
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,39 +36,6 @@ from fly64_assets.study import PtychoPINNSettings
 KIND = "PtychoPINN"
 FIT, VALIDATION = 2, 3
 """What a generator seeded with [grouping seed, this, pass] draws rows for."""
-
-
-@dataclass(frozen=True)
-class PtychoPINNDesign:
-    """What shapes network and loss beyond the study's section.
-
-    Attributes:
-        frame_px: S, px, side of the frame that the network predicts.
-        depth: levels of a U-Net below its first.
-        corrections: U-Nets after the first, each fed with the misfit of the estimate so far.
-        amplitude_limit: largest amplitude of the object.
-        regularisation: of a back-projection, as a fraction of the brightest illumination.
-        misfit_floor_counts: counts per pixel below which a misfit is damped.
-        loss_floor_counts: counts per pixel added to the expectation in the loss.
-        merge_floor: weight, over the brightest illumination, of what a frame says where it is not
-            illuminated.
-        merged_groups: L, groups whose predictions one loss merges.
-        loss_reach: how far from the first group's position a loss looks for others and for
-            patterns to explain, as a fraction of the probe's diameter.
-        samples_per_epoch: losses in an epoch, whatever the number of groups.
-    """
-
-    frame_px: int = 48
-    depth: int = 1
-    corrections: int = 0
-    amplitude_limit: float = 2.0
-    regularisation: float = 0.02
-    misfit_floor_counts: float = 1.0
-    loss_floor_counts: float = 1e-3
-    merge_floor: float = 1e-3
-    merged_groups: int = 4
-    loss_reach: float = 1 / 3
-    samples_per_epoch: int = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +100,6 @@ def train(
     grouping_seed: int,
     threads: int,
     progress: ProgressCallback,
-    design: PtychoPINNDesign | None = None,
 ) -> TrainedModel:
     """Train PtychoPINN on one view of the train split.
 
@@ -147,7 +113,6 @@ def train(
         grouping_seed: the weights and the order of everything come from it.
         threads: of TensorFlow.
         progress: called after each epoch with loss, validation_loss and patterns_per_s.
-        design: what the study's section does not say.
 
     Returns:
         The model with the weights of least validation loss.
@@ -157,11 +122,10 @@ def train(
         TrainingDiverged: the loss is no finite number any more.
         SolverEnvironmentError: torch is loaded in this process.
     """
-    design = design or PtychoPINNDesign()
     group_size = gridsize**2
     _require_groups(training_groups, group_size, len(measurement))
     held_out = _hold_out(measurement, training_groups, settings.validation_fraction)
-    reach_px = design.loss_reach * probe_diameter_px
+    reach_px = settings.loss_reach * probe_diameter_px
 
     start_tensorflow(threads)
     from fly64_assets.solvers.losses import PhysicsLoss
@@ -171,24 +135,24 @@ def train(
     network = NetworkDesign(
         patch_size=measurement.patch_size,
         group_size=group_size,
-        frame_px=design.frame_px,
+        frame_px=settings.frame_px,
         width=settings.width,
-        depth=design.depth,
-        corrections=design.corrections,
-        amplitude_limit=design.amplitude_limit,
-        regularisation=design.regularisation,
-        misfit_floor=design.misfit_floor_counts / measurement.intensity_scale**2,
+        depth=settings.depth,
+        corrections=settings.corrections,
+        amplitude_limit=settings.amplitude_limit,
+        regularisation=settings.regularisation,
+        misfit_floor=settings.misfit_floor_counts / measurement.intensity_scale**2,
     )
     model = build_network(network, measurement.probe, name=KIND, seed=grouping_seed)
     loss = PhysicsLoss(
         model,
         measurement,
         group_size=group_size,
-        merged=design.merged_groups,
+        merged=settings.merged_groups,
         # Positions within reach have pixels that are at most one further apart.
-        canvas_px=design.frame_px + 2 * (math.ceil(reach_px) + 1),
-        loss_floor_counts=design.loss_floor_counts,
-        merge_floor=design.merge_floor,
+        canvas_px=settings.frame_px + 2 * (math.ceil(reach_px) + 1),
+        loss_floor_counts=settings.loss_floor_counts,
+        merge_floor=settings.merge_floor,
     )
 
     def rows_of(groups: np.ndarray, images: np.ndarray) -> _LossRows:
@@ -196,7 +160,7 @@ def train(
             groups=training_groups[groups],
             images=images,
             positions_px=measurement.positions_px,
-            merged=design.merged_groups,
+            merged=settings.merged_groups,
             targets=settings.loss_group_size,
             neighbours=settings.loss_neighbours,
             reach_px=reach_px,
@@ -208,10 +172,10 @@ def train(
     fit_rows = rows_of(held_out.fit, fit_images)
     rows = TrainingRows(
         of_epoch=lambda epoch: epoch_rows(
-            epoch, design.samples_per_epoch, lambda number: fit_rows.draw(FIT, number)
+            epoch, settings.samples_per_epoch, lambda number: fit_rows.draw(FIT, number)
         ),
         validation=rows_of(held_out.validation, validation_images).draw(VALIDATION, 0),
-        patterns_per_row=design.merged_groups * group_size,
+        patterns_per_row=settings.merged_groups * group_size,
     )
     result = fit(model, loss, rows, settings, progress)
     return TrainedModel(
@@ -219,9 +183,9 @@ def train(
         model=model,
         gridsize=gridsize,
         patch_size=measurement.patch_size,
-        core_px=design.frame_px - 2 * TAPS,
+        core_px=settings.frame_px - 2 * TAPS,
         seeds={"grouping": grouping_seed},
-        settings={**settings.model_dump(), **asdict(design)},
+        settings=settings.model_dump(),
         history=result.history,
         best_epoch=result.best_epoch,
         n_fit=len(held_out.fit),

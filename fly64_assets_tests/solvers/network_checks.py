@@ -13,7 +13,7 @@ from scipy.special import xlogy
 from fly64_assets.errors import SolverEnvironmentError
 from fly64_assets.solvers.grouping import split_positions
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
-from fly64_assets.study import TrainingSettings
+from fly64_assets.study import load_study
 from fly64_assets_tests.solvers import closed_form_scan as closed
 from fly64_assets_tests.solvers.closed_form_scan import SIDE
 
@@ -271,14 +271,14 @@ class OneNumber:
         return tf.reduce_mean(tf.square(weight - tf.gather(self.targets, rows[:, 0])))
 
     def fit(self, validation: list[int], *, batch_size: int, epochs: int, rate: float, rows: int):
-        settings = TrainingSettings(
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=rate,
-            final_rate_fraction=0.5,
-            clip_norm=1.0,
-            validation_fraction=0.1,
-            width=4,
+        settings = load_study().baseline.model_copy(
+            update={
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "learning_rate": rate,
+                "final_rate_fraction": 0.5,
+                "width": 4,
+            }
         )
         order = np.arange(rows, dtype=np.int32)[:, None]
         held_out = np.array(validation, np.int32)[:, None]

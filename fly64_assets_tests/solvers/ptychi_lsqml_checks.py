@@ -21,7 +21,7 @@ from skimage.registration import phase_cross_correlation
 
 from fly64_assets.solvers import ptychi_lsqml
 from fly64_assets.solvers.interface import Measurement, Progress
-from fly64_assets.solvers.ptychi_lsqml import SolverDivergedError, Tuning
+from fly64_assets.solvers.ptychi_lsqml import SolverDivergedError
 from fly64_assets.study import PtyChiSettings
 
 N = 32
@@ -35,6 +35,9 @@ SETTINGS = PtyChiSettings(
     batch_fraction=0.1,
     batching="UNIFORM",
     refine_probe=False,
+    refine_from=0.25,
+    damping=0.1,
+    total_variation=0.0,
 )
 FEW_EPOCHS = SETTINGS.model_copy(update={"epochs": 6, "epochs_per_chunk": 3, "batch_fraction": 0.2})
 
@@ -90,9 +93,13 @@ def ignore(_: Progress) -> None:
     pass
 
 
-def run(measurement, settings=FEW_EPOCHS, *, seed=SEED, progress=ignore, tuning=None):
+def run(measurement, settings=FEW_EPOCHS, *, seed=SEED, progress=ignore, **changes):
     return ptychi_lsqml.reconstruct(
-        measurement, settings, seed=seed, threads=1, progress=progress, tuning=tuning
+        measurement,
+        settings.model_copy(update=changes),
+        seed=seed,
+        threads=1,
+        progress=progress,
     )
 
 
@@ -112,7 +119,7 @@ def error_without_global_phase(measurement: Measurement, reconstructed: np.ndarr
 
 def test_the_forward_model_of_ptychi_at_the_truth_is_the_measurement():
     measurement = measure(n=12)
-    solver = ptychi_lsqml._Solver(measurement, SETTINGS, Tuning(), seed=SEED, threads=1)
+    solver = ptychi_lsqml._Solver(measurement, SETTINGS, seed=SEED, threads=1)
     truth = specimen(*np.ogrid[: CANVAS[0], : CANVAS[1]])
     reconstructor = solver._task.reconstructor
     with torch.no_grad():
@@ -163,7 +170,7 @@ def test_first_loss_is_that_of_the_starting_object(noise_model):
     chosen = {"noise_model": noise_model, "epochs": 1, "batch_fraction": 1.0}
     measurement = measure(n=9, dose=3000, noise=True)
     settings = SETTINGS.model_copy(update=chosen)
-    solver = ptychi_lsqml._Solver(measurement, settings, Tuning(), seed=SEED, threads=1)
+    solver = ptychi_lsqml._Solver(measurement, settings, seed=SEED, threads=1)
     solver.advance(1)
     assert solver.loss_history[0][1] == pytest.approx(solver._start_loss, rel=1e-3)
 
@@ -221,8 +228,8 @@ def test_a_wrong_probe_is_refined_at_constant_power():
 def test_a_refined_probe_first_waits_for_the_object():
     settings = SETTINGS.model_copy(update={"refine_probe": True, "epochs": 8})
     measurement = measure(n=20)
-    waiting = run(measurement, settings, tuning=Tuning(refine_from=1.0))
-    moving = run(measurement, settings, tuning=Tuning(refine_from=0.5))
+    waiting = run(measurement, settings, refine_from=1.0)
+    moving = run(measurement, settings, refine_from=0.5)
     np.testing.assert_allclose(waiting.probe, measurement.probe, rtol=1e-4, atol=1e-7)
     assert np.abs(moving.probe - measurement.probe).max() > 1e-3
     losses = [[loss for _, loss in result.loss_history] for result in (waiting, moving)]
@@ -362,7 +369,7 @@ def test_overflowing_counts_are_a_divergence_in_the_first_epoch():
 def test_a_pixel_that_is_not_finite_is_a_divergence():
     # Without damping, a pixel that no probe reaches is 0 / 0 while the loss stays finite.
     with pytest.raises(SolverDivergedError, match="object is not finite"):
-        run(measure(n=10, low=(CANVAS[0] / 2, N / 2)), tuning=Tuning(damping=0.0))
+        run(measure(n=10, low=(CANVAS[0] / 2, N / 2)), damping=0.0)
 
 
 def test_a_fit_that_ends_worse_than_it_began_is_a_divergence():
@@ -387,14 +394,14 @@ def test_total_variation_smooths_at_low_dose_and_vanishes_at_high_dose():
         scanned = on_scanned_area(noisy, result.object)
         return sum(float(np.abs(np.diff(scanned, axis=axis)).sum()) for axis in (0, 1))
 
-    noisy, tuning = measure(dose=300, noise=True), Tuning(total_variation=1.0)
+    noisy = measure(dose=300, noise=True)
     settings = SETTINGS.model_copy(update={"epochs": 20})
-    plain, smoothed = run(noisy, settings), run(noisy, settings, tuning=tuning)
+    plain, smoothed = run(noisy, settings), run(noisy, settings, total_variation=1.0)
     assert variation(smoothed) < 0.9 * variation(plain)
     assert smoothed.loss_history[-1][1] > plain.loss_history[-1][1]
     expected = 1 / ptychi_lsqml.photons_per_pixel(noisy)
     assert smoothed.total_variation_weight == pytest.approx(expected)
-    bright = run(measure(dose=3e5, noise=True), tuning=tuning)
+    bright = run(measure(dose=3e5, noise=True), total_variation=1.0)
     assert bright.total_variation_weight < 2e-3 * smoothed.total_variation_weight
 
 

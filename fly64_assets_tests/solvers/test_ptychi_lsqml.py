@@ -34,6 +34,9 @@ SETTINGS = PtyChiSettings(
     batch_fraction=0.2,
     batching="UNIFORM",
     refine_probe=False,
+    refine_from=0.25,
+    damping=0.1,
+    total_variation=0.0,
 )
 
 

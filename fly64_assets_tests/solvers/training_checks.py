@@ -22,7 +22,7 @@ from fly64_assets.solvers import baseline, model_bundle, ptychopinn
 from fly64_assets.solvers.interface import Measurement, Progress
 from fly64_assets.solvers.model_bundle import LoadedModel, TrainedModel
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
-from fly64_assets.study import BaselineSettings, PtychoPINNSettings
+from fly64_assets.study import load_study
 from fly64_assets_tests.solvers import closed_form_scan as closed
 from fly64_assets_tests.solvers.closed_form_scan import DIAMETER_PX
 
@@ -36,14 +36,20 @@ COMMON = {
     "batch_size": 4,
     "learning_rate": 3e-3,
     "final_rate_fraction": 0.1,
-    "clip_norm": 1.0,
-    "validation_fraction": 0.1,
     "width": 8,
+    "frame_px": 24,
 }
-PINN_SETTINGS = PtychoPINNSettings(**COMMON, loss_group_size=4, loss_neighbours=6)
-PINN_DESIGN = ptychopinn.PtychoPINNDesign(frame_px=24, merged_groups=2, samples_per_epoch=32)
-BASELINE_SETTINGS = BaselineSettings(**COMMON)
-BASELINE_DESIGN = baseline.BaselineDesign(frame_px=24, samples_per_epoch=48)
+STUDY = load_study()
+PINN_SETTINGS = STUDY.ptychopinn.model_copy(
+    update={
+        **COMMON,
+        "loss_group_size": 4,
+        "loss_neighbours": 6,
+        "merged_groups": 2,
+        "samples_per_epoch": 32,
+    }
+)
+BASELINE_SETTINGS = STUDY.baseline.model_copy(update={**COMMON, "samples_per_epoch": 48})
 
 
 def quiet(progress: Progress) -> None:
@@ -57,7 +63,6 @@ def train_pinn(
     groups: int = 24,
     seed: int = SEED,
     progress: Callable[[Progress], None] = quiet,
-    samples: int = 32,
     **changes: object,
 ) -> TrainedModel:
     measurement = measurement or closed.scan(48, dose=1e4, seed=1)
@@ -76,7 +81,6 @@ def train_pinn(
         grouping_seed=seed,
         threads=2,
         progress=progress,
-        design=replace(PINN_DESIGN, samples_per_epoch=samples),
     )
 
 
@@ -89,7 +93,6 @@ def train_baseline(measurement: Measurement | None = None, **changes: object) ->
         seed=SEED,
         threads=2,
         progress=quiet,
-        design=BASELINE_DESIGN,
     )
 
 
@@ -151,7 +154,12 @@ def test_ptychopinn_finds_the_object_without_the_truth(tmp_path):
     measurement = closed.scan(160, dose=1e4, seed=1)
     reports: list[Progress] = []
     model = train_pinn(
-        1, measurement=measurement, progress=reports.append, epochs=6, samples=144, width=16
+        1,
+        measurement=measurement,
+        progress=reports.append,
+        epochs=6,
+        samples_per_epoch=144,
+        width=16,
     )
     assert [report.done for report in reports] == list(range(1, 7))
     assert {report.total for report in reports} == {6} and reports[0].unit == "epoch"
@@ -187,7 +195,9 @@ def test_baseline_learns_the_object(tmp_path):
     ],
 )
 def test_any_batch_size_trains(gridsize, groups, batch_size, samples):
-    model = train_pinn(gridsize, groups=groups, batch_size=batch_size, samples=samples, epochs=1)
+    model = train_pinn(
+        gridsize, groups=groups, batch_size=batch_size, samples_per_epoch=samples, epochs=1
+    )
     assert np.isfinite(model.final_loss) and model.n_validation >= 1
     moved = model.model.get_layer("estimate_logits").kernel.numpy()
     assert np.abs(moved).max() > 0
@@ -228,7 +238,6 @@ def test_groups_that_do_not_fit_are_refused(groups, problem):
             grouping_seed=SEED,
             threads=2,
             progress=quiet,
-            design=PINN_DESIGN,
         )
 
 
