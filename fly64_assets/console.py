@@ -24,7 +24,7 @@ from fly64_assets.ptychography.rules import RuleOutcome
 from fly64_assets.runner import LEVELS, RunOutcome, RunRequest, StepEvent
 from fly64_assets.study import MODELS, PROJECT_ROOT, SPLITS
 
-OUT = Console(highlight=False, soft_wrap=True)
+OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
 COLOURS = {
     State.FRESH: "green",
     State.UNCHECKED: "yellow",
@@ -287,7 +287,9 @@ def _fresh_json(
 
 def _ui_command(context: StudyContext) -> str:
     default = context.study_file.resolve() == PROJECT_ROOT / "study.yaml"
-    return "fly64 ui" + ("" if default else f" --study {_short(context.study_file)}")
+    return f"{_short(Path(sys.argv[0]))} ui" + (
+        "" if default else f" --study {_short(context.study_file)}"
+    )
 
 
 def show_status(context: StudyContext, planner: Planner, conditions: Iterable[Condition]) -> int:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from fly64_assets.ptychography.data001 import Dataset
     from fly64_assets.ptychography.metrics import FrcCurve
-    from fly64_assets.ptychography.scoring import ModelScore
+    from fly64_assets.ptychography.scoring import Area, ModelScore
 
 
 class _Log:
@@ -49,6 +49,7 @@ class _Log:
 def _stitched(
     predict: Callable[[], Patches],
     measurement: Measurement,
+    area: Area,
     crop_px: int,
     threads: int,
     log: _Log,
@@ -68,16 +69,16 @@ def _stitched(
         threads=threads,
     )
     seconds = time.perf_counter() - started
-    share = float(stitched.fallback.sum() / max(1, (stitched.weight > 0).sum()))
+    share = float(stitched.fallback[area.slices].mean())
     log(
         f"{model}: {len(patches.values)} patches stitched in {seconds:.2f} s, "
-        f"{100 * share:.1f} % of the pixels outside every patch's central {crop_px} px"
+        f"{100 * share:.1f} % of the scored pixels outside every patch's central {crop_px} px"
     )
     return stitched.object, seconds
 
 
 def _reconstructions(
-    run: PhaseRun, split: str, measurement: Measurement, crop_px: int, log: _Log
+    run: PhaseRun, split: str, measurement: Measurement, area: Area, crop_px: int, log: _Log
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """model -> object on the canvas, and model -> computation time in seconds."""
     from fly64_assets.ptychography.npz import read_npz
@@ -105,7 +106,7 @@ def _reconstructions(
     objects, seconds = {}, {}
     for model, predict in predictions.items():
         objects[model], seconds[model] = _stitched(
-            predict, measurement, crop_px, threads, log, model
+            predict, measurement, area, crop_px, threads, log, model
         )
     iterative = read_npz(
         run.input(split, "ptychi_reconstruction").path("ptychi_reconstruction.npz")
@@ -125,7 +126,6 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
 
     settings = run.section("scoring", ScoringSettings)
     measurement = measurement_of(dataset)
-    objects, seconds = _reconstructions(run, split, measurement, settings.stitch_crop_px, log)
     truth = np.asarray(dataset.object_guess)
     simulated = dataset.metadata["transformations"][0]["parameters"]
     area = scoring_area(
@@ -134,6 +134,7 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
         simulated["split_line_y_px"],
         dataset.metadata["physics"]["probe_diameter_px"],
     )
+    objects, seconds = _reconstructions(run, split, measurement, area, settings.stitch_crop_px, log)
     table = score(objects, truth, area, settings, seconds)
     for warning in table.warnings:
         log(f"warning: {warning.message}")
