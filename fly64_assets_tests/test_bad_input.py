@@ -117,6 +117,18 @@ def test_a_pickled_array_is_refused_unread(run_with, specimen, tmp_path):
     assert not trap.exists()
 
 
+def test_a_users_own_good_specimen_is_planned(specimen, tmp_path):
+    """What the refusals above must not refuse: another even canvas, not square."""
+    own = _spoil(specimen, "objectGuess", lambda a: np.ascontiguousarray(a[:200, 10:230]))
+    write_npz(tmp_path / "mine.npz", own)
+    study = tmp_path / "study.yaml"
+    study.write_text(yaml.safe_dump({**TINY, "specimen": "mine.npz"}), "utf-8")
+    done = fly64("plan", "--study", study, results=tmp_path / "results")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "14 to make or check" in done.stdout
+    assert not (tmp_path / "results").exists(), "plan touches nothing"
+
+
 def test_a_missing_specimen_is_refused(tmp_path):
     study = tmp_path / "study.yaml"
     study.write_text(yaml.safe_dump({**TINY, "specimen": "nowhere.npz"}), "utf-8")

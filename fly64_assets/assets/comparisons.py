@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import AssetsDefinition, MetadataValue
 
-from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_phase_asset
-from fly64_assets.catalogue import Key, Product, product
+from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_split
+from fly64_assets.catalogue import Key, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.planner import digest
 from fly64_assets.process import utc_now
 from fly64_assets.solvers.interface import Measurement, Patches, measurement_of
-from fly64_assets.study import SPLITS, ScoringSettings
+from fly64_assets.study import ScoringSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -243,15 +243,11 @@ def build(context: StudyContext) -> list[AssetsDefinition]:
         "metrics CSV (amplitude dimensionless, phase in rad), aligned arrays complex64, FRC "
         "curves, picture."
     )
-    products = [product(split, "comparison") for split in SPLITS]
-    return [
-        build_phase_asset(
-            context,
-            (item,),
-            _body(item),
-            descriptions={item.key: description.format(item.split)},
-            kinds={"tensorflow", "scikit-image"},
-            solver=True,
-        )
-        for item in products
-    ]
+    return build_per_split(
+        context,
+        "comparison",
+        _body,
+        description=description,
+        kinds={"tensorflow", "scikit-image"},
+        solver=True,
+    )

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from dagster import AssetsDefinition
 
-from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_phase_asset
-from fly64_assets.catalogue import Key, Product, product
+from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_split
+from fly64_assets.catalogue import Key, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.planner import digest
 from fly64_assets.process import program_version, utc_now
-from fly64_assets.study import SPLITS, OverlapSettings, Seeds, ViewSettings
+from fly64_assets.study import OverlapSettings, Seeds, ViewSettings
 
 if TYPE_CHECKING:
     from fly64_assets.ptychography.data001 import Dataset
@@ -107,14 +107,10 @@ def build(context: StudyContext) -> list[AssetsDefinition]:
         "neighbours), centres thinned to the view's target disc overlap; DATA-001 NPZ with the "
         "group indices, and overlap metrics 1 to 3 (dimensionless, 0 to 1)."
     )
-    products = [product(split, "overlap_view") for split in SPLITS]
-    return [
-        build_phase_asset(
-            context,
-            (item,),
-            _body(item),
-            descriptions={item.key: description.format(item.split)},
-            kinds={"numpy", "scipy"},
-        )
-        for item in products
-    ]
+    return build_per_split(
+        context,
+        "overlap_view",
+        _body,
+        description=description,
+        kinds={"numpy", "scipy"},
+    )

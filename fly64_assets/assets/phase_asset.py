@@ -24,13 +24,13 @@ from dagster import (
 )
 from pydantic import BaseModel
 
-from fly64_assets.catalogue import BY_KEY, Key, Product
+from fly64_assets.catalogue import BY_KEY, Key, Product, product
 from fly64_assets.context import StudyContext
 from fly64_assets.io_manager import Staged, StoredInput
 from fly64_assets.partitions import Condition, partitions_definition
 from fly64_assets.process import end_with_parent
 from fly64_assets.solvers.interface import Progress, ProgressCallback
-from fly64_assets.study import specimen_path
+from fly64_assets.study import SPLITS, specimen_path
 
 Section = TypeVar("Section", bound=BaseModel)
 SOLVER_POOL = "solver"
@@ -192,3 +192,31 @@ def build_phase_asset(
                 )
 
     return compute
+
+
+def build_per_split(
+    context: StudyContext,
+    name: str,
+    body_of: Callable[[Product], Body],
+    *,
+    description: str,
+    kinds: set[str],
+    solver: bool = False,
+) -> list[AssetsDefinition]:
+    """`build_phase_asset` for ``train/<name>`` and ``test/<name>``, each a computation of its own.
+
+    Args:
+        body_of: the body that makes one split's product.
+        description: with ``{}`` for the split.
+    """
+    return [
+        build_phase_asset(
+            context,
+            (item,),
+            body_of(item),
+            descriptions={item.key: description.format(item.split)},
+            kinds=kinds,
+            solver=solver,
+        )
+        for item in (product(split, name) for split in SPLITS)
+    ]

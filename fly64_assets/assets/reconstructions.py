@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from dagster import AssetsDefinition
 
-from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_phase_asset
-from fly64_assets.catalogue import Key, Product, product
+from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_split
+from fly64_assets.catalogue import Key, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.process import utc_now
 from fly64_assets.solvers.interface import measurement_of
-from fly64_assets.study import SPLITS, PtyChiSettings
+from fly64_assets.study import PtyChiSettings
 
 
 def _body(item: Product) -> Body:
@@ -66,15 +66,11 @@ def build(context: StudyContext) -> list[AssetsDefinition]:
         "pty-chi LSQML reconstruction of the {} view with the known probe: object complex64 on the "
         "full canvas (rows y, columns x), probe complex64 (N, N), computation time in seconds."
     )
-    products = [product(split, "ptychi_reconstruction") for split in SPLITS]
-    return [
-        build_phase_asset(
-            context,
-            (item,),
-            _body(item),
-            descriptions={item.key: description.format(item.split)},
-            kinds={"torch"},
-            solver=True,
-        )
-        for item in products
-    ]
+    return build_per_split(
+        context,
+        "ptychi_reconstruction",
+        _body,
+        description=description,
+        kinds={"torch"},
+        solver=True,
+    )
