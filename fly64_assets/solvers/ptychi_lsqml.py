@@ -1,8 +1,8 @@
 """Iterative reconstruction: pty-chi's least-squares maximum likelihood (LSQML), phase F.
 
-Belongs here: the translation between DATA-001 conventions and pty-chi's, the choice of pty-chi's
-options, and what keeps pty-chi's process-wide side effects (default device and dtype, random
-streams, logging) from the caller. Does not belong here: scoring, files, the study matrix.
+Belongs here: the translation between DATA-001 conventions and pty-chi's, and the choice of
+pty-chi's options. Does not belong here: pty-chi's side effects on the process
+(``torch_isolation.py``), scoring, files, the study matrix.
 
 The algorithm is that of M. Odstrcil, A. Menzel and M. Guizar-Sicairos, "Iterative least-squares
 solver for generalized maximum-likelihood ptychography", Optics Express 26, 3108 (2018).
@@ -10,13 +10,8 @@ solver for generalized maximum-likelihood ptychography", Optics Express 26, 3108
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import math
-import random
 import time
-import warnings
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +26,7 @@ from fly64_assets.solvers.interface import (
     ProgressCallback,
     claim_process_for,
 )
+from fly64_assets.solvers.torch_isolation import Isolation
 
 if TYPE_CHECKING:
     from fly64_assets.study import PtyChiSettings
@@ -203,7 +199,7 @@ class _Solver:
     """A pty-chi task that is advanced some epochs at a time.
 
     All that a later resume from a chunk would have to save is in here: the task (object, probe,
-    preconditioner, step-size buffers, epoch counter) and `_Isolation` (the random streams).
+    preconditioner, step-size buffers, epoch counter) and `Isolation` (the random streams).
     """
 
     def __init__(
@@ -223,7 +219,7 @@ class _Solver:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.run_s = 0.0
         self.loss_history: list[tuple[int, float]] = []
-        self._isolation = _Isolation(threads, Path(ptychi.__file__).parent)
+        self._isolation = Isolation(threads, Path(ptychi.__file__).parent)
         # pty-chi's FFT is not normalised (DATA-001's is orthonormal) and its data are counts.
         self._probe_scale = measurement.intensity_scale / measurement.patch_size
 
@@ -377,82 +373,3 @@ def _losses(counts: np.ndarray, predicted: np.ndarray, noise_model: str) -> tupl
     floor = 1e-8  # of a prediction, as in torch's Poisson loss
     mean = counts.mean(axis=0, dtype=np.float64)
     return float(np.mean(predicted - mean * np.log(predicted + floor))) - offset, offset
-
-
-class _Isolation:
-    """Swaps the process-wide state that pty-chi changes in while it runs, and out again.
-
-    pty-chi draws from the global random streams of torch, numpy and Python and sets torch's default
-    device and dtype. Its state is kept between two entries, so that a callback can neither see it
-    nor disturb its random numbers.
-
-    Args:
-        threads: of torch while pty-chi runs.
-        package: the folder of pty-chi.
-    """
-
-    def __init__(self, threads: int, package: Path) -> None:
-        self._threads, self._package = threads, package
-        self._inside: list[Any] | None = None
-
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        import torch
-
-        state = _process_state()
-        outside = [get() for get, _ in state]
-        for (_, put), value in zip(state, self._inside or outside, strict=True):
-            put(value)
-        torch.set_num_threads(self._threads)
-        try:
-            with _quiet(self._package):
-                yield
-        finally:
-            self._inside = [get() for get, _ in state]
-            for (_, put), value in zip(state, outside, strict=True):
-                put(value)
-
-
-def _process_state() -> tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...]:
-    """How to read and to set each piece of state that pty-chi changes."""
-    import torch
-
-    def set_device(device: torch.device) -> None:
-        # None is the CPU too, without the hook into every call that naming it would leave behind.
-        torch.set_default_device(None if device.type == "cpu" else device)
-
-    return (
-        (torch.get_default_device, set_device),
-        (torch.get_default_dtype, torch.set_default_dtype),
-        (torch.get_num_threads, torch.set_num_threads),
-        (torch.random.get_rng_state, torch.random.set_rng_state),
-        (torch.cuda.get_rng_state_all, torch.cuda.set_rng_state_all),
-        (np.random.get_state, np.random.set_state),
-        (random.getstate, random.setstate),
-    )
-
-
-@contextlib.contextmanager
-def _quiet(package: Path) -> Iterator[None]:
-    """Hold back what ``package`` logs below ERROR, and its progress bars, which follow the level.
-
-    pty-chi logs through loggers of its own and through the root logger, whose convenience functions
-    install a handler in a process that has none.
-    """
-
-    def from_elsewhere(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.ERROR or package not in Path(record.pathname).parents
-
-    root, own, placeholder = logging.getLogger(), logging.getLogger("ptychi"), logging.NullHandler()
-    level = own.level
-    own.setLevel(logging.ERROR)
-    root.addFilter(from_elsewhere)
-    root.addHandler(placeholder)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True")
-            yield
-    finally:
-        root.removeHandler(placeholder)
-        root.removeFilter(from_elsewhere)
-        own.setLevel(level)
