@@ -162,7 +162,7 @@ def _set(index, value):
         ("diffraction", _set((0, 0, 0), -1), ">= 0"),
         ("xcoords", _set(0, 500.0), "inside"),
         ("ycoords", _set(0, 3.0), "inside"),
-        ("probeGuess", lambda a: a[:32, :32], "(64, 64)"),
+        ("probeGuess", lambda a: a[:32, :32], "N = 32 as in probeGuess"),
         ("objectGuess", lambda a: a[:, :-1], "even"),
         ("scan_index", lambda a: a.astype(np.int32), "int64"),
     ],

@@ -109,7 +109,7 @@ def _shapes(table: _Table, headers: Mapping[str, ArrayHeader]) -> None:
         actual: object = shape
         if not frames_first and _frames_last(shape, side):
             actual = f"{shape}, (H, W, n) with the frames last"
-        wanted = f"(n, N, N), frames first, N = {side}" if side else "(n, N, N), frames first"
+        wanted = "(n, N, N), frames first" + (f", N = {side} as in probeGuess" if side else "")
         if table.add("diffraction", "shape", wanted, actual, frames_first):
             count, side = shape[0], shape[1]
     if "objectGuess" in shapes:
