@@ -245,15 +245,15 @@ def show_results(
     last_deltas: Path | None = None
     for condition in conditions:
         unfinished = [v for v in _level_verdicts(planner, condition) if v.state is not State.FRESH]
-        manifest = _fresh_json(context, planner, "comparison_manifest", condition)
+        manifest = _current_json(context, planner, "comparison_manifest", condition)
         totals["total"] += len(SPLITS)
         for name in ("executed", "success", "failed"):
             totals[name] += manifest[f"n_{name}"] if manifest else 0
         if unfinished:
             broken += [str(verdict) for verdict in unfinished[:1]]
             continue
-        summary = _fresh_json(context, planner, "metrics_summary", condition)
-        deltas = _fresh_json(context, planner, "metrics_delta_summary", condition)
+        summary = _current_json(context, planner, "metrics_summary", condition)
+        deltas = _current_json(context, planner, "metrics_delta_summary", condition)
         if summary and deltas:
             OUT.print(_score_table(summary, condition))
             for line in delta_lines(deltas["deltas"]):
@@ -275,14 +275,15 @@ def show_results(
     return 1 if broken else 0
 
 
-def _fresh_json(
+def _current_json(
     context: StudyContext, planner: Planner, name: str, condition: Condition
 ) -> dict[str, Any] | None:
-    """A summary's content, if what is on disk is what the study would make now."""
+    """A summary's content, if it was made from what its inputs are now, failed ones included."""
     item = product(name)
-    if planner.verdict(item, condition).state in (State.FRESH, State.UNCHECKED, State.FAILED):
-        return _read_json(context.store.path(item, condition, f"{name}.json"))
-    return None
+    record = planner.record(item, condition)
+    if record is None or planner.staleness(item, condition) or planner.ledger.altered(record):
+        return None
+    return _read_json(context.store.path(item, condition, f"{name}.json"))
 
 
 def _ui_command(context: StudyContext) -> str:
