@@ -59,6 +59,11 @@ class Product:
     def split(self) -> str | None:
         return self.key[0] if self.key[0] in SPLITS else None
 
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """All its asset checks, those that block first."""
+        return (*self.blocking_checks, *self.advisory_checks)
+
     @cached_property
     def code_version(self) -> str:
         return code_version(self.modules, self.libraries)

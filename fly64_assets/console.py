@@ -189,11 +189,7 @@ class RunProgress:
             self._status.update(text)
 
 
-CHECK_STEPS = {
-    f"{'__'.join(item.key)}_{name}"
-    for item in PRODUCTS
-    for name in (*item.blocking_checks, *item.advisory_checks)
-}
+CHECK_STEPS = {f"{'__'.join(item.key)}_{name}" for item in PRODUCTS for name in item.checks}
 """Steps that check: they take their place in the log only when they have something to say."""
 
 

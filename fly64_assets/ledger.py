@@ -135,7 +135,7 @@ class Ledger:
         product = record.product
         return [
             self._check(record, name, blocking=name in product.blocking_checks)
-            for name in (*product.blocking_checks, *product.advisory_checks)
+            for name in product.checks
         ]
 
     def _check(self, record: Record, name: str, *, blocking: bool) -> CheckState:

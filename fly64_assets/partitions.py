@@ -77,12 +77,3 @@ def dagster_key(condition: Condition) -> str | MultiPartitionKey | None:
     if condition.view is None:
         return condition.partition_key
     return MultiPartitionKey({"dose": str(condition.dose), "view": condition.view})
-
-
-def all_conditions(study: Study, per: Per = "condition") -> list[Condition]:
-    """Every condition in report order: dose ascending, views in the study's order."""
-    if per == "study":
-        return [Condition()]
-    if per == "dose":
-        return [Condition(dose) for dose in study.doses]
-    return [Condition(dose, view) for dose in study.doses for view in study.views]

@@ -106,7 +106,7 @@ def _job(request: RunRequest) -> ReconstructableJob:
     checks = {
         AssetCheckKey(AssetKey(item.key), name)
         for item in (*request.make, *request.check)
-        for name in (*item.blocking_checks, *item.advisory_checks)
+        for name in item.checks
     }
     return ReconstructableJob(repository, JOBS[request.per]).get_subset(
         asset_selection=frozenset(AssetKey(item.key) for item in request.make),

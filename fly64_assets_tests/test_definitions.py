@@ -86,9 +86,7 @@ def test_partitions_are_dose_by_view_with_the_split_in_the_key(graph):
 
 def test_every_check_of_the_catalogue_exists_blocks_as_stated_and_is_partitioned(graph):
     stated = {
-        (item.key, name): name in item.blocking_checks
-        for item in PRODUCTS
-        for name in (*item.blocking_checks, *item.advisory_checks)
+        (item.key, name): name in item.blocking_checks for item in PRODUCTS for name in item.checks
     }
     found = {
         (tuple(key.asset_key.path), key.name): graph.get_check_spec(key)
