@@ -1,7 +1,7 @@
 """Runs started from the command line: the same jobs, instance and events that the web UI shows.
 
 What a run makes is what the planner says is not fresh; a run's own status is never trusted, the
-planner is asked again afterwards. Nothing here prints (``cli.py``).
+planner is asked again afterwards. Nothing here prints (``cli/``).
 """
 
 from __future__ import annotations

@@ -1,0 +1,30 @@
+"""``fly64``: the command line, a thin face on what the web UI shows as well.
+
+Commands live beside this file by what they are about; ``options.py`` holds what they share. Each
+imports what it needs when it is called, so that ``fly64 --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import click
+
+from fly64_assets.cli import data_commands, run_commands
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fly64_assets", prog_name="fly64")
+def main() -> None:
+    """The fly64 dose/overlap study: plan it, run it, see where it stands.
+
+    Example: fly64 run --study studies/demo.yaml --dose 1000 --view dense
+    """
+
+
+for command in (
+    run_commands.plan,
+    run_commands.run,
+    run_commands.status,
+    data_commands.data001,
+    run_commands.ui,
+):
+    main.add_command(command)

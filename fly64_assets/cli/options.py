@@ -1,0 +1,86 @@
+"""What commands share: the study and matrix options, the choice of conditions, exit codes.
+
+Exit codes: 0 done, 1 something failed or nothing matched, 2 bad usage or input.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fly64_assets.errors import InputError, NotTrusted
+
+if TYPE_CHECKING:
+    from fly64_assets.partitions import Condition
+    from fly64_assets.study import Study
+
+Command = Callable[..., int]
+
+
+def study_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--study",
+        "study_file",
+        metavar="FILE",
+        help="Study file; default: $FLY64_STUDY, else study.yaml.",
+    )(command)
+
+
+def matrix_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--view", "views", metavar="V[,V]", help="Views; default: all."),
+        click.option("--dose", "doses", metavar="D[,D]", help="Doses; default: all."),
+    ):
+        command = option(command)
+    return study_option(command)
+
+
+def exit_code(command: Command) -> Callable[..., None]:
+    """Turn a command's result or its clear errors into the exit code."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            sys.exit(command(*args, **kwargs))
+        except InputError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(2)
+        except NotTrusted as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo("stopped; what was finished is kept", err=True)
+            sys.exit(130)
+
+    return run
+
+
+def choose(option: str, asked: str | None, known: Iterable[str]) -> list[str]:
+    """The asked keys, each one that the study names.
+
+    Raises:
+        InputError: a key that the study does not name, or none at all.
+    """
+    keys = list(known)
+    if asked is None:
+        return keys
+    chosen = [part.strip() for part in asked.split(",") if part.strip()]
+    for key in chosen:
+        if key not in keys:
+            raise InputError(option, "", f"{key!r} is not one of the study's {', '.join(keys)}")
+    if not chosen:
+        raise InputError(option, "", "names nothing")
+    return [key for key in keys if key in chosen]
+
+
+def chosen_conditions(study: Study, doses: str | None, views: str | None) -> list[Condition]:
+    """The cells of the study's matrix that ``--dose`` and ``--view`` name; all by default."""
+    from fly64_assets.partitions import Condition, dose_keys, view_keys
+
+    chosen_doses = choose("--dose", doses, dose_keys(study))
+    chosen_views = choose("--view", views, view_keys(study))
+    return [Condition(int(dose), view) for dose in chosen_doses for view in chosen_views]

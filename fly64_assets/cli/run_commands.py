@@ -1,0 +1,106 @@
+"""``fly64 plan``, ``run``, ``status`` and ``ui``: a thin face on planner, runner and instance."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from fly64_assets.cli.options import chosen_conditions, exit_code, matrix_options, study_option
+from fly64_assets.study import PROJECT_ROOT
+
+
+@click.command()
+@matrix_options
+@exit_code
+def plan(study_file: str | None, doses: str | None, views: str | None) -> int:
+    """Say what would run, what is fresh, stale or missing. Touches nothing.
+
+    Example: fly64 plan --dose 1000
+    """
+    from fly64_assets import console
+    from fly64_assets.context import StudyContext
+    from fly64_assets.feasibility import ViewPreview
+    from fly64_assets.instance import read_only_instance
+
+    context = StudyContext.load(study_file)
+    conditions = chosen_conditions(context.study, doses, views)
+    preview = ViewPreview(context.study, context.study_file)
+    shown_views = dict.fromkeys(str(condition.view) for condition in conditions)
+    counts = {view: preview.counts(view) for view in shown_views}
+    with read_only_instance(context.study) as instance:
+        console.show_plan(context, context.planner(instance), conditions, counts)
+    return 0
+
+
+@click.command()
+@matrix_options
+@click.option("--all", "everything", is_flag=True, help="The whole matrix of the study.")
+@click.option("--force", is_flag=True, help="Make phases C to G again, fresh or not.")
+@exit_code
+def run(
+    study_file: str | None, doses: str | None, views: str | None, everything: bool, force: bool
+) -> int:
+    """Make what is not fresh, phases B to G, then compare.
+
+    Example: fly64 run --dose 1000 --view dense
+    """
+    if not everything and doses is None and views is None:
+        raise click.UsageError("say which: --dose and --view, or --all")
+    from fly64_assets import console
+    from fly64_assets.context import StudyContext
+    from fly64_assets.feasibility import ViewPreview
+    from fly64_assets.instance import study_instance
+    from fly64_assets.runner import run_conditions
+    from fly64_assets.store import results_folder
+
+    context = StudyContext.load(study_file)
+    conditions = chosen_conditions(context.study, doses, views)
+    preview = ViewPreview(context.study, context.study_file)
+    for view in dict.fromkeys(str(condition.view) for condition in conditions):
+        preview.counts(view)  # an infeasible view is refused before anything runs
+    context.store.require_writable()
+    with study_instance(context.study, context.study_file) as instance:
+        log = results_folder(context.study) / "console.log"
+        with console.library_output_to(log), console.RunProgress() as progress:
+            outcomes = run_conditions(context, instance, conditions, progress.tell, force=force)
+        return console.show_results(context, context.planner(instance), conditions, outcomes)
+
+
+@click.command()
+@matrix_options
+@exit_code
+def status(study_file: str | None, doses: str | None, views: str | None) -> int:
+    """Where each condition stands, and what stopped it. Exit 1 when something failed.
+
+    Example: fly64 status
+    """
+    from fly64_assets import console
+    from fly64_assets.context import StudyContext
+    from fly64_assets.instance import read_only_instance
+
+    context = StudyContext.load(study_file)
+    conditions = chosen_conditions(context.study, doses, views)
+    with read_only_instance(context.study) as instance:
+        return console.show_status(context, context.planner(instance), conditions)
+
+
+@click.command()
+@study_option
+@click.option("--port", default=3000, show_default=True, help="Port on 127.0.0.1.")
+@exit_code
+def ui(study_file: str | None, port: int) -> int:
+    """Serve the Dagster UI of the study on 127.0.0.1 until interrupted.
+
+    Example: fly64 ui --study studies/demo.yaml
+    """
+    from fly64_assets.context import StudyContext
+    from fly64_assets.instance import prepare_instance
+
+    context = StudyContext.load(study_file)
+    prepare_instance(context.study, context.study_file)
+    click.echo(f"study {context.study.name}: http://127.0.0.1:{port} (stop with Ctrl-C)")
+    os.chdir(PROJECT_ROOT)
+    command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml"]
+    os.execv(sys.executable, [*command, "-h", "127.0.0.1", "-p", str(port)])
