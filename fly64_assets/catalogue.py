@@ -8,16 +8,38 @@ The store mirrors the published hub, so paths inside the files of a condition ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from fly64_assets.code_versions import code_version
 from fly64_assets.partitions import Condition, Per
 from fly64_assets.study import MODELS, SPLITS, Study
 
 Key = tuple[str, ...]
+Stage = Literal["score", "report"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """Products that one Dagster run can make together: of one partitioning, in one stage."""
+
+    per: Per
+    stage: Stage
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        return tuple(p for p in PRODUCTS if p.per == self.per and p.stage == self.stage)
+
+
+LEVELS = (
+    Level("study", "score"),
+    Level("dose", "score"),
+    Level("condition", "score"),
+    Level("condition", "report"),
+)
+"""In the order in which they are made."""
 Settings = Mapping[str, Any]
 
 
@@ -37,6 +59,13 @@ class Product:
         blocking_checks: asset checks without whose pass nothing may consume it.
         advisory_checks: asset checks that a reader needs but that stop nothing downstream.
         libraries: distributions that decide its numbers.
+        stage: ``score`` for what leads to the scores; ``report`` for what is written about them, in
+            a run of its own that may fail without taking a scored run with it.
+        quotes_files: it repeats bytes, times or hashes of its inputs' files, so it is stale when
+            they are other files, and not only when they hold other data.
+        reads_checks: it reports the state of asset checks, so it is stale when one changes.
+        supersedes: products that must not outlive a new one of these: their files are removed when
+            it is written, and not left behind for somebody to read.
     """
 
     key: Key
@@ -50,6 +79,10 @@ class Product:
     libraries: tuple[str, ...] = ()
     blocking_checks: tuple[str, ...] = ()
     advisory_checks: tuple[str, ...] = ()
+    stage: Stage = "score"
+    quotes_files: bool = False
+    reads_checks: bool = False
+    supersedes: tuple[Key, ...] = ()
 
     @property
     def name(self) -> str:
@@ -66,7 +99,7 @@ class Product:
 
     @cached_property
     def code_version(self) -> str:
-        return code_version(self.modules, self.libraries)
+        return code_version(self.modules, self.libraries, self.files)
 
     def folder_of(self, condition: Condition) -> str:
         """Folder relative to the store, POSIX."""
@@ -143,6 +176,23 @@ def _condition_only(_: Study, condition: Condition) -> Settings:
     return {"dose": condition.dose, "view": condition.view}
 
 
+def _heatmaps(study: Study, condition: Condition) -> Settings:
+    return {
+        **_condition_only(study, condition),
+        "ms_ssim_sigma_px": study.scoring.ms_ssim_sigma_px,
+    }
+
+
+ADVISORY = ("times_and_paths", "drift")
+"""Checks of what is computed: neither makes a score wrong."""
+SUMMARY_CHECKS = {
+    "comparison_manifest": ("completeness", "invariant", "input_identity", "counts", "scores"),
+    "metrics_summary": ("recomputed", "counts"),
+    "metrics_delta_summary": ("recomputed", "source_hash"),
+}
+"""Blocking checks of the summaries."""
+
+
 def _build() -> tuple[Product, ...]:
     assets, solvers = "fly64_assets.assets", "fly64_assets.solvers"
     specimen = Product(
@@ -166,7 +216,16 @@ def _build() -> tuple[Product, ...]:
             settings=_simulation,
             modules=(f"{assets}.datasets",),
             libraries=("numpy", "scipy"),
-            blocking_checks=("data001",),
+            blocking_checks=(
+                "data001",
+                "mean_dose",
+                "poisson_noise",
+                "axis_order",
+                "split_separation",
+                "effective_settings",
+                "provenance",
+            ),
+            advisory_checks=ADVISORY,
         )
         for split in SPLITS
     ]
@@ -181,7 +240,14 @@ def _build() -> tuple[Product, ...]:
             settings=_view,
             modules=(f"{assets}.overlap_views",),
             libraries=("numpy", "scipy"),
-            blocking_checks=("data001", "feasibility"),
+            blocking_checks=(
+                "data001",
+                "feasibility",
+                "counts",
+                "effective_settings",
+                "provenance",
+            ),
+            advisory_checks=ADVISORY,
         )
         for split in SPLITS
     ]
@@ -196,7 +262,15 @@ def _build() -> tuple[Product, ...]:
             settings=_network(section),
             modules=(f"{assets}.models", f"{solvers}.{section}", f"{solvers}.model_bundle"),
             libraries=("tensorflow", "keras"),
-            blocking_checks=("bundle",),
+            blocking_checks=(
+                "bundle",
+                "loss",
+                "trained_on",
+                "counts",
+                "effective_settings",
+                "provenance",
+            ),
+            advisory_checks=("loss_improved", *ADVISORY),
         )
         for name, kind, section in (
             ("pinn_model", "PtychoPINN", "ptychopinn"),
@@ -214,7 +288,8 @@ def _build() -> tuple[Product, ...]:
             settings=_ptychi,
             modules=(f"{assets}.reconstructions", f"{solvers}.ptychi_lsqml"),
             libraries=("ptychi", "torch"),
-            blocking_checks=("reconstruction",),
+            blocking_checks=("reconstruction", "loss", "effective_settings", "provenance"),
+            advisory_checks=ADVISORY,
         )
         for split in SPLITS
     ]
@@ -247,7 +322,14 @@ def _build() -> tuple[Product, ...]:
             libraries=("tensorflow", "scikit-image", "scipy"),
             # Not blocking: a comparison that failed is a recorded failure, and the manifest must
             # still be written to say so. The manifest's own check then stops the rest.
-            advisory_checks=("reconstructions", "registration"),
+            advisory_checks=(
+                "reconstructions",
+                "effective_settings",
+                "provenance",
+                "registration",
+                "ms_ssim_terms",
+                *ADVISORY,
+            ),
         )
         for split in SPLITS
     ]
@@ -261,7 +343,10 @@ def _build() -> tuple[Product, ...]:
             files=(f"{name}.json",),
             settings=settings,
             modules=(f"{assets}.summaries",),
-            blocking_checks=("completeness",) if name == "comparison_manifest" else (),
+            blocking_checks=SUMMARY_CHECKS[name],
+            advisory_checks=("times_and_paths",),
+            quotes_files=name != "comparison_manifest",
+            supersedes=() if name == "metrics_delta_summary" else (("metrics_delta_summary",),),
         )
         for name, inputs, settings in (
             (
@@ -281,7 +366,107 @@ def _build() -> tuple[Product, ...]:
             ("metrics_delta_summary", (("metrics_summary",),), _condition_only),
         )
     ]
-    return (specimen, *datasets, *views, *models, *reconstructions, *comparisons, *summaries)
+    scored = (specimen, *datasets, *views, *models, *reconstructions, *comparisons, *summaries)
+    return (*scored, *_reports(scored))
+
+
+PHASES = {
+    "c_datasets": "c",
+    "d_views": "d",
+    "e_models": "e",
+    "f_reconstructions": "f",
+    "g_comparison": "g",
+}
+"""Groups of scored products whose steps leave a log, with the letter of their phase."""
+
+
+def log_file(item: Product) -> str:
+    """Name of the log of the step that makes a scored product: ``phase_f_test_...log``."""
+    return f"phase_{PHASES[item.group]}_{'_'.join(item.key)}.log"
+
+
+def _reports(scored: Sequence[Product]) -> tuple[Product, ...]:
+    """What is written about a finished condition: manifests, logs, reports, pictures."""
+    keys = {group: tuple(i.key for i in scored if i.group == group) for group in PHASES}
+    solved = (*keys["c_datasets"], *keys["d_views"], *keys["e_models"], *keys["f_reconstructions"])
+    folder = "analysis/dose_{dose}/{view}"
+
+    def report(name: str, inputs: Iterable[Key], files: Sequence[str], **more: Any) -> Product:
+        return Product(
+            **{
+                "key": (name,),
+                "group": "g_reports",
+                "per": "condition",
+                "inputs": tuple(inputs),
+                "folder": folder,
+                "files": tuple(files),
+                "settings": _condition_only,
+                "modules": (f"fly64_assets.assets.{name}",),
+                "stage": "report",
+                "quotes_files": True,
+                **more,
+            }
+        )
+
+    heatmaps = [
+        report(
+            "heatmaps",
+            ((split, "comparison"),),
+            ("ms_ssim_heatmap.png", "correlation_heatmap.png"),
+            key=(split, "heatmaps"),
+            folder=f"{folder}/{split}",
+            settings=_heatmaps,
+            libraries=("matplotlib",),
+        )
+        for split in SPLITS
+    ]
+    written = [
+        report(
+            "phase_manifests",
+            solved,
+            (
+                "run_manifest.json",
+                "metrics_bundle.json",
+                "training_manifest.json",
+                "reconstruction_manifest.json",
+            ),
+        ),
+        report(
+            "phase_logs",
+            (*solved, *keys["g_comparison"]),
+            [log_file(item) for item in scored if item.group in PHASES],
+            folder="cli/dose_{dose}/{view}",
+        ),
+        report(
+            "metrics_report",
+            (*keys["d_views"], *keys["g_comparison"]),
+            (
+                "comparison_summary.txt",
+                "metrics_summary.md",
+                "metrics_delta_highlights.txt",
+                "metrics_delta_highlights_preview.txt",
+                "aggregate_report.md",
+                "aggregate_highlights.txt",
+                "metrics_digest.md",
+                "ssim_grid_summary.md",
+            ),
+            libraries=("jinja2",),
+        ),
+        report(
+            "check_report",
+            (*solved, *keys["g_comparison"]),
+            ("check_report.md", "check_report.json"),
+            libraries=("jinja2",),
+            reads_checks=True,
+        ),
+    ]
+    index = report(
+        "hub_summary",
+        tuple(item.key for item in (*scored, *heatmaps, *written) if item.per != "study"),
+        ("summary.md", "artifact_inventory.txt"),
+        libraries=("jinja2",),
+    )
+    return (*heatmaps, *written, index)
 
 
 PRODUCTS: tuple[Product, ...] = _build()

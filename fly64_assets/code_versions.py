@@ -1,8 +1,9 @@
 """Code versions that cannot be forgotten: the hash of the code that a phase runs.
 
 A phase's version changes when, and only when, the syntax tree of its module or of a science or
-solver module that it imports changes; comments, docstrings and layout do not count. Third-party
-libraries that decide numbers enter with their installed version.
+solver module or hub contract that it imports changes; comments, docstrings and layout do not count.
+Templates that a report is written with enter with their bytes, third-party libraries that decide
+numbers with their installed version.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 PACKAGE = "fly64_assets"
-COUNTED = (f"{PACKAGE}.ptychography", f"{PACKAGE}.solvers")
+COUNTED = (f"{PACKAGE}.ptychography", f"{PACKAGE}.solvers", f"{PACKAGE}.hub")
 """What is followed from a phase's own module. The rest is plumbing and changes no number."""
+TEMPLATES = Path(__file__).parent / "hub" / "templates"
 MEMORY = Path(__file__).parent / "__pycache__" / "code_versions.json"
 
 
@@ -100,12 +102,25 @@ def _module(name: str) -> _Module:
     return _Module(str(found["digest"]), tuple(found["imports"]))  # type: ignore[arg-type]
 
 
-def code_version(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
+@cache
+def _template_digests(file: str) -> tuple[str, ...]:
+    """Digests of the template of a report and of the macros that templates share."""
+    own = TEMPLATES / f"{file}.j2"
+    if not own.is_file():
+        return ()
+    shared = sorted(TEMPLATES.glob("_*.j2"))
+    return tuple(f"{p.name} {hashlib.sha256(p.read_bytes()).hexdigest()}" for p in (own, *shared))
+
+
+def code_version(
+    modules: Iterable[str], libraries: Iterable[str] = (), files: Iterable[str] = ()
+) -> str:
     """Version of the code behind a phase.
 
     Args:
         modules: dotted names inside the package to start from.
         libraries: distributions whose installed version decides numbers, e.g. ``"ptychi"``.
+        files: names of the files that it writes; one that has a template counts with it.
 
     Returns:
         Twelve hexadecimal digits, then each library with its version.
@@ -117,6 +132,8 @@ def code_version(modules: Iterable[str], libraries: Iterable[str] = ()) -> str:
             found = _module(module)
             digests[module] = found.digest
             pending += found.imports
-    joined = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
+    parts = {f"{name} {digest}" for name, digest in digests.items()}
+    parts.update(digest for file in files for digest in _template_digests(file))
+    joined = "\n".join(sorted(parts))
     pinned = [f"{name}={version(name)}" for name in sorted(libraries)]
     return " ".join([hashlib.sha256(joined.encode()).hexdigest()[:12], *pinned])

@@ -14,14 +14,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fly64_assets.catalogue import PRODUCTS, product
+from fly64_assets import blockers
+from fly64_assets.catalogue import LEVELS, PRODUCTS, product
+from fly64_assets.check_states import CheckRow
+from fly64_assets.checks.phase_check import check_step
 from fly64_assets.context import StudyContext
 from fly64_assets.feasibility import ViewCounts
-from fly64_assets.hub.deltas import delta_lines
+from fly64_assets.hub import numbers
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import Planner, State, Verdict
 from fly64_assets.ptychography.rules import RuleOutcome
-from fly64_assets.runner import LEVELS, RunOutcome, RunRequest, StepEvent
+from fly64_assets.runner import RunOutcome, RunRequest, StepEvent
 from fly64_assets.study import MODELS, PROJECT_ROOT, SPLITS
 
 OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
@@ -33,6 +36,7 @@ COLOURS = {
     State.ALTERED: "red",
     State.FAILED: "red",
 }
+CHECK_COLOURS = {"passed": "green", "warning": "yellow", "failed": "red", "not run": "cyan"}
 
 
 @contextmanager
@@ -57,7 +61,7 @@ def library_output_to(path: Path) -> Iterator[None]:
                 os.close(saved)
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
     """A path as a person would type it from here."""
     relative = os.path.relpath(path)
     return relative if not relative.startswith("..") else str(path)
@@ -66,7 +70,7 @@ def _short(path: Path) -> str:
 def _study_line(context: StudyContext) -> str:
     study = context.study
     return (
-        f"study [bold]{study.name}[/] ({_short(context.study_file)}): specimen {study.specimen}, "
+        f"study [bold]{study.name}[/] ({short(context.study_file)}): specimen {study.specimen}, "
         f"{_count(study.doses, 'dose')} x {_count(study.views, 'view')}, "
         f"{study.simulation.positions:,} positions"
     )
@@ -78,10 +82,9 @@ def _count(things: Sized, name: str) -> str:
 
 def _level_verdicts(planner: Planner, condition: Condition) -> list[Verdict]:
     return [
-        planner.verdict(item, condition.restricted_to(per))
-        for per in LEVELS
-        for item in PRODUCTS
-        if item.per == per
+        planner.verdict(item, condition.restricted_to(level.per))
+        for level in LEVELS
+        for item in level.products
     ]
 
 
@@ -144,11 +147,35 @@ def show_rules(outcomes: Iterable[RuleOutcome]) -> None:
     OUT.print(table)
 
 
-class RunProgress:
-    """Tells a person what each run is doing: lines, and on a terminal a live last line."""
+def show_checks(rows: Iterable[CheckRow], counts: Mapping[str, int]) -> None:
+    """One row a check, then how many stand where."""
+    table = Table("asset", "check", "partition", "status", "severity", "time", "reason")
+    for row in rows:
+        colour = CHECK_COLOURS[row.status]
+        table.add_row(
+            row.asset,
+            f"{row.check}{' *' if row.blocking else ''}",
+            row.partition,
+            f"[{colour}]{row.status}[/]",
+            row.severity,
+            row.time,
+            escape(row.reason),
+        )
+    OUT.print(table)
+    OUT.print("* blocking: nothing consumes the asset unless it passed")
+    OUT.print("checks: " + ", ".join(f"{state} {count}" for state, count in counts.items()))
 
-    def __init__(self) -> None:
-        self._status = OUT.status("starting") if OUT.is_terminal else None
+
+class RunProgress:
+    """Tells a person what each run is doing: lines, and on a terminal a live last line.
+
+    Args:
+        quiet: say nothing, because the screen is for a machine to read.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._status = OUT.status("starting") if OUT.is_terminal and not quiet else None
         self._request: RunRequest | None = None
 
     def __enter__(self) -> RunProgress:
@@ -162,6 +189,8 @@ class RunProgress:
 
     def tell(self, request: RunRequest, event: StepEvent) -> None:
         """Show one event of one run."""
+        if self._quiet:
+            return
         if request is not self._request:
             self._request = request
             names = ", ".join(item.name for item in request.make)
@@ -189,12 +218,21 @@ class RunProgress:
             self._status.update(text)
 
 
-CHECK_STEPS = {f"{'__'.join(item.key)}_{name}" for item in PRODUCTS for name in item.checks}
+CHECK_STEPS = {check_step(item) for item in PRODUCTS if item.checks}
 """Steps that check: they take their place in the log only when they have something to say."""
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+
+SCORE_COLUMNS = (
+    ("ms_ssim", "phase"),
+    ("ms_ssim", "amplitude"),
+    ("mae", "phase"),
+    ("mae", "amplitude"),
+    ("computation_time_s", "value"),
+)
 
 
 def _score_table(summary: Mapping[str, Any], condition: Condition) -> Table:
@@ -217,11 +255,10 @@ def _score_table(summary: Mapping[str, Any], condition: Condition) -> Table:
             table.add_row(
                 job["split"],
                 model,
-                f"{scores['ms_ssim']['phase']:.3f}",
-                f"{scores['ms_ssim']['amplitude']:.3f}",
-                f"{scores['mae']['phase']:.4f}",
-                f"{scores['mae']['amplitude']:.4f}",
-                f"{scores['computation_time_s']['value']:.1f}",
+                *(
+                    numbers.score(scores[metric][column], "brief", metric)
+                    for metric, column in SCORE_COLUMNS
+                ),
             )
     return table
 
@@ -252,22 +289,23 @@ def show_results(
         deltas = _current_json(context, planner, "metrics_delta_summary", condition)
         if summary and deltas:
             OUT.print(_score_table(summary, condition))
-            for line in delta_lines(deltas["deltas"]):
+            for line in numbers.delta_lines(deltas["deltas"]):
                 OUT.print(line)
             last_deltas = context.store.path(
                 product("metrics_delta_summary"), condition, "metrics_delta_summary.json"
             )
             OUT.print()
-    OUT.print("comparisons: " + ", ".join(f"{name} {count}" for name, count in totals.items()))
+    OUT.print(numbers.counts_line(**totals))
     for outcome in outcomes:
         for failure in outcome.failures:
-            OUT.print(f"[red]failed[/] {outcome.request.condition}: {failure}")
+            text = f"{failure.step}: {failure.text}"
+            OUT.print(f"[red]failed[/] {outcome.request.condition}: {text}")
     for reason in broken:
         OUT.print(f"[red]not finished[/] {reason}")
-    OUT.print(f"files: {_short(context.store.root)}")
+    OUT.print(f"files: {short(context.store.root)}")
     OUT.print(f"web UI: {_ui_command(context)}")
     if last_deltas:
-        OUT.print(f"deltas: {_short(last_deltas)}")
+        OUT.print(f"deltas: {short(last_deltas)}")
     return 1 if broken else 0
 
 
@@ -284,8 +322,8 @@ def _current_json(
 
 def _ui_command(context: StudyContext) -> str:
     default = context.study_file.resolve() == PROJECT_ROOT / "study.yaml"
-    return f"{_short(Path(sys.argv[0]))} ui" + (
-        "" if default else f" --study {_short(context.study_file)}"
+    return f"{short(Path(sys.argv[0]))} ui" + (
+        "" if default else f" --study {short(context.study_file)}"
     )
 
 
@@ -300,6 +338,9 @@ def show_status(context: StudyContext, planner: Planner, conditions: Iterable[Co
             if verdict.state in (State.FAILED, State.ALTERED):
                 failed += 1
                 OUT.print(f"  [red]{verdict.state}[/] {verdict.product.name}: {verdict.reason}")
+        for path, text in blockers.of(context.store, condition):
+            OUT.print(f"  [red]stopped[/] {path}:")
+            OUT.print("\n".join(f"    {line}" for line in text.splitlines()), markup=False)
     for orphan in _orphans(context):
         OUT.print(f"[yellow]orphaned[/] {orphan}: the study no longer names it; it is kept")
     return 1 if failed else 0

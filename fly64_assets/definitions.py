@@ -12,23 +12,31 @@ from dagster import (
     AssetSelection,
     BetaWarning,
     Definitions,
+    PartitionedConfig,
     PreviewWarning,
     define_asset_job,
+    in_process_executor,
     multiprocess_executor,
 )
 
 from fly64_assets import assets, checks
-from fly64_assets.catalogue import PRODUCTS
+from fly64_assets.catalogue import LEVELS, PRODUCTS, Level
 from fly64_assets.context import StudyContext
 from fly64_assets.io_manager import StoreIOManager
-from fly64_assets.partitions import Per
+from fly64_assets.partitions import Per, partitions_definition
 
-JOBS: dict[Per, str] = {
-    "study": "prepare_specimen",
-    "dose": "simulate_datasets",
-    "condition": "run_condition",
-}
-"""One job per partitioning: a run cannot span assets of different partitions definitions."""
+JOBS: dict[Level, str] = dict(
+    zip(
+        LEVELS,
+        ("prepare_specimen", "simulate_datasets", "run_condition", "report_condition"),
+        strict=True,
+    )
+)
+"""One job a level: a run cannot span assets of different partitions definitions, and reports for
+people may fail without failing a scored run."""
+
+CHECK_JOBS: dict[Per, str] = {"dose": "check_datasets", "condition": "check_conditions"}
+"""Jobs that run every check of a partition and make nothing."""
 
 _executor = multiprocess_executor.configured(
     {
@@ -40,10 +48,24 @@ _executor = multiprocess_executor.configured(
 )
 
 
-def _job(per: Per):
-    keys = ["/".join(item.key) for item in PRODUCTS if item.per == per]
+def _job(level: Level):
+    keys = ["/".join(item.key) for item in level.products]
     selection = AssetSelection.assets(*keys)
-    return define_asset_job(JOBS[per], selection | AssetSelection.checks_for_assets(*keys))
+    return define_asset_job(JOBS[level], selection | AssetSelection.checks_for_assets(*keys))
+
+
+def _check_job(context: StudyContext, per: Per):
+    keys = ["/".join(item.key) for item in PRODUCTS if item.per == per and item.checks]
+    partitions = partitions_definition(context.study, per)
+    assert partitions is not None  # of what exists once a study, nothing is checked
+    return define_asset_job(
+        CHECK_JOBS[per],
+        AssetSelection.checks_for_assets(*keys),
+        # Dagster takes a job's partitions from its assets, and of this job only from here.
+        config=PartitionedConfig(partitions, lambda _: {}),
+        # No check loads TensorFlow or torch, and starting a process takes longer than a check.
+        executor_def=in_process_executor,
+    )
 
 
 def build_definitions(context: StudyContext) -> Definitions:
@@ -56,7 +78,10 @@ def build_definitions(context: StudyContext) -> Definitions:
         assets=assets.build_all(context),
         asset_checks=checks.build_all(context),
         resources={"io_manager": StoreIOManager(context)},
-        jobs=[_job(per) for per in JOBS],
+        jobs=[
+            *(_job(level) for level in LEVELS),
+            *(_check_job(context, per) for per in CHECK_JOBS),
+        ],
         executor=_executor,
     )
 

@@ -27,6 +27,7 @@ from fly64_assets.catalogue import BY_KEY, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.ledger import PROVENANCE, InputRecord, Provenance, Record
 from fly64_assets.partitions import Condition
+from fly64_assets.planner import input_version
 from fly64_assets.process import git_commit, peak_memory_mb, utc_now, versions
 from fly64_assets.store import FileRecord, Store
 
@@ -102,7 +103,12 @@ class StoreIOManager(IOManager):
 
     def handle_output(self, context: OutputContext, obj: Staged) -> None:
         """Move the files into place and attach their provenance to the materialization."""
-        files = self.context.store.commit(obj.product, obj.condition, obj.folder)
+        store = self.context.store
+        for path in store.superseded(obj.product, obj.condition):
+            context.log.warning(
+                f"{store.relative(path)} was made from an older {obj.product.name}: removed"
+            )
+        files = store.commit(obj.product, obj.condition, obj.folder)
         provenance = self._provenance(context, obj, files)
         context.add_output_metadata({**obj.metadata, **_shown(provenance)})
 
@@ -119,7 +125,12 @@ class StoreIOManager(IOManager):
             study=self.context.study.name,
             study_sha256=planner.study_sha256,
             fingerprint=planner.fingerprint(
-                product, condition, {name: given.data_version for name, given in inputs.items()}
+                product,
+                condition,
+                {
+                    name: input_version(product, given.record.provenance)
+                    for name, given in staged.inputs.items()
+                },
             ),
             code_version=product.code_version,
             data_version=staged.data_version,

@@ -17,6 +17,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from fly64_assets.catalogue import Product
 from fly64_assets.partitions import Condition
+from fly64_assets.process import utc_text
 from fly64_assets.store import FileRecord, Store
 
 PROVENANCE = "provenance"
@@ -76,20 +77,22 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Record:
-    """The latest materialization of a product in one condition."""
+    """A materialization of a product in one condition; ``figures`` are the numbers it shows."""
 
     product: Product
     condition: Condition
     storage_id: int
     run_id: str
+    step_key: str
     provenance: Provenance
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class CheckState:
     """Latest completed evaluation of one check, for one materialization.
 
-    ``passed`` is None when the check never ran for that materialization.
+    ``passed`` is None when the check never ran for that materialization; ``checked_at`` is UTC.
     """
 
     name: str
@@ -97,6 +100,16 @@ class CheckState:
     passed: bool | None
     severity: str = "ERROR"
     description: str = ""
+    checked_at: str = ""
+
+    @property
+    def state(self) -> str:
+        """``passed``, ``warning``, ``failed`` or ``not run``."""
+        if self.passed is None:
+            return "not run"
+        if self.passed:
+            return "passed"
+        return "failed" if self.failed else "warning"
 
     @property
     def failed(self) -> bool:
@@ -111,9 +124,20 @@ class Ledger:
 
     def latest(self, product: Product, condition: Condition) -> Record | None:
         """The latest materialization that carries a provenance record, or None."""
+        return self._latest(product, condition, None)
+
+    def previous(self, record: Record) -> Record | None:
+        """The materialization before this one, or None."""
+        return self._latest(record.product, record.condition, record.storage_id)
+
+    def _latest(self, product: Product, condition: Condition, before: int | None) -> Record | None:
         key = condition.partition_key
         found = self.instance.fetch_materializations(
-            AssetRecordsFilter(AssetKey(product.key), asset_partitions=[key] if key else None),
+            AssetRecordsFilter(
+                AssetKey(product.key),
+                asset_partitions=[key] if key else None,
+                before_storage_id=before,
+            ),
             limit=1,
         ).records
         if not found:
@@ -127,7 +151,13 @@ class Ledger:
             condition,
             found[0].storage_id,
             found[0].run_id,
+            found[0].event_log_entry.step_key or "",
             Provenance.from_json(carried.value),  # type: ignore[arg-type]
+            {
+                name: shown.value
+                for name, shown in materialization.metadata.items()
+                if isinstance(shown.value, int | float)
+            },
         )
 
     def checks(self, record: Record) -> list[CheckState]:
@@ -148,7 +178,7 @@ class Ledger:
             },
             partition_filter=PartitionKeyFilter(key=record.condition.partition_key),
         )
-        evaluation = history[0].evaluation if history else None
+        evaluation = history[0].evaluation if history and history[0].event else None
         target = evaluation.target_materialization_data if evaluation else None
         if evaluation is None or target is None or target.storage_id != record.storage_id:
             return CheckState(name, blocking, None)
@@ -158,6 +188,7 @@ class Ledger:
             evaluation.passed,
             evaluation.severity.value,
             evaluation.description or "",
+            utc_text(history[0].event.timestamp),
         )
 
     def altered(self, record: Record) -> str | None:

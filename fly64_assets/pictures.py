@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fly64_assets.hub import numbers
+
 if TYPE_CHECKING:
     from fly64_assets.ptychography.scoring import ScoreRow
 
 PHASE_MAP, AMPLITUDE_MAP, ERROR_MAP = "viridis", "gray", "RdBu_r"
-DPI = 110
+DPI, PREVIEW_DPI = 110, 62
 
 
 def comparison_plot(
@@ -92,5 +96,86 @@ def _panel_title(scores: Mapping[tuple[str, str], ScoreRow], model: str, label: 
         return label
     column = label.split()[0]
     is_error = label.endswith("error")
-    metric, name, digits = ("mae", "MAE", 4) if is_error else ("ms_ssim", "MS-SSIM", 3)
-    return f"{name} {getattr(scores[model, metric], column):.{digits}f}"
+    metric = "mae" if is_error else "ms_ssim"
+    value = getattr(scores[model, metric], column)
+    return f"{numbers.LABELS[metric]} {numbers.score(value, 'brief', metric)}"
+
+
+@dataclass(frozen=True, eq=False)
+class LocalMap:
+    """A local score: (H, W) values, and the global one in words."""
+
+    values: np.ndarray
+    score: str
+
+
+@dataclass(frozen=True)
+class MapStyle:
+    """What maps show: name, range (the same in every picture), colour map."""
+
+    label: str
+    limits: tuple[float, float]
+    colours: str
+
+
+def heatmap_plot(
+    path: Path,
+    truth: Mapping[str, np.ndarray],
+    maps: Mapping[tuple[str, str], LocalMap],
+    style: MapStyle,
+    *,
+    title: str,
+) -> bytes:
+    """The truth, and under it every model's local scores, phase and amplitude, on one scale.
+
+    Args:
+        path: PNG to write.
+        truth: component -> (H, W) real array: phase in rad, amplitude.
+        maps: by model and component.
+        style: what the maps show.
+        title: what is compared.
+
+    Returns:
+        The same picture as a JPEG of fewer pixels, to be shown where a PNG would be too large.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    models = list(dict.fromkeys(model for model, _ in maps))
+    height, width = next(iter(truth.values())).shape
+    columns, rows = len(truth), 1 + len(models)
+    panel = 4.4
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(panel * columns + 1.4, (panel * height / width + 0.35) * rows + 0.6),
+        layout="constrained",
+        squeeze=False,
+    )
+    image = None
+    for column, (component, values) in enumerate(truth.items()):
+        axis = axes[0][column]
+        axis.imshow(values, cmap=AMPLITUDE_MAP, interpolation="nearest")
+        axis.set_title(f"truth, {component}", fontsize=9)
+        for row, model in enumerate(models, start=1):
+            local = maps[model, component]
+            axis = axes[row][column]
+            low, high = style.limits
+            image = axis.imshow(
+                local.values, cmap=style.colours, vmin=low, vmax=high, interpolation="nearest"
+            )
+            axis.set_title(f"{component}: {local.score}", fontsize=9)
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    for axis, name in zip(axes[:, 0], ("truth", *models), strict=True):
+        axis.set_ylabel(name, fontsize=10)
+    figure.colorbar(image, ax=axes[1:, :], label=f"{style.label} (dimensionless)", aspect=30)
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    preview = io.BytesIO()
+    figure.savefig(preview, dpi=PREVIEW_DPI, format="jpeg", pil_kwargs={"quality": 60})
+    plt.close(figure)
+    return preview.getvalue()

@@ -19,7 +19,7 @@ from typing import Any
 
 from fly64_assets.catalogue import BY_KEY, PRODUCTS, Product
 from fly64_assets.errors import NotTrusted
-from fly64_assets.ledger import Ledger, Record
+from fly64_assets.ledger import InputRecord, Ledger, Provenance, Record
 from fly64_assets.partitions import Condition
 from fly64_assets.store import sha256_of
 from fly64_assets.study import Study, specimen_path
@@ -58,6 +58,16 @@ def digest(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def input_version(consumer: Product, made: Provenance) -> str:
+    """What has to stay the same of an input for its consumer to stay fresh.
+
+    Its data version; for a consumer that quotes the files themselves, their bytes.
+    """
+    if not consumer.quotes_files:
+        return made.data_version
+    return digest({path: record.sha256 for path, record in made.files.items()})
+
+
 class Planner:
     """Freshness of a study's products. One instance is one look: verdicts are kept.
 
@@ -87,7 +97,18 @@ class Planner:
         settings = dict(product.settings(self.study, condition))
         if not product.inputs:
             settings["specimen_sha256"] = self.specimen_sha256
+        if product.reads_checks:
+            settings["checks"] = self._check_states(product, condition)
         return json.loads(json.dumps(settings))
+
+    def _check_states(self, product: Product, condition: Condition) -> dict[str, str]:
+        """The latest state of every check of the product's inputs, in a word each."""
+        states = {}
+        for upstream, at in self.inputs_of(product, condition):
+            record = self.record(upstream, at)
+            for check in self.ledger.checks(record) if record else ():
+                states[f"{upstream.name} {check.name}"] = check.state
+        return states
 
     def fingerprint(
         self, product: Product, condition: Condition, input_versions: Mapping[str, str]
@@ -131,20 +152,22 @@ class Planner:
             stale = self.staleness(upstream, at)
             if stale is not None:
                 return f"{upstream.name} is stale: {stale}"
-            versions[upstream.name] = self.record(upstream, at).provenance.data_version  # type: ignore[union-attr]
+            made = self.record(upstream, at)
+            assert made is not None  # it is not stale
+            versions[upstream.name] = input_version(product, made.provenance)
         expected = self.fingerprint(product, condition, versions)
         if record.provenance.fingerprint == expected:
             return None
-        return self._difference(record, versions)
+        return self._difference(record)
 
-    def _difference(self, record: Record, versions: Mapping[str, str]) -> str:
+    def _difference(self, record: Record) -> str:
         made = record.provenance
         product = record.product
-        changed = [
-            f"{name} changed"
-            for name, version in versions.items()
-            if name not in made.inputs or made.inputs[name].data_version != version
-        ]
+        changed = []
+        for upstream, at in self.inputs_of(product, record.condition):
+            now, then = self.record(upstream, at), made.inputs.get(upstream.name)
+            same = now is not None and then is not None and _same_input(product, then, now)
+            changed += [] if same else [f"{upstream.name} changed"]
         now = self.settings(product, record.condition)
         changed += [f"{key}: {old} -> {new}" for key, old, new in _differences(made.settings, now)]
         if made.code_version != product.code_version:
@@ -217,6 +240,13 @@ class Planner:
             for condition in wanted:
                 seen[product, condition.restricted_to(product.per)] = None
         return [self.verdict(product, condition) for product, condition in seen]
+
+
+def _same_input(consumer: Product, then: InputRecord, now: Record) -> bool:
+    if not consumer.quotes_files:
+        return then.data_version == now.provenance.data_version
+    files = now.provenance.files.items()
+    return dict(then.files) == {path: record.sha256 for path, record in files}
 
 
 def _differences(

@@ -28,22 +28,22 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from fly64_assets.catalogue import PRODUCTS, Product
+from fly64_assets import blockers
+from fly64_assets.catalogue import LEVELS, PRODUCTS, Level, Product
 from fly64_assets.context import StudyContext
-from fly64_assets.partitions import Condition, Per, dagster_key
+from fly64_assets.partitions import Condition, dagster_key
 from fly64_assets.planner import Planner, State
 from fly64_assets.study import PROJECT_ROOT
 
 LAUNCH_TAG = "fly64/launch"
 POLL_INTERVAL_S = 0.3
-LEVELS: tuple[Per, ...] = ("study", "dose", "condition")
 
 
 @dataclass(frozen=True)
 class RunRequest:
     """One Dagster run in one partition: products to make, or products only to check."""
 
-    per: Per
+    level: Level
     condition: Condition
     make: tuple[Product, ...]
     check: tuple[Product, ...]
@@ -69,24 +69,24 @@ class RunOutcome:
     request: RunRequest
     run_id: str | None
     success: bool
-    failures: tuple[str, ...]
+    failures: tuple[StepEvent, ...]
 
 
 def next_request(
-    planner: Planner, condition: Condition, per: Per, *, force: bool = False
+    planner: Planner, condition: Condition, level: Level, *, force: bool = False
 ) -> RunRequest | None:
     """What one level of a condition needs next; None when it is fresh.
 
     What was made but never checked is checked first, in a run of its own: the checks decide what
     remains to be made.
     """
-    at = condition.restricted_to(per)
-    verdicts = [planner.verdict(item, at) for item in PRODUCTS if item.per == per]
+    at = condition.restricted_to(level.per)
+    verdicts = [planner.verdict(item, at) for item in level.products]
     unchecked = tuple(v.product for v in verdicts if v.state is State.UNCHECKED)
     if unchecked and not force:
-        return RunRequest(per, at, (), unchecked)
+        return RunRequest(level, at, (), unchecked)
     make = _whole_computations(v.product for v in verdicts if force or v.must_run)
-    return RunRequest(per, at, make, ()) if make else None
+    return RunRequest(level, at, make, ()) if make else None
 
 
 def _whole_computations(products: Iterable[Product]) -> tuple[Product, ...]:
@@ -108,7 +108,7 @@ def _job(request: RunRequest) -> ReconstructableJob:
         for item in (*request.make, *request.check)
         for name in item.checks
     }
-    return ReconstructableJob(repository, JOBS[request.per]).get_subset(
+    return ReconstructableJob(repository, JOBS[request.level]).get_subset(
         asset_selection=frozenset(AssetKey(item.key) for item in request.make),
         asset_check_selection=frozenset(checks),
     )
@@ -134,7 +134,7 @@ class _Follower(threading.Thread):
         super().__init__(daemon=True)
         self.instance, self.launch, self.request = instance, launch, request
         self.listener = listener
-        self.failures: list[str] = []
+        self.failures: list[StepEvent] = []
         self._done = threading.Event()
         self._cursor: str | None = None
 
@@ -166,7 +166,7 @@ class _Follower(threading.Thread):
                 if event is None:
                     continue
                 if event.kind in ("failed", "check_failed"):
-                    self.failures.append(f"{event.step}: {event.text}")
+                    self.failures.append(event)
                 self.listener(self.request, event)
             self._cursor = page.cursor
             if not page.has_more:
@@ -201,10 +201,9 @@ def _interesting(entry: EventLogEntry) -> StepEvent | None:
     if kind is DagsterEventType.ASSET_CHECK_EVALUATION:
         evaluation = event.asset_check_evaluation_data
         if not evaluation.passed:
-            text = f"{evaluation.severity.value} {evaluation.description}"
-            return StepEvent(
-                "check_failed" if evaluation.severity.value == "ERROR" else "message", step, text
-            )
+            name, severity = evaluation.check_name, evaluation.severity.value
+            text = f"{severity} {name}: {evaluation.description}"
+            return StepEvent("check_failed" if severity == "ERROR" else "message", step, text)
     return None
 
 
@@ -241,16 +240,16 @@ def run_conditions(
 ) -> list[RunOutcome]:
     """Make each condition fresh, what they share first; a failed one does not stop its siblings."""
     outcomes: list[RunOutcome] = []
-    settled: dict[tuple[Per, Condition], bool] = {}
+    settled: dict[tuple[Level, Condition], bool] = {}
     for condition in conditions:
-        for per in LEVELS:
-            level = (per, condition.restricted_to(per))
-            if level not in settled:
-                again = force and per != "study"
-                made = list(_make_fresh(context, instance, condition, per, listener, force=again))
+        for level in LEVELS:
+            cell = (level, condition.restricted_to(level.per))
+            if cell not in settled:
+                again = force and level.per != "study"
+                made = list(_make_fresh(context, instance, condition, level, listener, force=again))
                 outcomes += made
-                settled[level] = not made or made[-1].success
-            if not settled[level]:
+                settled[cell] = not made or made[-1].success
+            if not settled[cell]:
                 break
     return outcomes
 
@@ -259,17 +258,51 @@ def _make_fresh(
     context: StudyContext,
     instance: DagsterInstance,
     condition: Condition,
-    per: Per,
+    level: Level,
     listener: Listener,
     *,
     force: bool,
 ) -> Iterator[RunOutcome]:
     """Check what is unchecked, then make what is not fresh; the planner is asked anew each time."""
     for _ in range(2):
-        request = next_request(context.planner(instance), condition, per, force=force)
+        request = next_request(context.planner(instance), condition, level, force=force)
         if request is None:
             return
         outcome = execute(instance, request, listener)
+        _note_blocker(context, outcome)
         yield outcome
         if request.make:
             return
+
+
+def _note_blocker(context: StudyContext, outcome: RunOutcome) -> None:
+    """Say beside the partition what stopped it, or that nothing does any more."""
+    level, condition = outcome.request.level, outcome.request.condition
+    if outcome.success:
+        blockers.clear(context.store, level, condition)
+        return
+    run_id = outcome.run_id or "-"
+    log = f"dagster/storage/{run_id}/compute_logs"
+    stops = [blockers.Stop(event.step, event.text, log) for event in outcome.failures]
+    blockers.write(context.store, level, condition, run_id, stops)
+
+
+def run_checks(
+    context: StudyContext,
+    instance: DagsterInstance,
+    conditions: Iterable[Condition],
+    listener: Listener,
+) -> list[RunOutcome]:
+    """Evaluate every check of what was made in the conditions; nothing is made."""
+    outcomes = []
+    planner = context.planner(instance)
+    cells = {
+        (level, condition.restricted_to(level.per)): None
+        for condition in conditions
+        for level in LEVELS
+    }
+    for level, at in cells:
+        made = tuple(i for i in level.products if i.checks and planner.record(i, at) is not None)
+        if made:
+            outcomes.append(execute(instance, RunRequest(level, at, (), made), listener))
+    return outcomes

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from fly64_assets.catalogue import Product
+from fly64_assets.catalogue import BY_KEY, Product
 from fly64_assets.errors import InputError, NotTrusted
 from fly64_assets.partitions import Condition
 from fly64_assets.study import PROJECT_ROOT, Study
@@ -127,6 +127,9 @@ class Store:
     ) -> tuple[FileRecord, ...]:
         """Move a product's staged files into place; what it owned before and no longer has, goes.
 
+        So does, first of all, what a new one of these supersedes: whatever happens afterwards,
+        nobody reads a delta file whose source is another one.
+
         Raises:
             KeyError: a staged file belongs to another product of the same folder: never here.
             FileNotFoundError: nothing was staged.
@@ -134,6 +137,7 @@ class Store:
         names = [name for name in product.files if (staged / name).is_file()]
         if not names:
             raise FileNotFoundError(f"{product.name} staged no file")
+        self.remove_superseded(product, condition)
         target = self.folder(product, condition)
         target.mkdir(parents=True, exist_ok=True)
         records = []
@@ -149,6 +153,20 @@ class Store:
             (target / name).unlink(missing_ok=True)
         _sync(target)
         return tuple(records)
+
+    def superseded(self, product: Product, condition: Condition) -> list[Path]:
+        """The files that stop being true when ``product`` is written anew."""
+        found = []
+        for key in product.supersedes:
+            other = BY_KEY[key]
+            paths = (self.path(other, condition, name) for name in other.files)
+            found += [path for path in paths if path.is_file()]
+        return found
+
+    def remove_superseded(self, product: Product, condition: Condition) -> None:
+        for path in self.superseded(product, condition):
+            path.unlink(missing_ok=True)
+            _sync(path.parent)
 
     def altered(self, files: Mapping[str, FileRecord]) -> str | None:
         """What no longer matches its record, in words; ``None`` when every byte does."""

@@ -8,18 +8,26 @@ from __future__ import annotations
 from dagster import AssetsDefinition
 
 from fly64_assets.assets import (
+    check_report,
     comparisons,
     datasets,
+    heatmaps,
+    hub_summary,
+    metrics_report,
     models,
     overlap_views,
+    phase_logs,
+    phase_manifests,
     reconstructions,
     specimen,
     summaries,
 )
 from fly64_assets.context import StudyContext
 
+SCORED = (specimen, datasets, overlap_views, models, reconstructions, comparisons, summaries)
+REPORTS = (heatmaps, phase_manifests, phase_logs, metrics_report, check_report, hub_summary)
+
 
 def build_all(context: StudyContext) -> list[AssetsDefinition]:
-    """Every asset of the study, phases B to G."""
-    phases = (specimen, datasets, overlap_views, models, reconstructions, comparisons, summaries)
-    return [asset for phase in phases for asset in phase.build(context)]
+    """Every asset of the study: phases B to G, then the reports about them."""
+    return [asset for module in (*SCORED, *REPORTS) for asset in module.build(context)]

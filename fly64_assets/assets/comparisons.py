@@ -21,7 +21,7 @@ from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_s
 from fly64_assets.catalogue import Key, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.planner import digest
-from fly64_assets.process import utc_now
+from fly64_assets.process import program_version, utc_now
 from fly64_assets.solvers.interface import Measurement, Patches, measurement_of
 from fly64_assets.study import ScoringSettings
 
@@ -159,6 +159,7 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
         "data_ranges": dict(table.data_ranges),
         "fitted": {model: _fitted(detail) for model, detail in table.models.items()},
         "warnings": [asdict(warning) for warning in table.warnings],
+        "transformations": _transformations(run, split, dataset),
     }
     _write_json(run.staging / "scoring.json", content)
     log(
@@ -182,6 +183,21 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
     }
     shown["status"] = MetadataValue.text("success")
     return Outcome(digest([repr(timeless), array_digest(stored)]), shown)
+
+
+def _transformations(run: PhaseRun, split: str, dataset: Dataset) -> list[dict[str, Any]]:
+    """The view's provenance and the comparison of everything that went in."""
+    from fly64_assets.ptychography.metadata import with_transformation
+
+    described = with_transformation(
+        dataset.metadata,
+        tool="compare",
+        version=program_version(),
+        time=utc_now(),
+        parameters={"split": split, **run.settings},
+        inputs=run.input_hashes(),
+    )
+    return described["transformations"]
 
 
 def _fitted(detail: ModelScore) -> dict[str, Any]:
@@ -231,7 +247,12 @@ def _body(item: Product) -> Body:
                 log(line)
             for name in set(item.files) - {"comparison.log"}:
                 (run.staging / name).unlink(missing_ok=True)
-            _write_json(run.staging / "scoring.json", {"status": "failed", "error": reason})
+            content = {
+                "status": "failed",
+                "error": reason,
+                "transformations": _transformations(run, split, dataset),
+            }
+            _write_json(run.staging / "scoring.json", content)
             return {item.key: Outcome(digest(reason), {"status": f"failed: {reason}"})}
 
     return compare_split

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from dagster import AssetsDefinition
@@ -18,13 +19,17 @@ PRODUCTS = tuple(product(split, "dataset") for split in SPLITS)
 
 def make_datasets(run: PhaseRun) -> Mapping[Key, Outcome]:
     from fly64_assets.ptychography.data001 import data_version
+    from fly64_assets.ptychography.metadata import SPECIMEN
+    from fly64_assets.ptychography.npz import read_npz
     from fly64_assets.ptychography.overlap import probe_diameter
     from fly64_assets.ptychography.simulation import simulate_split_datasets
     from fly64_assets.ptychography.specimen import load_specimen
 
     settings = run.settings
-    source = run.input("specimen").path("specimen.npz")
+    given = run.input("specimen")
+    source = given.path("specimen.npz")
     specimen = load_specimen(source, patch_size=settings["patch_size"])
+    described = json.loads(str(read_npz(source, ["_metadata"])["_metadata"][()]))
     diameter = settings["probe_diameter_px"]
     if diameter == "auto":
         diameter = probe_diameter(specimen.probe, settings["probe_power_fraction"])
@@ -42,6 +47,8 @@ def make_datasets(run: PhaseRun) -> Mapping[Key, Outcome]:
         program_version=program_version(),
         git_commit=git_commit(),
         created=utc_now(),
+        specimen_files=given.sha256_by_name(),
+        specimen_origin=described[SPECIMEN],
         progress=lambda done, total: tell(Progress(done, total, "exposures", {})),
     )
     return {

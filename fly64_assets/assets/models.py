@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from dagster import AssetsDefinition
 
 from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset
 from fly64_assets.catalogue import Key, product
 from fly64_assets.context import StudyContext
+from fly64_assets.process import program_version, utc_now
 from fly64_assets.solvers.interface import measurement_of
 from fly64_assets.study import BaselineSettings, PtychoPINNSettings
 
 PINN, BASELINE = product("pinn_model"), product("baseline_model")
 
 
-def _bundle(run: PhaseRun, model) -> Outcome:  # noqa: ANN001 - importing its type imports Keras
+def _bundle(run: PhaseRun, model, metadata: Mapping[str, Any]) -> Outcome:  # noqa: ANN001 - Keras
+    """The bundle's files, and what they say of ``model``, trained on a view with ``metadata``."""
+    from fly64_assets.ptychography.metadata import with_transformation
     from fly64_assets.solvers import model_bundle
 
-    model_bundle.save(model, run.staging, extra=run.input_hashes())
+    trained = with_transformation(
+        metadata,
+        tool="train",
+        version=program_version(),
+        time=utc_now(),
+        parameters={"model": model.kind, **run.settings},
+        inputs=run.input_hashes(),
+    )
+    model_bundle.save(
+        model,
+        run.staging,
+        extra=run.input_hashes(),
+        transformations=trained["transformations"],
+    )
     stated = json.loads((run.staging / "bundle.json").read_text("utf-8"))
     shown = {
         "parameters": model.n_parameters,
@@ -48,7 +65,7 @@ def make_pinn_model(run: PhaseRun) -> Mapping[Key, Outcome]:
         threads=run.settings["threads"],
         progress=run.progress("PtychoPINN"),
     )
-    return {PINN.key: _bundle(run, model)}
+    return {PINN.key: _bundle(run, model, dataset.metadata)}
 
 
 def make_baseline_model(run: PhaseRun) -> Mapping[Key, Outcome]:
@@ -66,7 +83,7 @@ def make_baseline_model(run: PhaseRun) -> Mapping[Key, Outcome]:
         threads=run.settings["threads"],
         progress=run.progress("Baseline"),
     )
-    return {BASELINE.key: _bundle(run, model)}
+    return {BASELINE.key: _bundle(run, model, dataset.metadata)}
 
 
 def build(context: StudyContext) -> list[AssetsDefinition]:

@@ -5,6 +5,7 @@ Dagster asset with the keys, partitions, code version and inputs that the catalo
 sees the settings of its product and nothing else of the study, so a fingerprint cannot miss one.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from pydantic import BaseModel
 from fly64_assets.catalogue import BY_KEY, Key, Product, product
 from fly64_assets.context import StudyContext
 from fly64_assets.io_manager import Staged, StoredInput
+from fly64_assets.ledger import Ledger
 from fly64_assets.partitions import Condition, partitions_definition
 from fly64_assets.process import end_with_parent
 from fly64_assets.solvers.interface import Progress, ProgressCallback
@@ -67,6 +69,7 @@ class PhaseRun:
     source: Path
     threads: int
     log: Callable[[str], None]
+    ledger: Ledger
 
     def input(self, *key: str) -> StoredInput:
         return self.inputs["/".join(key)]
@@ -98,6 +101,12 @@ class PhaseRun:
             )
 
         return tell
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Indented UTF-8 JSON with LF; a number that JSON does not know is an error."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 Body = Callable[[PhaseRun], Mapping[Key, Outcome]]
@@ -162,7 +171,9 @@ def build_phase_asset(
         end_with_parent()
         key = context_.partition_key if context_.has_partition_key else None
         condition = Condition.from_partition_key(key)
-        by_name = {given.record.product.name: given for given in inputs.values()}
+        # In the order of the catalogue, in which people read them.
+        by_key = {given.record.product.key: given for given in inputs.values()}
+        by_name = {"/".join(key): by_key[key] for key in first.inputs}
         with context.store.staging(f"{name}-{condition}") as staging:
             run = PhaseRun(
                 condition,
@@ -172,6 +183,7 @@ def build_phase_asset(
                 specimen_path(context.study, context.study_file),
                 context.study.threads,
                 context_.log.info,
+                context.ledger(context_.instance),
             )
             outcomes = body(run)
             for product in products:

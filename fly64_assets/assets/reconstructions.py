@@ -10,7 +10,7 @@ from dagster import AssetsDefinition
 from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_split
 from fly64_assets.catalogue import Key, Product
 from fly64_assets.context import StudyContext
-from fly64_assets.process import utc_now
+from fly64_assets.process import program_version, utc_now
 from fly64_assets.solvers.interface import measurement_of
 from fly64_assets.study import PtyChiSettings
 
@@ -22,6 +22,7 @@ def _body(item: Product) -> Body:
         import numpy as np
 
         from fly64_assets.ptychography.data001 import read_dataset
+        from fly64_assets.ptychography.metadata import to_json, with_transformation
         from fly64_assets.ptychography.npz import array_digest, write_npz
         from fly64_assets.solvers import ptychi_lsqml
 
@@ -38,12 +39,21 @@ def _body(item: Product) -> Body:
             "reconstructed_probe": result.probe,
             "algorithm": np.array(result.algorithm),
         }
+        described = with_transformation(
+            dataset.metadata,
+            tool="reconstruct",
+            version=program_version(),
+            time=utc_now(),
+            parameters={"model": "PtyChi", "split": split, **run.settings},
+            inputs=run.input_hashes(),
+        )
         write_npz(
             run.staging / "ptychi_reconstruction.npz",
             {
                 **arrays,
                 "timestamp": np.array(utc_now()),
                 "computation_time_s": np.array(result.computation_time_s),
+                "_metadata": np.array(to_json(described)),
             },
         )
         with (run.staging / "loss_history.csv").open("w", newline="", encoding="utf-8") as file:

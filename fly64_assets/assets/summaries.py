@@ -9,12 +9,13 @@ from typing import Any
 
 from dagster import AssetsDefinition, MetadataValue
 
-from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_phase_asset
+from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_phase_asset, write_json
 from fly64_assets.catalogue import Key, product
 from fly64_assets.context import StudyContext
 from fly64_assets.errors import InputError
-from fly64_assets.hub.deltas import delta_lines, metrics_delta_summary
+from fly64_assets.hub.deltas import metrics_delta_summary
 from fly64_assets.hub.manifest import ComparisonStatus, comparison_manifest
+from fly64_assets.hub.numbers import delta_lines
 from fly64_assets.planner import digest
 from fly64_assets.process import utc_now
 from fly64_assets.study import SPLITS
@@ -22,11 +23,6 @@ from fly64_assets.study import SPLITS
 MANIFEST, SUMMARY, DELTAS = (
     product(name) for name in ("comparison_manifest", "metrics_summary", "metrics_delta_summary")
 )
-
-
-def _write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / name).write_text(text + "\n", "utf-8")
 
 
 def _version(content: Mapping[str, Any]) -> str:
@@ -59,7 +55,7 @@ def make_manifest(run: PhaseRun) -> Mapping[Key, Outcome]:
         statuses,
         ms_ssim_sigma_px=settings["ms_ssim_sigma_px"],
     )
-    _write(run.staging, "comparison_manifest.json", content)
+    write_json(run.staging / "comparison_manifest.json", content)
     shown = {name: content[name] for name in ("n_jobs", "n_executed", "n_success", "n_failed")}
     return {MANIFEST.key: Outcome(_version(content), shown)}
 
@@ -99,7 +95,7 @@ def make_summary(run: PhaseRun) -> Mapping[Key, Outcome]:
         },
         {split: _compliance(run, split) for split in SPLITS},
     )
-    _write(run.staging, "metrics_summary.json", content)
+    write_json(run.staging / "metrics_summary.json", content)
     shown = {
         f"{model} {metric} {name}": value
         for model, metrics in content["aggregate_metrics"].items()
@@ -117,7 +113,7 @@ def make_deltas(run: PhaseRun) -> Mapping[Key, Outcome]:
         summary_sha256=given.sha256("metrics_summary.json"),
         generated_at=utc_now(),
     )
-    _write(run.staging, "metrics_delta_summary.json", content)
+    write_json(run.staging / "metrics_delta_summary.json", content)
     shown = {
         f"{metric} {other} {column}": value
         for other, metrics in content["deltas"].items()

@@ -1,18 +1,57 @@
 """Asset checks, mirroring ``assets/``. Every check reads the stored files and can fail.
 
 A check's metadata is a table: key, rule, expected, actual, ok. Blocking checks guard consumption
-(``planner.py``); which product has which checks stands in the catalogue.
+(``planner.py``); which product has which checks stands in the catalogue, what they judge here, and
+which mishap each is for in ``docs/checks.md``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dagster import AssetChecksDefinition
 
-from fly64_assets.checks import comparison_checks, data_checks, solver_checks
+from fly64_assets.catalogue import PRODUCTS, Product
+from fly64_assets.checks import (
+    common_checks,
+    comparison_checks,
+    dataset_checks,
+    manifest_checks,
+    model_checks,
+    provenance_checks,
+    reconstruction_checks,
+    summary_checks,
+    view_checks,
+)
+from fly64_assets.checks.phase_check import Check, build_checks
 from fly64_assets.context import StudyContext
+
+CHECKS: Mapping[str, tuple[Check, ...]] = {
+    "dataset": dataset_checks.CHECKS,
+    "overlap_view": view_checks.CHECKS,
+    "pinn_model": model_checks.checks_of("PtychoPINN", "ptychopinn"),
+    "baseline_model": model_checks.checks_of("Baseline", "baseline"),
+    "ptychi_reconstruction": reconstruction_checks.CHECKS,
+    "comparison": comparison_checks.CHECKS,
+    "comparison_manifest": manifest_checks.CHECKS,
+    "metrics_summary": summary_checks.SUMMARY_CHECKS,
+    "metrics_delta_summary": summary_checks.DELTA_CHECKS,
+}
+"""Last part of a product's key -> the checks that only such a product has."""
+
+
+def checks_of(product: Product) -> tuple[Check, ...]:
+    """The product's checks in the order of the catalogue.
+
+    Raises:
+        KeyError: the catalogue names a check that nothing judges.
+    """
+    shared = (*common_checks.CHECKS, *provenance_checks.CHECKS)
+    known = {check.name: check for check in shared}
+    known |= {check.name: check for check in CHECKS.get(product.key[-1], ())}
+    return tuple(known[name] for name in product.checks)
 
 
 def build_all(context: StudyContext) -> list[AssetChecksDefinition]:
-    """Every check of the study."""
-    modules = (data_checks, solver_checks, comparison_checks)
-    return [check for module in modules for check in module.build(context)]
+    """Every check of the study, one definition a product."""
+    return [build_checks(context, item, checks_of(item)) for item in PRODUCTS if item.checks]

@@ -1,6 +1,10 @@
-"""The frame around every check: finds what was materialized, reads it, shows a table of rules."""
+"""The frame around every check: finds what was materialized, reads it, shows a table of rules.
 
-from collections.abc import Callable, Iterable
+All checks of one product are judged in one step, because starting a process costs more than most
+of them; each stays a check of its own, with its own result and severity.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,19 +13,19 @@ from dagster import (
     AssetCheckResult,
     AssetChecksDefinition,
     AssetCheckSeverity,
+    AssetCheckSpec,
     AssetKey,
     MetadataValue,
     TableRecord,
-    asset_check,
+    multi_asset_check,
 )
 
 from fly64_assets.catalogue import BY_KEY, Product
 from fly64_assets.context import StudyContext
-from fly64_assets.ledger import Record
+from fly64_assets.ledger import Ledger, Record
 from fly64_assets.partitions import Condition, partitions_definition
 from fly64_assets.process import end_with_parent
 from fly64_assets.ptychography.rules import RuleOutcome
-from fly64_assets.store import Store
 from fly64_assets.study import Study
 
 
@@ -30,26 +34,64 @@ class CheckRun:
     """What a check's judge works with: the record under check, and where files lie."""
 
     study: Study
-    store: Store
+    ledger: Ledger
     record: Record
+
+    @property
+    def product(self) -> Product:
+        return self.record.product
 
     @property
     def condition(self) -> Condition:
         return self.record.condition
 
-    def path(self, file: str) -> Path:
-        return self.store.path(self.record.product, self.condition, file)
+    @property
+    def split(self) -> str:
+        return str(self.product.split)
 
-    def other_path(self, key: tuple[str, ...], file: str) -> Path:
-        """A file of another product of the same condition."""
+    def path(self, file: str) -> Path:
+        return self.ledger.store.path(self.product, self.condition, file)
+
+    def other(self, *key: str) -> "CheckRun":
+        """Another product of the same condition, as it was made last.
+
+        Raises:
+            LookupError: it was never made.
+        """
         product = BY_KEY[key]
-        return self.store.path(product, self.condition.restricted_to(product.per), file)
+        record = self.ledger.latest(product, self.condition.restricted_to(product.per))
+        if record is None:
+            raise LookupError(f"{product.name} was never made")
+        return CheckRun(self.study, self.ledger, record)
 
 
 Judge = Callable[[CheckRun], Iterable[RuleOutcome]]
 
 
-def _result(outcomes: list[RuleOutcome], severity: AssetCheckSeverity) -> AssetCheckResult:
+@dataclass(frozen=True)
+class Check:
+    """One named check. Whether it blocks stands in the catalogue.
+
+    Attributes:
+        judge: yields the rules; a broken one gives the check's severity, an exception is an ERROR.
+        description: one sentence: what holds when it passes.
+        severity: ERROR where scores or files would be wrong, WARN where a run should go on.
+    """
+
+    name: str
+    judge: Judge
+    description: str
+    severity: AssetCheckSeverity = AssetCheckSeverity.ERROR
+
+
+def check_step(product: Product) -> str:
+    """Name of the one step that evaluates all checks of a product."""
+    return f"check_{'_'.join(product.key)}"
+
+
+def _result(
+    product: Product, check: Check, outcomes: Collection[RuleOutcome], severity: AssetCheckSeverity
+) -> AssetCheckResult:
     broken = [outcome for outcome in outcomes if not outcome.ok]
     description = "; ".join(
         f"{row.key}: {row.rule}, expected {row.expected}, found {row.actual}" for row in broken[:3]
@@ -60,6 +102,8 @@ def _result(outcomes: list[RuleOutcome], severity: AssetCheckSeverity) -> AssetC
     ]
     return AssetCheckResult(
         passed=not broken,
+        asset_key=AssetKey(product.key),
+        check_name=check.name,
         severity=severity,
         description=description or f"{len(outcomes)} rules hold",
         metadata={
@@ -70,41 +114,69 @@ def _result(outcomes: list[RuleOutcome], severity: AssetCheckSeverity) -> AssetC
     )
 
 
-def build_check(
-    context: StudyContext,
+def evaluate(
+    study: Study,
+    ledger: Ledger,
     product: Product,
-    name: str,
-    judge: Judge,
-    *,
-    description: str,
-    severity: AssetCheckSeverity = AssetCheckSeverity.ERROR,
-) -> AssetChecksDefinition:
-    """The check ``name`` of ``product``; blocking where the catalogue says so."""
+    condition: Condition,
+    checks: Iterable[Check],
+) -> Iterator[AssetCheckResult]:
+    """Judge the product's latest materialization; one result a check, whatever a judge raises.
 
-    @asset_check(
-        asset=AssetKey(product.key),
-        name=name,
-        description=description,
-        blocking=name in product.blocking_checks,
-        partitions_def=partitions_definition(context.study, product.per),
+    The stored bytes are held against their sha256 once, before any judge reads them.
+    """
+    record = ledger.latest(product, condition)
+    altered = ledger.altered(record) if record else None
+    if record is None:
+        first = RuleOutcome(product.name, "is materialized", "a record", "none", False)
+    else:
+        rule, found = "bytes as written", altered or "equal"
+        first = RuleOutcome("files", rule, "sha256 equal", found, not altered)
+    for check in checks:
+        outcomes, severity = [first], AssetCheckSeverity.ERROR
+        if record is not None and first.ok:
+            run = CheckRun(study, ledger, record)
+            try:
+                outcomes += check.judge(run)
+                severity = check.severity
+            except Exception as error:  # whatever a file makes a judge raise is a finding
+                problem = f"{type(error).__name__}: {error}"
+                # Descriptions enter reports, and no report holds an absolute path.
+                problem = problem.replace(f"{ledger.store.root}/", "")
+                outcomes += [RuleOutcome("check", "can be evaluated", "no error", problem, False)]
+        yield _result(product, check, outcomes, severity)
+
+
+def build_checks(
+    context: StudyContext, product: Product, checks: Collection[Check]
+) -> AssetChecksDefinition:
+    """The product's checks as one step; each blocks where the catalogue says so."""
+
+    @multi_asset_check(
+        name=check_step(product),
+        specs=[
+            AssetCheckSpec(
+                check.name,
+                asset=AssetKey(product.key),
+                description=check.description,
+                blocking=check.name in product.blocking_checks,
+                partitions_def=partitions_definition(context.study, product.per),
+            )
+            for check in checks
+        ],
+        can_subset=True,
     )
-    def evaluate(context_: AssetCheckExecutionContext) -> AssetCheckResult:
+    def evaluate_all(context_: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
         end_with_parent()
         execution = context_.op_execution_context
         key = execution.partition_key if execution.has_partition_key else None
-        condition = Condition.from_partition_key(key)
-        ledger = context.ledger(execution.instance)
-        record = ledger.latest(product, condition)
-        if record is None:
-            row = RuleOutcome(product.name, "is materialized", "a record", "none", False)
-            return _result([row], AssetCheckSeverity.ERROR)
-        altered = ledger.altered(record)
-        intact = RuleOutcome(
-            "files", "bytes as written", "sha256 equal", altered or "equal", not altered
+        wanted = {selected.name for selected in context_.selected_asset_check_keys}
+        yield from evaluate(
+            context.study,
+            context.ledger(execution.instance),
+            product,
+            Condition.from_partition_key(key),
+            [check for check in checks if check.name in wanted],
         )
-        if altered:
-            return _result([intact], AssetCheckSeverity.ERROR)
-        judged = list(judge(CheckRun(context.study, context.store, record)))
-        return _result([intact, *judged], severity)
 
-    return evaluate
+    return evaluate_all

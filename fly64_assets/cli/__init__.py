@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from fly64_assets.cli import data_commands, run_commands
+from fly64_assets.cli import data_commands, lineage_command, run_commands, verify_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,6 +25,9 @@ for command in (
     run_commands.run,
     run_commands.status,
     data_commands.data001,
+    data_commands.import_,
+    lineage_command.lineage,
+    verify_command.verify,
     run_commands.ui,
 ):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""``metrics_delta_summary.json``: PtychoPINN minus each other arm, and its console lines."""
+"""``metrics_delta_summary.json``: PtychoPINN minus each other arm."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from fly64_assets.study import MODELS, SPLITS
 
 SUBJECT, *OTHERS = MODELS
 METRICS = ("ms_ssim", "mae")
-LABELS = {"ms_ssim": "MS-SSIM", "mae": "MAE"}
-DECIMALS = {"ms_ssim": 3, "mae": 3}
-"""On the console every delta keeps three decimals."""
 
 
 def _difference(subject: float | None, other: float | None) -> float | None:
@@ -61,23 +58,3 @@ def metrics_delta_summary(
         "deltas": _deltas(mean),
         "deltas_by_split": {split: _deltas(of_split(split)) for split in SPLITS},
     }
-
-
-def signed(value: float | None, decimals: int) -> str:
-    """``+0.020``, ``-0.020`` or ``N/A``: the one place where a delta becomes text."""
-    return "N/A" if value is None else f"{value:+.{decimals}f}"
-
-
-def delta_lines(deltas: Mapping[str, Any], decimals: Mapping[str, int] = DECIMALS) -> list[str]:
-    """One line a metric and other arm, amplitude and phase with their sign."""
-    lines = []
-    for metric in METRICS:
-        for other in OTHERS:
-            label = f"{LABELS[metric]} Δ ({SUBJECT} - {other})"
-            values = deltas[f"vs_{other}"][metric]
-            amplitude, phase = (
-                signed(values[column], decimals[metric]) for column in ("amplitude", "phase")
-            )
-            width = max(len(f"{LABELS[metric]} Δ ({SUBJECT} - {arm})") for arm in OTHERS) + 2
-            lines.append(f"{label:<{width}}: amplitude {amplitude}  phase {phase}")
-    return lines

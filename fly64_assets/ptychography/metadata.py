@@ -19,6 +19,9 @@ SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 CIRCUMSTANCES = frozenset({"time", "host", "version", "git_commit"})
 """Keys, at any depth, that say when and by what a file was made: never part of its data version."""
 
+SPECIMEN = "specimen"
+"""Key, beside ``transformations``, of where the specimen of simulated data came from."""
+
 Metadata = dict[str, Any]
 
 
@@ -105,6 +108,22 @@ def is_canonical(metadata: Mapping[str, Any]) -> bool:
     return records[0].get("tool") in CANONICAL_TOOLS
 
 
+def is_extension_of(earlier: Any, later: Any) -> bool:
+    """Whether provenance only grew: ``later`` is ``earlier``, unedited, and one record or more.
+
+    Args:
+        earlier: the list of transformations of an input.
+        later: the list of transformations of what was made from it.
+
+    Returns:
+        False also where either is no list of records.
+    """
+    for records in (earlier, later):
+        if not isinstance(records, list) or not all(isinstance(item, Mapping) for item in records):
+            return False
+    return len(later) > len(earlier) and later[: len(earlier)] == earlier
+
+
 def to_json(metadata: Mapping[str, Any]) -> str:
     """Metadata as JSON text with sorted keys.
 
@@ -119,8 +138,10 @@ def versioned(metadata: Mapping[str, Any]) -> Metadata:
 
     Left out are, at any depth, `CIRCUMSTANCES`, and the transformations' inputs: the hash of an
     input file covers the time at which that file was made, and what went in shows in the arrays.
+    So does what the specimen was; the name of its file and its licence make no other data.
     """
     kept = _without_circumstances(metadata)
+    kept.pop(SPECIMEN, None)
     records = kept.get("transformations")
     if isinstance(records, list):
         kept["transformations"] = [

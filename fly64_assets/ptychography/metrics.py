@@ -102,7 +102,12 @@ def data_range(truth: np.ndarray) -> float:
     return span
 
 
-def _pair(truth: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def real_pair(truth: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both arrays in float64.
+
+    Raises:
+        ValueError: they are not two finite real two-dimensional arrays of one shape.
+    """
     truth, image = np.asarray(truth), np.asarray(image)
     if truth.ndim != 2 or truth.shape != image.shape:
         raise ValueError(
@@ -120,13 +125,13 @@ def _pair(truth: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 def mae(truth: np.ndarray, image: np.ndarray) -> float:
     """Mean absolute error, in the arrays' unit."""
-    truth, image = _pair(truth, image)
+    truth, image = real_pair(truth, image)
     return float(np.abs(truth - image).mean())
 
 
 def mse(truth: np.ndarray, image: np.ndarray) -> float:
     """Mean squared error, in the arrays' unit squared."""
-    truth, image = _pair(truth, image)
+    truth, image = real_pair(truth, image)
     return float(np.square(truth - image).mean())
 
 
@@ -144,7 +149,7 @@ def ssim(truth: np.ndarray, image: np.ndarray, *, data_range: float) -> float:
     Raises:
         ValueError: a side is shorter than the window.
     """
-    truth, image = _pair(truth, image)
+    truth, image = real_pair(truth, image)
     value = structural_similarity(
         truth,
         image,
@@ -209,19 +214,9 @@ def ms_ssim(
     Raises:
         ValueError: arrays that do not match, are not finite or are smaller than the window.
     """
-    truth, image = _pair(truth, image)
-    pair = np.stack([truth, image])
-    scales = ms_ssim_scales(truth.shape)
-    if sigma_px > 0:
-        pair = ndimage.gaussian_filter(pair, sigma_px, axes=(1, 2))
-    weights = np.array(MS_SSIM_WEIGHTS[:scales]) / sum(MS_SSIM_WEIGHTS[:scales])
-    terms = []
-    for scale in range(scales):
-        luminance, contrast_structure = _ssim_maps(pair, data_range)
-        last = scale == scales - 1
-        terms.append(float((luminance * contrast_structure if last else contrast_structure).mean()))
-        if not last:
-            pair = _halve(pair)
+    maps = ms_ssim_maps(truth, image, data_range=data_range, sigma_px=sigma_px)
+    terms = [float(values.mean()) for values in maps]
+    weights = ms_ssim_weights(len(terms))
     # From above only rounding can be cut off here, from below a real disagreement.
     clamped = np.clip(terms, 0.0, 1.0)
     return MsSsim(
@@ -232,16 +227,68 @@ def ms_ssim(
     )
 
 
+def ms_ssim_weights(scales: int) -> np.ndarray:
+    """(scales,) float64: the exponents of the scales used, finest first, with sum 1."""
+    return np.array(MS_SSIM_WEIGHTS[:scales]) / sum(MS_SSIM_WEIGHTS[:scales])
+
+
+def ms_ssim_maps(
+    truth: np.ndarray,
+    image: np.ndarray,
+    *,
+    data_range: float,
+    sigma_px: float = 0.0,
+    margin_px: int = 0,
+) -> list[np.ndarray]:
+    """The maps whose means are the terms of `ms_ssim`, before clamping, finest scale first.
+
+    Contrast-structure, at the last scale times luminance. At scale s, from 0, a pixel stands for
+    one 11 px window on the arrays averaged over 2^s px.
+
+    Args:
+        truth, image, data_range, sigma_px: as for `ms_ssim`.
+        margin_px: by how much the arrays are mirrored at their borders at every scale; with half a
+            window every pixel has a value, but some windows see mirrored pixels. 0 for scores.
+
+    Returns:
+        Per scale (h - 10 + 2 margin_px, w - 10 + 2 margin_px) float64, of arrays of (h, w) px.
+    """
+    pair = np.stack(real_pair(truth, image))
+    scales = ms_ssim_scales(pair.shape[1:])
+    if sigma_px > 0:
+        pair = ndimage.gaussian_filter(pair, sigma_px, axes=(1, 2))
+    maps = []
+    for scale in range(scales):
+        luminance, contrast_structure = _ssim_maps(mirrored(pair, margin_px), data_range)
+        last = scale == scales - 1
+        maps.append(luminance * contrast_structure if last else contrast_structure)
+        if not last:
+            pair = _halve(pair)
+    return maps
+
+
+def mirrored(arrays: np.ndarray, margin_px: int) -> np.ndarray:
+    """(k, H, W) arrays with a margin in which they are mirrored, the border pixel repeated."""
+    edge = (margin_px, margin_px)
+    return np.pad(arrays, ((0, 0), edge, edge), mode="symmetric") if margin_px else arrays
+
+
+def window_means(arrays: np.ndarray) -> np.ndarray:
+    """Means of (k, H, W) arrays in the Gaussian window where all of it is inside.
+
+    Returns:
+        (k, H - 10, W - 10) float64; pixel (i, j) belongs to pixel (i + 5, j + 5).
+    """
+    inner = slice(WINDOW_RADIUS_PX, -WINDOW_RADIUS_PX)
+    return ndimage.gaussian_filter(arrays, WINDOW_SIGMA_PX, radius=WINDOW_RADIUS_PX, axes=(1, 2))[
+        :, inner, inner
+    ]
+
+
 def _ssim_maps(pair: np.ndarray, data_range: float) -> tuple[np.ndarray, np.ndarray]:
     """Luminance and contrast-structure maps of a (2, H, W) pair, each (H - 10, W - 10)."""
     a, b = pair
-    inner = slice(WINDOW_RADIUS_PX, -WINDOW_RADIUS_PX)
-    moments = ndimage.gaussian_filter(
-        np.stack([a, b, a * a, b * b, a * b]),
-        WINDOW_SIGMA_PX,
-        radius=WINDOW_RADIUS_PX,
-        axes=(1, 2),
-    )[:, inner, inner]
+    moments = window_means(np.stack([a, b, a * a, b * b, a * b]))
     mean_a, mean_b = moments[:2]
     square_a, square_b, product = mean_a * mean_a, mean_b * mean_b, mean_a * mean_b
     c1, c2 = ((k * data_range) ** 2 for k in STABILISERS)
@@ -297,7 +344,7 @@ def frc(truth: np.ndarray, image: np.ndarray, threshold: float) -> FrcCurve:
         truth, image: (H, W) real arrays, at least 4 px a side.
         threshold: between 0 and 1.
     """
-    truth, image = _pair(truth, image)
+    truth, image = real_pair(truth, image)
     shorter = min(truth.shape)
     if shorter < 4:
         raise ValueError(f"an array of {truth.shape} px has no shell beside the excluded one")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from fly64_assets.ptychography.forward import (
     far_field,
     transmitted_power,
 )
-from fly64_assets.ptychography.metadata import new_metadata, with_transformation
+from fly64_assets.ptychography.metadata import SPECIMEN, new_metadata, with_transformation
 from fly64_assets.ptychography.npz import release
 from fly64_assets.ptychography.specimen import Specimen
 
@@ -229,6 +229,8 @@ def simulate_split_datasets(
     program_version: str,
     git_commit: str | None,
     created: str,
+    specimen_files: Mapping[str, str] | None = None,
+    specimen_origin: Mapping[str, Any] | None = None,
     progress: SimulationProgress | None = None,
 ) -> SimulationSummary:
     """Simulate one dose and write its train and test half.
@@ -251,6 +253,8 @@ def simulate_split_datasets(
         program_version: recorded.
         git_commit: recorded.
         created: UTC time of creation, ``YYYY-MM-DDTHH:MM:SSZ``, recorded.
+        specimen_files: name to sha256 of the files that hold the specimen, recorded.
+        specimen_origin: where the specimen came from, as JSON values, recorded.
         progress: called from this thread after each block.
 
     Returns:
@@ -321,6 +325,8 @@ def simulate_split_datasets(
             intensity_scale=scale,
             probe_diameter_px=probe_diameter_px,
         )
+        if specimen_origin:
+            metadata[SPECIMEN] = dict(specimen_origin)
         parameters = {
             **simulation.model_dump(mode="json"),
             "dose": dose,
@@ -340,7 +346,7 @@ def simulate_split_datasets(
                 version=program_version,
                 time=created,
                 parameters={**parameters, "split": split},
-                inputs={"specimen": specimen.source_sha256},
+                inputs={"specimen": specimen.source_sha256, **(specimen_files or {})},
             )
             dataset = Dataset(
                 diffraction=diffraction[split],

@@ -14,7 +14,7 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -174,15 +174,23 @@ class LoadedModel:
                 ) from error
 
 
-def save(model: TrainedModel, folder: Path, *, extra: Mapping[str, Any]) -> None:
+def save(
+    model: TrainedModel,
+    folder: Path,
+    *,
+    extra: Mapping[str, Any],
+    transformations: Sequence[Mapping[str, Any]] = (),
+) -> None:
     """Write the three files of a bundle into an existing folder.
 
-    ``bundle.json`` and ``model.keras`` hold no time; only ``history.csv`` has seconds.
+    ``bundle.json`` and ``model.keras`` hold no time but those of the transformations; only
+    ``history.csv`` has seconds.
 
     Args:
         model: what to save.
         folder: exists; files of these names are replaced.
         extra: JSON values to state under ``inputs``, e.g. hashes of what the model was made from.
+        transformations: the provenance of the training view and of the training, to state.
     """
     archive = _archive(model.model)
     description = {
@@ -203,6 +211,7 @@ def save(model: TrainedModel, folder: Path, *, extra: Mapping[str, Any]) -> None
         "best_validation_loss": model.best_validation_loss,
         "frameworks": {name: version(name) for name in ("keras", "numpy", "tensorflow")},
         "inputs": dict(extra),
+        "transformations": [dict(record) for record in transformations],
     }
     text = json.dumps(description, indent=2, sort_keys=True, allow_nan=False) + "\n"
     folder.joinpath(MODEL_FILE).write_bytes(archive)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fly64_assets.hub.deltas import delta_lines, metrics_delta_summary, signed
+from fly64_assets.hub.deltas import metrics_delta_summary
 from fly64_assets.hub.manifest import ComparisonStatus, comparison_manifest
 from fly64_assets.hub.metrics_summary import metrics_summary
+from fly64_assets.hub.numbers import delta_lines, signed
 from fly64_assets.ptychography.scoring import ROW_NAMES, ScoreRow
 from fly64_assets.study import MODELS, SPLITS
 

@@ -1,0 +1,129 @@
+"""Phase G, reports: where in the scored area each model is good, as pictures."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dagster import AssetsDefinition, MetadataValue
+
+from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_split
+from fly64_assets.catalogue import Key, Product
+from fly64_assets.context import StudyContext
+from fly64_assets.errors import InputError
+from fly64_assets.hub import numbers
+from fly64_assets.io_manager import StoredInput
+from fly64_assets.study import MODELS
+
+if TYPE_CHECKING:
+    from fly64_assets.pictures import LocalMap
+
+INLINE_LIMIT_BYTES = 100_000
+"""Of a picture's Markdown in the event log, which keeps several copies of it."""
+
+
+def _body(item: Product) -> Body:
+    split = str(item.split)
+
+    def draw_split(run: PhaseRun) -> Mapping[Key, Outcome]:
+        from fly64_assets.pictures import MapStyle, heatmap_plot
+        from fly64_assets.ptychography.npz import array_digest
+
+        given = run.input(split, "comparison")
+        truth, ms_ssim, correlation = _maps(given, run.settings["ms_ssim_sigma_px"])
+        condition = f"{run.condition.dose} photons, {run.condition.view}, {split}"
+        pictures = (
+            ("ms_ssim", ms_ssim, MapStyle("local MS-SSIM", (0.0, 1.0), "cividis")),
+            ("correlation", correlation, MapStyle("local correlation", (-1.0, 1.0), "managua_r")),
+        )
+        shown: dict[str, Any] = {}
+        for name, maps, style in pictures:
+            preview = heatmap_plot(
+                run.staging / f"{name}_heatmap.png",
+                truth,
+                maps,
+                style,
+                title=f"{style.label}: {condition}",
+            )
+            shown |= {
+                f"{model} mean {style.label} {component}": float(local.values.mean())
+                for (model, component), local in maps.items()
+            }
+            shown[f"{name}_heatmap"] = _inline(preview, f"{style.label} per model")
+        arrays = {
+            f"{name} {model} {component}": local.values
+            for name, maps, _ in pictures
+            for (model, component), local in maps.items()
+        }
+        return {item.key: Outcome(array_digest(arrays), shown)}
+
+    return draw_split
+
+
+Maps = Mapping[tuple[str, str], "LocalMap"]
+
+
+def _maps(given: StoredInput, sigma_px: float) -> tuple[dict[str, Any], Maps, Maps]:
+    """Truth by component, then local MS-SSIM and local correlation by (model, component).
+
+    Raises:
+        InputError: the comparison failed, so there is nothing to draw.
+    """
+    import numpy as np
+
+    from fly64_assets.pictures import LocalMap
+    from fly64_assets.ptychography import metrics
+    from fly64_assets.ptychography.local_maps import correlation, local_correlation, local_ms_ssim
+    from fly64_assets.ptychography.npz import read_npz
+    from fly64_assets.ptychography.scoring import phases, read_csv
+
+    scoring = json.loads(given.path("scoring.json").read_text("utf-8"))
+    if scoring["status"] != "success":
+        raise InputError(
+            given.relative("scoring.json"), "status", f"the comparison failed: {scoring['error']}"
+        )
+    rows = read_csv(given.path("comparison_metrics.csv"))
+    scores = {row.model: row for row in rows if row.metric == "ms_ssim"}
+    arrays = read_npz(given.path("reconstructions_aligned.npz"), (*MODELS, "truth"))
+    complex_truth = arrays["truth"].astype(np.complex128)
+    truth = {
+        "phase": phases(complex_truth, complex_truth)[0],
+        "amplitude": np.abs(complex_truth),
+    }
+    ms_ssim: dict[tuple[str, str], LocalMap] = {}
+    correlations: dict[tuple[str, str], LocalMap] = {}
+    for model in MODELS:
+        image = arrays[model].astype(np.complex128)
+        images = {"phase": phases(complex_truth, image)[1], "amplitude": np.abs(image)}
+        for component, pair in ((name, (truth[name], images[name])) for name in truth):
+            values = local_ms_ssim(
+                *pair, data_range=metrics.data_range(truth[component]), sigma_px=sigma_px
+            )
+            score = numbers.score(getattr(scores[model], component), "brief", "ms_ssim")
+            ms_ssim[model, component] = LocalMap(values, f"MS-SSIM {score}")
+            score = numbers.correlation(correlation(*pair))
+            correlations[model, component] = LocalMap(
+                local_correlation(*pair), f"correlation {score}"
+            )
+    return truth, ms_ssim, correlations
+
+
+def _inline(jpeg: bytes, description: str) -> MetadataValue:
+    """A picture in the event log; the file alone where it would be too large."""
+    text = f"![{description}](data:image/jpeg;base64,{base64.b64encode(jpeg).decode()})"
+    if len(text) > INLINE_LIMIT_BYTES:
+        return MetadataValue.text("see the file: too large to be shown here")
+    return MetadataValue.md(text)
+
+
+def build(context: StudyContext) -> list[AssetsDefinition]:
+    return build_per_split(
+        context,
+        "heatmaps",
+        _body,
+        description="Local MS-SSIM (0 to 1) and local correlation (-1 to 1) of every model with "
+        "the truth on the {} view, phase and amplitude, 11 px Gaussian window; higher is better.",
+        kinds={"matplotlib"},
+    )

@@ -1,0 +1,47 @@
+"""The logs of the steps that made a condition, from the runs that the platform recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dagster import AssetsDefinition
+
+from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset
+from fly64_assets.catalogue import Key, log_file, product
+from fly64_assets.context import StudyContext
+from fly64_assets.planner import digest
+from fly64_assets.step_logs import RunLog
+
+PRODUCT = product("phase_logs")
+
+
+def make_logs(run: PhaseRun) -> Mapping[Key, Outcome]:
+    runs: dict[str, RunLog] = {}
+    lines = 0
+    for given in run.inputs.values():
+        record = given.record
+        if record.run_id not in runs:
+            folders = {given.store.root.parent: "<study>"}
+            runs[record.run_id] = RunLog(run.ledger.instance, record.run_id, folders)
+        text = runs[record.run_id].text(record.step_key)
+        lines += text.count("\n")
+        (run.staging / log_file(record.product)).write_text(text, encoding="utf-8", newline="\n")
+    # A log is times and durations: what it is of is all that can be the same twice.
+    versions = {name: given.data_version for name, given in run.inputs.items()}
+    return {PRODUCT.key: Outcome(digest(versions), {"logs": len(run.inputs), "lines": lines})}
+
+
+def build(context: StudyContext) -> list[AssetsDefinition]:
+    description = (
+        "One log per step of phases C to G: the run's events and what its process printed, as the "
+        "platform captured them; times UTC."
+    )
+    return [
+        build_phase_asset(
+            context,
+            (PRODUCT,),
+            make_logs,
+            descriptions={PRODUCT.key: description},
+            kinds={"text"},
+        )
+    ]

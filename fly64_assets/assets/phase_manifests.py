@@ -1,0 +1,77 @@
+"""What phases C to F delivered, as the hub's manifests say it. Nothing is computed here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from dagster import AssetsDefinition
+
+from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset, write_json
+from fly64_assets.catalogue import Key, product
+from fly64_assets.context import StudyContext
+from fly64_assets.hub import phase_manifests
+from fly64_assets.planner import digest
+from fly64_assets.study import SPLITS
+
+PRODUCT = product("phase_manifests")
+MODEL_ASSETS = {"PtychoPINN": "pinn_model", "Baseline": "baseline_model"}
+
+
+def _model(run: PhaseRun, asset: str) -> phase_manifests.TrainedBundle:
+    given = run.input(asset)
+    stated = json.loads(given.path("bundle.json").read_text("utf-8"))
+    return phase_manifests.TrainedBundle(
+        stated=stated,
+        bundle_path=given.relative("model.keras"),
+        bundle_sha256=given.sha256("model.keras"),
+        bundle_size_bytes=given.path("model.keras").stat().st_size,
+        history=given.relative("history.csv"),
+    )
+
+
+def _algorithm(run: PhaseRun, split: str) -> str:
+    from fly64_assets.ptychography.npz import read_npz
+
+    path = run.input(split, "ptychi_reconstruction").path("ptychi_reconstruction.npz")
+    return str(read_npz(path, ["algorithm"])["algorithm"])
+
+
+def make_manifests(run: PhaseRun) -> Mapping[Key, Outcome]:
+    dose, view = run.settings["dose"], run.settings["view"]
+    metrics = {
+        split: json.loads(
+            run.input(split, "overlap_view").path(f"{split}_metrics.json").read_text("utf-8")
+        )
+        for split in SPLITS
+    }
+    contents: dict[str, Mapping[str, Any]] = {
+        "run_manifest.json": phase_manifests.run_manifest(dose),
+        "metrics_bundle.json": phase_manifests.metrics_bundle(dose, view, metrics),
+        "training_manifest.json": phase_manifests.training_manifest(
+            dose, view, {model: _model(run, asset) for model, asset in MODEL_ASSETS.items()}
+        ),
+        "reconstruction_manifest.json": phase_manifests.reconstruction_manifest(
+            dose, view, {split: _algorithm(run, split) for split in SPLITS}
+        ),
+    }
+    for name, content in contents.items():
+        write_json(run.staging / name, content)
+    return {PRODUCT.key: Outcome(digest(contents), {"manifests": len(contents)})}
+
+
+def build(context: StudyContext) -> list[AssetsDefinition]:
+    description = (
+        "Manifests of phases C to F: which datasets, views, bundles (with sha256 and size) and "
+        "pty-chi reconstructions the condition consists of, paths relative to its hub."
+    )
+    return [
+        build_phase_asset(
+            context,
+            (PRODUCT,),
+            make_manifests,
+            descriptions={PRODUCT.key: description},
+            kinds={"json"},
+        )
+    ]

@@ -1,0 +1,61 @@
+"""What stopped a partition, as a file beside it: there until the next success, and no longer.
+
+A blocker says which step stopped, when, why and where its log is. ``fly64 status`` shows it, an
+export refuses a partition that has one, and no hub ever holds one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fly64_assets.catalogue import LEVELS, Level
+from fly64_assets.partitions import Condition
+from fly64_assets.process import utc_now
+from fly64_assets.store import Store
+
+FILE = "blocker.log"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """One step that failed, or one check of severity ERROR that did not pass."""
+
+    step: str
+    exception: str
+    log_path: str
+
+
+def path_of(store: Store, level: Level, condition: Condition) -> Path:
+    """Beside the last product of the level, one file for reports and one for scores."""
+    last = level.products[-1]
+    name = FILE if level.stage == "score" else f"{level.stage}_{FILE}"
+    return store.folder(last, condition.restricted_to(level.per)) / name
+
+
+def write(
+    store: Store, level: Level, condition: Condition, run_id: str, stops: Sequence[Stop]
+) -> None:
+    """Replace the level's blocker."""
+    path = path_of(store, level, condition)
+    lines = [f"time: {utc_now()}", f"run: {run_id}"]
+    for stop in stops or [Stop("-", "the run ended without saying why", "-")]:
+        lines += [f"step: {stop.step}", f"exception: {stop.exception}", f"log: {stop.log_path}"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text("\n".join(lines) + "\n", "utf-8")
+    os.replace(unfinished, path)
+
+
+def clear(store: Store, level: Level, condition: Condition) -> None:
+    path_of(store, level, condition).unlink(missing_ok=True)
+
+
+def of(store: Store, condition: Condition) -> Iterator[tuple[str, str]]:
+    """(path relative to the store, text) of every blocker that a condition stands behind."""
+    for level in LEVELS:
+        path = path_of(store, level, condition)
+        if path.is_file():
+            yield store.relative(path), path.read_text("utf-8")

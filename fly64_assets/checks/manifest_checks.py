@@ -1,0 +1,299 @@
+"""Blocking checks of a condition's comparison manifest: no summary is written of wrong scores.
+
+They read both splits' comparisons and everything that these were made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from fly64_assets.checks.common_checks import equals, json_file, recorded_settings
+from fly64_assets.checks.comparison_checks import failure
+from fly64_assets.checks.dataset_checks import read
+from fly64_assets.checks.phase_check import Check, CheckRun
+from fly64_assets.errors import InputError
+from fly64_assets.ptychography.rules import RuleOutcome
+from fly64_assets.study import MODELS, SPLITS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CSV_ROUNDING = 1e-6
+"""A CSV holds six decimals: half a unit for rounding, half for the order of a sum."""
+COUNTS = ("n_jobs", "n_executed", "n_success", "n_failed")
+
+
+def _manifest_file(run: CheckRun) -> dict:
+    return json_file(run.path("comparison_manifest.json"))
+
+
+def _completeness(run: CheckRun) -> Iterable[RuleOutcome]:
+    manifest = _manifest_file(run)
+    yield equals("n_failed", "no comparison failed", 0, manifest["n_failed"])
+    splits = [result["split"] for result in manifest["execution_results"]]
+    yield equals("split", "train and test", list(SPLITS), splits)
+    for result in manifest["execution_results"]:
+        if result["returncode"]:
+            told = result.get("error", "no reason given")
+            yield RuleOutcome(result["split"], "comparison succeeded", "returncode 0", told, False)
+            continue
+        yield from _complete_table(run, result["split"])
+
+
+def _complete_table(run: CheckRun, split: str) -> Iterable[RuleOutcome]:
+    """Every model has every row; reading the table holds each number against its metric's range."""
+    from fly64_assets.ptychography.scoring import missing_rows, read_csv
+
+    try:
+        rows = read_csv(run.other(split, "comparison").path("comparison_metrics.csv"))
+    except InputError as error:
+        told = f"{error.key}: {error.problem}"
+        yield RuleOutcome(f"{split} CSV", "readable, in range", "a table", told, False)
+        return
+    missing = missing_rows(rows)
+    for model in MODELS:
+        absent = [metric for name, metric in missing if name == model]
+        told = ", ".join(absent) or "none missing"
+        yield equals(f"{split} {model}", "every metric present", "none missing", told)
+
+
+def _invariant(run: CheckRun) -> Iterable[RuleOutcome]:
+    manifest, condition, store = _manifest_file(run), run.condition, run.ledger.store
+    results = manifest["execution_results"]
+    failed = sum(result["returncode"] != 0 for result in results)
+    counted = (len(manifest["jobs"]), len(results), len(results) - failed, failed)
+    for name, number in zip(COUNTS, counted, strict=True):
+        yield equals(name, "as counted in the lists", number, manifest[name])
+    total = manifest["n_success"] + manifest["n_failed"]
+    yield equals("n_success + n_failed", "equals n_executed", manifest["n_executed"], total)
+    filters = {"dose": condition.dose, "view": condition.view, "split": None}
+    yield equals("filters", "this condition, both splits", filters, manifest["filters"])
+    here = [(condition.dose, condition.view, split) for split in SPLITS]
+    for key in ("jobs", "execution_results"):
+        named = [(item["dose"], item["view"], item["split"]) for item in manifest[key]]
+        yield equals(key, "train before test, of this condition", here, named)
+    for split, result in zip(SPLITS, results, strict=False):
+        told = result.get("error")
+        yield equals(f"{split} error", "as the comparison recorded it", _failure(run, split), told)
+    for job in manifest["jobs"]:
+        done = {"skip_registration": False, "register_ptychi_only": False}
+        flags = {name: job[name] for name in done}
+        yield equals(f"{job['split']} flags", "state what was done", done, flags)
+        sigma = run.study.scoring.ms_ssim_sigma_px
+        yield equals(
+            f"{job['split']} ms_ssim_sigma", "as in the study", sigma, job["ms_ssim_sigma"]
+        )
+    # The manifest of phase F is written with the reports, after this one.
+    names = ("phase_c_npz", "pinn_checkpoint", "baseline_checkpoint")
+    paths = [job[name] for job in manifest["jobs"] for name in names]
+    for path in (*paths, *(result["log_path"] for result in results)):
+        size = (store.root / path).stat().st_size if (store.root / path).is_file() else 0
+        yield RuleOutcome(path, "is a file that holds something", "> 0 bytes", size, size > 0)
+    yield from recorded_settings(run)
+
+
+def _failure(run: CheckRun, split: str) -> str | None:
+    return failure(run.other(split, "comparison"))
+
+
+def _succeeded(run: CheckRun) -> Iterator[CheckRun]:
+    """Both splits' comparisons, as far as they ended well."""
+    for split in SPLITS:
+        comparison = run.other(split, "comparison")
+        if failure(comparison) is None:
+            yield comparison
+
+
+def _input_identity(run: CheckRun) -> Iterable[RuleOutcome]:
+    """The same positions for every model of a split, by lineage and by what the images show."""
+    train = run.other("train", "overlap_view").record.provenance.data_version
+    for name in ("pinn_model", "baseline_model"):
+        trained = run.other(name).record.provenance.inputs["train/overlap_view"].data_version
+        yield equals(name, "trained on the train view", train[:12], trained[:12])
+    for comparison in _succeeded(run):
+        split = comparison.split
+        view, iterative = (
+            run.other(split, "overlap_view"),
+            run.other(split, "ptychi_reconstruction"),
+        )
+        for name, source in comparison.record.provenance.inputs.items():
+            now = run.other(*name.split("/")).record.provenance.data_version
+            yield equals(
+                f"{split} {name}", "compared as it is now", now[:12], source.data_version[:12]
+            )
+        seen = iterative.record.provenance.inputs[view.product.name].data_version
+        there = view.record.provenance.data_version
+        yield equals(
+            f"{split} PtyChi", "made from the view that was compared", there[:12], seen[:12]
+        )
+        yield from _footprints(run, comparison)
+
+
+def _footprints(run: CheckRun, comparison: CheckRun) -> Iterator[RuleOutcome]:
+    """A reconstruction differs from its empty canvas exactly where a pattern was used.
+
+    One position more or fewer at the rim of the scan shows.
+    """
+    import numpy as np
+
+    from fly64_assets.ptychography.npz import read_npz
+
+    split = comparison.split
+    view = read(run.other(split, "overlap_view"))
+    stored = read_npz(comparison.path("reconstructions.npz"))
+    iterative = run.other(split, "ptychi_reconstruction").path("ptychi_reconstruction.npz")
+    made = read_npz(iterative, ["reconstructed_object"])["reconstructed_object"]
+    same = "equal" if np.array_equal(made, stored["PtyChi"]) else "another"
+    yield equals(f"{split} PtyChi", "the object that phase F made", "equal", same)
+    sides = {"PtyChi": view.patch_size}
+    for model, name in (("PtychoPINN", "pinn_model"), ("Baseline", "baseline_model")):
+        sides[model] = json_file(run.other(name).path("bundle.json"))["core_px"]
+    for model in MODELS:
+        used = stored[model] != (1 if model == "PtyChi" else 0)
+        expected = _covered(view.positions_px, sides[model], used.shape)
+        yield equals(
+            f"{split} {model}",
+            f"pixels reached are those of the view's {len(view)} positions",
+            f"{int(expected.sum())} px",
+            f"{int(used.sum())} px, {int((used ^ expected).sum())} elsewhere"
+            if (used ^ expected).any()
+            else f"{int(used.sum())} px",
+        )
+
+
+def _covered(positions_px: np.ndarray, side: int, canvas: tuple[int, int]) -> np.ndarray:
+    """Pixels of squares of ``side`` px whose pixel side/2 lies nearest to a position."""
+    import numpy as np
+
+    covered = np.zeros(canvas, bool)
+    for y, x in np.floor(positions_px - side / 2 + 0.5).astype(int).tolist():
+        covered[y : y + side, x : x + side] = True
+    return covered
+
+
+def _counts(run: CheckRun) -> Iterable[RuleOutcome]:
+    """Images from phase C to G, each phase by its own files."""
+    for comparison in _succeeded(run):
+        split = comparison.split
+        whole, kept = read(run.other(split, "dataset")), read(run.other(split, "overlap_view"))
+        view = run.other(split, "overlap_view")
+        stated = json_file(view.path(f"{split}_metrics.json"))
+        yield equals(f"{split} C to D", "n_images_total", len(whole), stated["n_images_total"])
+        yield equals(f"{split} D", "n_images_kept", len(kept), stated["n_images_kept"])
+        if split == "train":
+            yield from _trained_counts(run, len(kept), len(kept.extra["training_groups"]))
+        iterative = run.other(split, "ptychi_reconstruction").record.figures.get("n_images")
+        yield equals(f"{split} D to F", "images reconstructed", len(kept), iterative)
+        scored = json_file(comparison.path("scoring.json"))["n_images"]
+        wanted = dict.fromkeys(MODELS, len(kept))
+        yield equals(f"{split} D to G", "images behind each model", wanted, scored)
+
+
+def _trained_counts(run: CheckRun, images: int, groups: int) -> Iterator[RuleOutcome]:
+    """Nothing is used twice; what borders on the held-out block is left out (``grouping.py``)."""
+    for name, available in (("pinn_model", groups), ("baseline_model", images)):
+        stated = json_file(run.other(name).path("bundle.json"))
+        fitted, held_out = stated["n_fit"], stated["n_validation"]
+        yield RuleOutcome(
+            f"train D to E, {name}",
+            "fitted and held out, of what the view has",
+            f"<= {available}",
+            f"{fitted} + {held_out}",
+            fitted > 0 and held_out > 0 and fitted + held_out <= available,
+        )
+
+
+def _scores(run: CheckRun) -> Iterable[RuleOutcome]:
+    """The CSV against what the stored images give, and the area against the coordinates."""
+    import numpy as np
+
+    from fly64_assets.ptychography.npz import read_npz
+    from fly64_assets.ptychography.scoring import read_csv, scoring_area
+
+    for comparison in _succeeded(run):
+        split = comparison.split
+        view = read(run.other(split, "overlap_view"))
+        area = scoring_area(
+            view.positions_px[view.extra["centre_index"]],
+            split,  # type: ignore[arg-type]
+            view.metadata["transformations"][0]["parameters"]["split_line_y_px"],
+            view.metadata["physics"]["probe_diameter_px"],
+        )
+        aligned = read_npz(comparison.path("reconstructions_aligned.npz"))
+        whole = read_npz(comparison.path("reconstructions.npz"))
+        wanted = area.as_array().tolist()
+        yield equals(f"{split} area", "of the view's centres", wanted, aligned["area"].tolist())
+        truth = np.asarray(view.object_guess[area.slices])
+        same = "equal" if np.array_equal(truth, aligned["truth"]) else "another"
+        yield equals(f"{split} truth", "the specimen in the area", "equal", same)
+        rows = {
+            (row.model, row.metric): row
+            for row in read_csv(comparison.path("comparison_metrics.csv"))
+        }
+        for model in MODELS:
+            found = _recomputed(run, truth, aligned[model], whole[model][area.slices])
+            for (metric, component), value in found.items():
+                if (model, metric) not in rows:  # that is for completeness to say
+                    continue
+                stated = getattr(rows[model, metric], component)
+                yield RuleOutcome(
+                    f"{split} {model} {metric} {component}",
+                    "as the stored images give it",
+                    f"{value:.6f}",
+                    f"{stated:.6f}",
+                    stated == value or abs(stated - value) <= CSV_ROUNDING,
+                )
+
+
+def _recomputed(
+    run: CheckRun, truth: np.ndarray, aligned: np.ndarray, unaligned: np.ndarray
+) -> dict[tuple[str, str], float]:
+    """(row, component) -> value. Errors and PSNR are written out here, in their definition."""
+    import numpy as np
+
+    from fly64_assets.ptychography import metrics
+    from fly64_assets.ptychography.scoring import phases
+
+    scoring = run.study.scoring
+    truth, aligned = truth.astype(np.complex128), aligned.astype(np.complex128)
+    pairs = {"amplitude": (np.abs(truth), np.abs(aligned)), "phase": phases(truth, aligned)}
+    found: dict[tuple[str, str], float] = {}
+    for component, (there, image) in pairs.items():
+        span = float(np.ptp(there))
+        mse = float(np.square(there - image).mean())
+        curve = metrics.frc(there, image, scoring.frc_threshold)
+        sigma = scoring.ms_ssim_sigma_px
+        for metric, value in {
+            "mae": float(np.abs(there - image).mean()),
+            "mse": mse,
+            "psnr": 10 * float(np.log10(span**2 / mse)) if mse else float("inf"),
+            "ssim": metrics.ssim(there, image, data_range=span),
+            "ms_ssim": metrics.ms_ssim(there, image, data_range=span, sigma_px=sigma).value,
+            "frc50": curve.frc50,
+            "frc50_censored": float(curve.censored),
+        }.items():
+            found[metric, component] = value
+    # A global phase changes no amplitude, so this one follows from the unaligned object.
+    off = np.abs(np.abs(truth) - np.abs(unaligned.astype(np.complex128)))
+    found["mae_strict", "amplitude"] = float(off.mean())
+    return found
+
+
+CHECKS = (
+    Check(
+        "completeness",
+        _completeness,
+        "Both splits succeeded; every model has every metric, each in its range.",
+    ),
+    Check(
+        "invariant", _invariant, "Counts, order, flags, settings and paths of the manifest hold."
+    ),
+    Check(
+        "input_identity",
+        _input_identity,
+        "Every model of a split saw the same positions, by lineage and by the pixels it reached.",
+    ),
+    Check("counts", _counts, "Image counts agree from phase C to G."),
+    Check("scores", _scores, "Every score is what the stored images give, in the right area."),
+)

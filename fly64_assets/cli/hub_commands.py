@@ -1,0 +1,89 @@
+"""``fly64 export`` and ``fly64 checks``: a finished condition as a hub, and its asset checks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from fly64_assets.cli.options import chosen_conditions, exit_code, matrix_options, study_option
+
+
+@click.command()
+@study_option
+@click.option("--dose", required=True, metavar="D", help="Photons per exposure.")
+@click.option("--view", required=True, metavar="V", help="The overlap view.")
+@click.option("--to", "hub", required=True, metavar="HUB", help="Folder to make.")
+@click.option(
+    "--clobber", is_flag=True, help="Move what HUB holds aside, beside it, with its UTC time."
+)
+@exit_code
+def export(study_file: str | None, dose: str, view: str, hub: str, clobber: bool) -> int:
+    """Lay a finished condition out as a hub, then verify it.
+
+    Exporting twice gives the same bytes. Refused while anything of the condition is missing, stale
+    or failed.
+
+    Example: fly64 export --dose 1000 --view dense --to hubs/1000_dense
+    """
+    from fly64_assets import console
+    from fly64_assets.cli.verify_command import verify_and_show
+    from fly64_assets.context import StudyContext
+    from fly64_assets.errors import InputError
+    from fly64_assets.hub.export import export_hub
+    from fly64_assets.instance import read_only_instance
+
+    context = StudyContext.load(study_file)
+    conditions = chosen_conditions(context.study, dose, view)
+    if len(conditions) != 1:
+        raise InputError("--dose, --view", "", f"{dose} and {view}: a hub is one dose and one view")
+    with read_only_instance(context.study) as instance:
+        done = export_hub(
+            context, instance, conditions[0], Path(hub), clobber=clobber, tell=console.OUT.print
+        )
+    if done.moved_aside:
+        console.OUT.print(f"moved aside: {console.short(done.moved_aside)}")
+    what = "exported" if done.outcome == "exported" else "unchanged since its last export"
+    console.OUT.print(f"{console.short(Path(hub))}: {done.n_files} files, {what}")
+    return verify_and_show(Path(hub))
+
+
+@click.command()
+@matrix_options
+@click.option("--rerun", is_flag=True, help="Evaluate all of them anew; no asset is made again.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@exit_code
+def checks(
+    study_file: str | None, doses: str | None, views: str | None, rerun: bool, as_json: bool
+) -> int:
+    """Every asset check of the chosen partitions: status, severity, time, reason.
+
+    Exit 1 when a check of severity ERROR failed, or none was ever run.
+
+    Example: fly64 checks --dose 1000 --view dense --rerun
+    """
+    from fly64_assets import console
+    from fly64_assets.check_states import FAILED, NOT_RUN, rows_of_conditions, tally
+    from fly64_assets.context import StudyContext
+    from fly64_assets.instance import read_only_instance, study_instance
+    from fly64_assets.runner import run_checks
+    from fly64_assets.store import results_folder
+
+    context = StudyContext.load(study_file)
+    conditions = chosen_conditions(context.study, doses, views)
+    if rerun:
+        with study_instance(context.study, context.study_file) as instance:
+            log = results_folder(context.study) / "console.log"
+            with console.library_output_to(log), console.RunProgress(quiet=as_json) as progress:
+                run_checks(context, instance, conditions, progress.tell)
+    with read_only_instance(context.study) as instance:
+        rows = rows_of_conditions(context.ledger(instance), conditions)
+    counts = tally(rows)
+    if as_json:
+        content = {"counts": counts, "checks": [asdict(row) for row in rows]}
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    else:
+        console.show_checks(rows, counts)
+    return 1 if counts[FAILED] or counts[NOT_RUN] == len(rows) else 0

@@ -1,0 +1,166 @@
+"""``fly64 lineage``: what a file was made from, down to the specimen, and what still holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fly64_assets.cli.options import exit_code
+
+if TYPE_CHECKING:
+    from fly64_assets.lineage import FileState, Lineage, Step
+
+DIGITS = 12
+COLOURS = {
+    "matches": "green",
+    "made again: same data": "yellow",
+    "not kept here": "cyan",
+}
+"""Everything else is red: what was made from it no longer stands on what lies there."""
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, hashes in full.")
+@exit_code
+def lineage(file: Path, as_json: bool) -> int:
+    """Print what FILE was made from, and whether each still matches what is on disk.
+
+    FILE lies in a study's store or in an exported hub, whichever; any other file is asked for the
+    transformations that it carries. Exit 1 when something in the chain no longer matches.
+
+    Example: fly64 lineage results/demo/store/analysis/dose_1000/dense/metrics_delta_summary.json
+    """
+    from fly64_assets.lineage import carried_transformations, home_of, trace
+
+    with home_of(file) as found:
+        chain = None if found is None else trace(*found)
+    if chain is None:
+        records = carried_transformations(file)
+        content: dict[str, Any] = {"file": file.name, "kind": "file", "transformations": records}
+        lines = _transformation_lines(file.name, records)
+    else:
+        content, lines = as_dictionary(chain), tree_lines(chain)
+    if as_json:
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    else:
+        for line in lines:
+            click.echo(line)
+    return 0 if chain is None or chain.holds else 1
+
+
+def as_dictionary(chain: Lineage) -> dict[str, Any]:
+    """A chain as JSON values; ``inputs`` of a step are positions in ``steps``."""
+    from fly64_assets.lineage import seeds_of
+
+    return {
+        "file": chain.file,
+        "kind": chain.kind,
+        "holds": chain.holds,
+        "files": chain.counts(),
+        "steps": [
+            {
+                "asset": step.made.asset,
+                "partition": step.made.partition,
+                "generated_at": step.made.generated_at,
+                "data_version": step.made.data_version,
+                "code_version": step.made.code_version,
+                "fingerprint": step.made.fingerprint,
+                "study": step.made.study,
+                "study_sha256": step.made.study_sha256,
+                "git_commit": step.made.git_commit,
+                "seeds": seeds_of(step.made.settings),
+                "versions": dict(step.made.versions),
+                "settings": dict(step.made.settings),
+                "exact": step.made.exact,
+                "source": step.made.source,
+                "files": [_file_dictionary(state) for state in step.files],
+                "inputs": list(step.inputs),
+            }
+            for step in chain.steps
+        ],
+    }
+
+
+def _file_dictionary(state: FileState) -> dict[str, Any]:
+    return {
+        "path": state.path,
+        "sha256": state.sha256,
+        "state": state.state.value,
+        "sha256_on_disk": state.sha256_on_disk,
+    }
+
+
+def tree_lines(chain: Lineage) -> Iterator[str]:
+    """A chain as an indented tree; a making that stands above already is only named."""
+    yield click.style(chain.file, bold=True)
+    yield from _step_lines(chain, 0, 1, set())
+    counts = ", ".join(f"{count} {_coloured(state)}" for state, count in chain.counts().items())
+    yield f"{len(chain.steps)} steps; files: {counts}"
+
+
+def _step_lines(chain: Lineage, position: int, depth: int, shown: set[int]) -> Iterator[str]:
+    step, indent = chain.steps[position], "  " * depth
+    made = step.made
+    name = click.style(f"{made.asset} ({made.partition or 'study'})", bold=True)
+    if position in shown:
+        yield f"{indent}{name} made {made.generated_at}: see above"
+        return
+    shown.add(position)
+    yield f"{indent}{name} made {made.generated_at}"
+    for line in _details(step):
+        yield f"{indent}| {line}"
+    for given in step.inputs:
+        yield from _step_lines(chain, given, depth + 1, shown)
+
+
+def _details(step: Step) -> Iterator[str]:
+    from fly64_assets.lineage import seeds_of
+
+    made = step.made
+    for state in step.files:
+        on_disk = f", on disk {state.sha256_on_disk[:DIGITS]}" if _differs(state) else ""
+        yield f"{_coloured(state.state.value)}  {state.path}  {state.sha256[:DIGITS]}{on_disk}"
+    if not made.exact:
+        yield "that making has no record of its own any more: what follows is of a later one"
+    seeds = _joined(seeds_of(made.settings)) or "none"
+    commit = made.git_commit or "unknown"
+    yield f"data version {made.data_version[:DIGITS]}; seeds: {seeds}"
+    yield f"code version {made.code_version}; git commit {commit}"
+    yield f"study {made.study} {made.study_sha256[:DIGITS]}; {_joined(made.versions)}"
+    if made.source is not None:
+        source = made.source
+        yield (
+            f"read from {source['source']} {source['sha256'][:DIGITS]}; "
+            f"licence {source['licence']}; {source['origin']}"
+        )
+
+
+def _differs(state: FileState) -> bool:
+    return state.sha256_on_disk is not None and state.sha256_on_disk != state.sha256
+
+
+def _joined(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(values.items()))
+
+
+def _coloured(state: str) -> str:
+    return click.style(state, fg=COLOURS.get(state, "red"))
+
+
+def _transformation_lines(name: str, records: list[dict[str, Any]]) -> Iterator[str]:
+    """The records that a file carries, the latest first, each below what was made from it."""
+    yield click.style(name, bold=True)
+    for depth, record in enumerate(reversed(records), start=1):
+        indent = "  " * depth
+        tool = click.style(str(record.get("tool")), bold=True)
+        yield f"{indent}{tool} {record.get('version')} at {record.get('time')}"
+        for source, sha256 in dict(record.get("inputs") or {}).items():
+            yield f"{indent}| from {source} {str(sha256)[:DIGITS]}"
+        parameters = json.dumps(record.get("parameters"), sort_keys=True, ensure_ascii=False)
+        yield f"{indent}| {parameters}"
+    yield f"{len(records)} transformations; no store or hub holds this file, so nothing is compared"

@@ -1,0 +1,71 @@
+"""``fly64 verify``: an exported hub held against every rule of the contract."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fly64_assets.cli.options import exit_code
+from fly64_assets.process import utc_now
+
+if TYPE_CHECKING:
+    from fly64_assets.hub.verify import Outcome
+
+
+class _Lines:
+    """One line a check, under the heading of its group; beneath a failed one its reasons."""
+
+    def __init__(self) -> None:
+        self.group = ""
+
+    def __call__(self, outcome: Outcome) -> None:
+        if outcome.check.group != self.group:
+            self.group = outcome.check.group
+            click.secho(self.group, bold=True)
+        name = outcome.check.name.removeprefix(f"{self.group}.")
+        if outcome.ok:
+            click.echo(f"  ok      {name}")
+            return
+        click.secho(f"  FAILED  {name}: {outcome.check.rule}", fg="red")
+        shown = 8
+        for finding in outcome.findings[:shown]:
+            click.echo(f"          {_printable(str(finding))}")
+        if len(outcome.findings) > shown:
+            click.echo(f"          ... and {len(outcome.findings) - shown} more")
+
+
+def _printable(text: str) -> str:
+    """Names in a hub may be anything, also what no terminal can show."""
+    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)
+
+
+@click.command()
+@click.argument("hub")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@exit_code
+def verify(hub: str, as_json: bool) -> int:
+    """Hold an exported HUB against every rule of the contract. Exit 1 when one is broken.
+
+    Example: fly64 verify hubs/1000_dense
+    """
+    from fly64_assets.hub.verify import verify_hub, write_report
+
+    report = verify_hub(hub, *(() if as_json else (_Lines(),)))
+    content = report.to_json(utc_now())
+    try:
+        write_report(Path(hub), content)
+    except OSError as error:  # a read-only hub can be verified as well
+        reason = error.strerror or str(error)
+        click.echo(f"warning: {hub}: verification_report.json: not written: {reason}", err=True)
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+    elif report.failed:
+        n_checks = len(report.outcomes)
+        click.secho(f"FAILED: {len(report.failed)} of {n_checks} checks", fg="red", bold=True)
+    else:
+        click.secho(f"verified: {len(report.outcomes)} checks hold", fg="green", bold=True)
+    return 1 if report.failed else 0

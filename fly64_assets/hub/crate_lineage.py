@@ -1,0 +1,123 @@
+"""A hub as the lineage reads it: what its RO-Crate says, and nothing else but the files.
+
+Whether the crate itself is right is judged by ``ro_crate_rules.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from fly64_assets.errors import InputError
+from fly64_assets.hub.ro_crate_graph import CRATE, Entity, Graph, read_crate, references
+from fly64_assets.lineage import Made
+
+
+@dataclass(frozen=True)
+class _Key:
+    """One making as a consumer saw it; a crate describes the one that the hub holds."""
+
+    asset: str
+    data_version: str
+    files: tuple[tuple[str, str], ...]
+
+
+class HubHome:
+    """An exported hub.
+
+    Raises:
+        InputError: its crate cannot be read or lacks what a lineage needs.
+    """
+
+    kind = "hub"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            self.graph = Graph(read_crate(root))
+            self.actions = {
+                action["@id"].removeprefix("#make/"): action
+                for action in self.graph.of_type("CreateAction").values()
+            }
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(root / CRATE, "", f"cannot be followed: {error!r}") from None
+
+    def owner(self, path: str) -> Made:
+        """The making that the crate gives for ``path``.
+
+        Raises:
+            InputError: the crate gives none.
+        """
+        for asset, action in self.actions.items():
+            if path in map(unquote, references(action.get("result"))):
+                return self._made(asset, None)
+        raise InputError(self.root / path, "", f"no action of the hub's {CRATE} made it")
+
+    def made(self, key: Hashable) -> Made:
+        assert isinstance(key, _Key)
+        return self._made(key.asset, key)
+
+    def current(self, asset: str, partition: str | None) -> Made | None:
+        return self._made(asset, None) if asset in self.actions else None
+
+    def _made(self, asset: str, consumed: _Key | None) -> Made:
+        if asset not in self.actions:
+            raise InputError(self.root / CRATE, asset, "is consumed, but no action made it")
+        try:
+            return self._described(asset, consumed)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                self.root / CRATE, f"#make/{asset}", f"cannot be followed: {error!r}"
+            ) from None
+
+    def _described(self, asset: str, consumed: _Key | None) -> Made:
+        action = self.actions[asset]
+        stated = self.graph.stated(action)
+        results = [self.graph.entities[target] for target in references(action["result"])]
+        current = {unquote(entity["@id"]): entity["sha256"] for entity in results}
+        outside = {unquote(e["@id"]) for e in results if "File" not in e["@type"]}
+        files = current if consumed is None else dict(consumed.files)
+        version = stated["data_version"] if consumed is None else consumed.data_version
+        software = [self.graph.entities[target] for target in references(action["instrument"])]
+        return Made(
+            key=_Key(asset, version, tuple(sorted(files.items()))),
+            asset=asset,
+            partition=None if stated["partition"] == "study" else stated["partition"],
+            generated_at=action["endTime"],
+            data_version=version,
+            code_version=stated["code_version"],
+            fingerprint=stated["fingerprint"],
+            study=stated["study"],
+            study_sha256=stated["study_sha256"],
+            git_commit=None if stated["git_commit"] == "unknown" else stated["git_commit"],
+            versions={entity["name"]: entity["softwareVersion"] for entity in software},
+            settings=json.loads(stated["settings"]),
+            files=files,
+            inputs=tuple(self._input_key(entity) for entity in self.graph.inputs(action)),
+            absent=frozenset(outside),
+            exact=files == current,
+            source=self._source(results),
+        )
+
+    def _input_key(self, given: Entity) -> _Key:
+        """An input as it was consumed, from its PropertyValue in the crate."""
+        entities = [self.graph.entities[target] for target in references(given["valueReference"])]
+        files = {unquote(references(e["about"])[0]): e["value"] for e in entities}
+        return _Key(given["name"], given["value"], tuple(sorted(files.items())))
+
+    def _source(self, results: list[Entity]) -> Mapping[str, Any] | None:
+        for entity in results:
+            for target in references(entity.get("isBasedOn")):
+                source = self.graph.entities[target]
+                licence = self.graph.entities[references(source["license"])[0]]
+                return {
+                    "source": source["name"],
+                    "sha256": source["sha256"],
+                    "licence": licence["name"],
+                    "origin": source["description"],
+                }
+        return None

@@ -1,0 +1,220 @@
+"""``fly64 export``: one finished condition laid out as the published study's hub.
+
+A hub is made whole beside its place and then renamed into it. What is there already is never
+deleted: it is the same hub, or it is moved aside when asked, or the export is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dagster import DagsterInstance
+
+from fly64_assets import blockers
+from fly64_assets.catalogue import PRODUCTS, Product
+from fly64_assets.context import StudyContext
+from fly64_assets.errors import InputError, NotTrusted
+from fly64_assets.hub.layout import VERIFICATION_REPORT, hub_path
+from fly64_assets.hub.ro_crate import HubFile, write_ro_crate
+from fly64_assets.ledger import Record
+from fly64_assets.partitions import Condition
+from fly64_assets.planner import Planner, State
+from fly64_assets.process import utc_now
+from fly64_assets.store import sha256_of
+
+Outcome = Literal["exported", "unchanged"]
+COPIES_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export did.
+
+    Attributes:
+        outcome: ``unchanged`` where the hub was there already, byte for byte.
+        n_files: of the hub, its verification report not counted.
+        moved_aside: where an older hub went.
+    """
+
+    outcome: Outcome
+    n_files: int
+    moved_aside: Path | None = None
+
+
+def export_hub(
+    context: StudyContext,
+    instance: DagsterInstance,
+    condition: Condition,
+    hub: Path,
+    *,
+    clobber: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Exported:
+    """Lay out a finished condition at ``hub``.
+
+    Args:
+        context: the study and its store.
+        instance: the study's Dagster instance.
+        condition: dose and view.
+        hub: folder to make; its parents are made as well.
+        clobber: move what is there aside, to ``<hub>.<UTC time>``.
+        tell: called with what is being done.
+
+    Raises:
+        NotTrusted: something of the condition is missing, stale, failed or altered, or a run
+            stopped; all of it is named.
+        InputError: ``hub`` holds something else, lies in the store, or cannot be written.
+    """
+    hub = hub.absolute()
+    _refuse_place(context, hub)
+    records = finished_records(context, context.planner(instance), condition)
+    with _staging(hub) as staging:
+        tell(f"copying {sum(len(r.provenance.files) for r in records.values())} files")
+        files = _copy(context, records, condition, staging)
+        tell("describing the hub as an RO-Crate")
+        write_ro_crate(
+            staging, study=context.study, condition=condition, records=records, files=files
+        )
+        return _put_in_place(staging, hub, clobber=clobber)
+
+
+def finished_records(
+    context: StudyContext, planner: Planner, condition: Condition
+) -> dict[Product, Record]:
+    """The record of everything that a finished condition consists of.
+
+    Raises:
+        NotTrusted: it is not finished; every reason is named.
+    """
+    problems = [
+        f"stopped ({path}): {'; '.join(text.splitlines())}"
+        for path, text in blockers.of(context.store, condition)
+    ]
+    records = {}
+    for verdict in planner.survey([condition]):
+        if verdict.state is not State.FRESH or verdict.record is None:
+            problems.append(str(verdict))
+        else:
+            records[verdict.product] = verdict.record
+    if problems:
+        raise NotTrusted(
+            f"{condition} is not finished, so there is no hub of it; `fly64 run` first\n  "
+            + "\n  ".join(problems)
+        )
+    return records
+
+
+def _refuse_place(context: StudyContext, hub: Path) -> None:
+    store = context.store.root.parent
+    if hub.resolve() == store or store in hub.resolve().parents:
+        raise InputError(hub, "--to", "lies in the study's own results; a hub has a place apart")
+    if hub.exists() and not hub.is_dir():
+        raise InputError(hub, "--to", "is a file; a hub is a folder")
+
+
+@contextmanager
+def _staging(hub: Path) -> Iterator[Path]:
+    """A folder beside ``hub``, gone afterwards; what a killed export left there goes as well."""
+    prefix = f".{hub.name}.exporting-"
+    try:
+        hub.parent.mkdir(parents=True, exist_ok=True)
+        for left in hub.parent.glob(f"{prefix}*"):
+            pid = left.name.removeprefix(prefix)
+            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(left, ignore_errors=True)
+        staging = hub.parent / f"{prefix}{os.getpid()}"
+        staging.mkdir()
+    except OSError as error:
+        raise InputError(hub, "--to", f"cannot be written: {error.strerror}") from None
+    try:
+        yield staging
+    except OSError as error:
+        raise InputError(hub, "--to", f"cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _copy(
+    context: StudyContext,
+    records: Mapping[Product, Record],
+    condition: Condition,
+    staging: Path,
+) -> list[HubFile]:
+    """Copy every file into the hub's layout and hold each copy against its record."""
+    files = []
+    for item in PRODUCTS:
+        for path, stored in records[item].provenance.files.items():
+            target = hub_path(item, condition, Path(path).name)
+            if target is not None:
+                files.append(HubFile(target, item, path, stored.sha256, stored.bytes))
+    for folder in {(staging / file.path).parent for file in files}:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def copy(file: HubFile) -> None:
+        target = staging / file.path
+        shutil.copyfile(context.store.root / file.store_path, target)
+        _sync(target)
+        if sha256_of(target) != file.sha256:
+            raise NotTrusted(f"{file.store_path} changed while it was exported")
+
+    with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
+        # The largest first, so that nobody waits for one at the end.
+        list(pool.map(copy, sorted(files, key=lambda file: -file.bytes)))
+    return files
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _put_in_place(staging: Path, hub: Path, *, clobber: bool) -> Exported:
+    made = _contents(staging)
+    moved = None
+    there = _contents(hub) if hub.is_dir() else {}
+    if there == made:
+        return Exported("unchanged", len(made))
+    if there:
+        if not clobber:
+            raise InputError(hub, "--to", _difference(there, made))
+        moved = _free_name(hub.with_name(f"{hub.name}.{utc_now().replace(':', '')}"))
+        os.rename(hub, moved)
+    elif hub.is_dir():
+        hub.rmdir()
+    os.rename(staging, hub)
+    _sync(hub.parent)
+    return Exported("exported", len(made), moved)
+
+
+def _free_name(path: Path) -> Path:
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """Relative path -> sha256 of every file but the verification report, which has a time."""
+    paths: Iterable[Path] = (path for path in folder.rglob("*") if not path.is_dir())
+    named = {path.relative_to(folder).as_posix(): path for path in paths}
+    named.pop(VERIFICATION_REPORT, None)
+    return {name: sha256_of(path) if path.is_file() else "" for name, path in named.items()}
+
+
+def _difference(there: Mapping[str, str], made: Mapping[str, str]) -> str:
+    differing = sorted(name for name in {*there, *made} if there.get(name) != made.get(name))
+    return (
+        f"holds something else: {len(there)} files, {len(differing)} of them other than this "
+        f"export's, {differing[0]} first; --clobber moves it aside"
+    )

@@ -1,0 +1,83 @@
+"""``fly64 verify``: every rule of the contract about a hub, as a named check.
+
+Independent of what writes a hub: names, formats and numbers are derived here a second time, and no
+module that makes a file of a hub is imported. ``checks.py`` is the frame, ``reading.py`` the way to
+files; the others hold the rules, split by subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fly64_assets.errors import InputError
+from fly64_assets.hub.verify import (  # importing a module registers its checks
+    crate,
+    datasets,
+    files,
+    models,
+    pages,
+    reconstructions,
+    reports,
+    scores,
+    summaries,
+    texts,
+    views,
+)
+from fly64_assets.hub.verify.checks import CHECKS, Check, Finding
+from fly64_assets.hub.verify.contract import CRATE, MANIFEST
+from fly64_assets.hub.verify.reading import Hub, Memory
+from fly64_assets.hub.verify.report import Outcome, Report, run_checks, write_report
+
+SUBJECTS = (
+    *(files, texts, datasets, views, models, reconstructions),
+    *(scores, summaries, reports, crate, pages),
+)
+"""The modules that hold rules."""
+
+__all__ = [
+    "SUBJECTS",
+    "CHECKS",
+    "Check",
+    "Finding",
+    "Hub",
+    "Memory",
+    "Outcome",
+    "Report",
+    "open_hub",
+    "run_checks",
+    "verify_hub",
+    "write_report",
+]
+
+
+def open_hub(root: str | Path, memory: Memory | None = None) -> Hub:
+    """The hub in a folder, whatever state it is in.
+
+    Raises:
+        InputError: there is no hub: no folder, or one with neither of the two files that say that
+            it was meant to be one.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        problem = "is no folder" if root.exists() else "does not exist"
+        raise InputError(root, "", f"{problem}; a hub is made by `fly64 export`")
+    if not any((root / name).is_file() for name in (MANIFEST, CRATE)):
+        raise InputError(root, "", f"is no hub: it holds neither {MANIFEST} nor {CRATE}")
+    try:
+        return Hub(root, memory or Memory())
+    except OSError as error:
+        raise InputError(root, "", f"cannot be read: {error.strerror or error}") from None
+
+
+def verify_hub(root: str | Path, tell: Callable[[Outcome], None] = lambda outcome: None) -> Report:
+    """Apply every check to a hub.
+
+    Args:
+        root: its folder.
+        tell: called with each outcome, in order.
+
+    Raises:
+        InputError: there is no hub, see `open_hub`.
+    """
+    return run_checks(open_hub(root), tell=tell)

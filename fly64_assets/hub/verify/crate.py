@@ -1,0 +1,238 @@
+"""Checks of the RO-Crate: hashes and sizes of every file, its own digest, settings, times.
+
+Its structure is held against the rules of ``ro_crate_rules.py``; what this hub's files say about
+themselves is held against it here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from fly64_assets.hub.ro_crate_rules import crate_problems
+from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.checks import Finding, check, compare, differences
+from fly64_assets.hub.verify.crate_graph import (
+    Step,
+    consumed_as_it_is,
+    entities,
+    files,
+    steps,
+    study,
+)
+from fly64_assets.hub.verify.datasets import physics
+from fly64_assets.hub.verify.models import ASSETS, bundle_file
+from fly64_assets.hub.verify.reading import Hub
+from fly64_assets.hub.verify.reconstructions import reconstruction
+from fly64_assets.hub.verify.views import parameters
+from fly64_assets.study import SPLITS
+
+SECTIONS = {"PtychoPINN": "ptychopinn", "Baseline": "baseline"}
+
+
+@check(
+    "crate.hashes", contract.CRATE, "every file has the sha256 and the size that the crate states"
+)
+def hashes(hub: Hub) -> Iterator[Finding]:
+    for path, entity in files(hub).items():
+        if path not in hub.files:
+            continue
+        for key, value in (
+            ("sha256", hub.sha256(path)),
+            ("contentSize", str(hub.files[path].st_size)),
+        ):
+            if entity.get(key) != value:
+                yield Finding(path, key, f"is {value}, the crate states {entity.get(key)}")
+
+
+@check(
+    "crate.complete",
+    contract.CRATE,
+    "it describes every file but itself and the verification report, and no other",
+)
+def crate_complete(hub: Hub) -> Iterator[Finding]:
+    described = set(files(hub))
+    there = set(hub.files) - {contract.CRATE, contract.REPORT}
+    for path in sorted(there - described):
+        yield Finding(contract.CRATE, path, "is in the hub and not in the crate")
+    for path in sorted(described - there):
+        yield Finding(contract.CRATE, path, "is in the crate and not in the hub")
+
+
+@check("crate.self_digest", contract.CRATE, "its identifier is the sha256 of all else in it")
+def self_digest(hub: Hub) -> Iterator[Finding]:
+    document = hub.json(contract.CRATE)
+    root = entities(hub).get("./", {})
+    graph = [
+        {key: value for key, value in item.items() if item is not root or key != "identifier"}
+        for item in document["@graph"]
+    ]
+    text = json.dumps(
+        {**document, "@graph": graph}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    wanted = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    if root.get("identifier") != wanted:
+        yield Finding(
+            contract.CRATE,
+            "./ identifier",
+            f"is {root.get('identifier')}, the content has {wanted}",
+        )
+
+
+@check(
+    "crate.rules",
+    contract.CRATE,
+    "vocabulary, references, licence, actions and what they consumed keep the rules",
+)
+def crate_rules(hub: Hub) -> Iterator[Finding]:
+    digests = {path: hub.sha256(path) for path in files(hub) if path in hub.files}
+    for problem in crate_problems(hub.root, digests):
+        entity, _, reason = problem.partition(": ")
+        yield Finding(contract.CRATE, entity, reason)
+
+
+@check(
+    "crate.settings", contract.CRATE, "the study's settings are those that every phase worked with"
+)
+def settings(hub: Hub) -> Iterator[Finding]:
+    stated = study(hub)
+    for path, key, expected, found in _settings(hub, stated):
+        for place, reason in differences(expected, found, key=key):
+            yield Finding(path, place, f"{reason}, as the study's settings in the crate are")
+
+
+def _settings(hub: Hub, stated: dict[str, Any]) -> Iterator[tuple[str, str, Any, Any]]:
+    """(file, key, what the study says, what the file says) of every setting that a file repeats."""
+    if hub.dose not in stated.get("doses", []):
+        yield contract.CRATE, "#study/doses", [hub.dose], stated.get("doses")
+    for split in SPLITS:
+        made, path = physics(hub, hub.dataset(split)), hub.dataset(split)
+        for name, value in stated.get("simulation", {}).items():
+            yield path, f"_metadata {name}", value, made.get(name)
+        yield path, "_metadata seed", stated.get("seeds", {}).get("simulation"), made.get("seed")
+        yield path, "_metadata N", stated.get("patch_size"), made.get("N")
+        path, chosen = hub.overlap_view(split), parameters(hub, split)
+        expected = {
+            "view": stated.get("views", {}).get(hub.view),
+            **{name: stated.get(name) for name in ("overlap", "gridsize", "seeds")},
+        }
+        for name, value in expected.items():
+            yield path, f"_metadata {name}", value, chosen.get(name)
+        path = reconstruction(hub, split)
+        solved = hub.metadata(path)["transformations"][-1]["parameters"]
+        yield path, "_metadata ptychi", stated.get("ptychi"), solved.get("ptychi")
+        yield path, "_metadata threads", stated.get("threads"), solved.get("threads")
+        path = hub.comparison(split, "scoring.json")
+        if path in hub.files:
+            compared = hub.json(path)["transformations"][-1]["parameters"]
+            for name in ("scoring", "threads"):
+                key = f"transformations[-1].parameters.{name}"
+                yield path, key, stated.get(name), compared.get(name)
+    for model, section in SECTIONS.items():
+        path = bundle_file(hub, model, "bundle.json")
+        bundle = hub.json(path)
+        yield path, "settings", stated.get(section), bundle.get("settings")
+        trained = bundle["transformations"][-1]["parameters"]
+        for name, value in ((section, stated.get(section)), ("threads", stated.get("threads"))):
+            yield path, f"transformations[-1].parameters.{name}", value, trained.get(name)
+    sigma = stated.get("scoring", {}).get("ms_ssim_sigma_px")
+    for number, job in enumerate(hub.json(contract.MANIFEST)["jobs"]):
+        yield contract.MANIFEST, f"jobs[{number}].ms_ssim_sigma", sigma, job.get("ms_ssim_sigma")
+
+
+@check(
+    "crate.condition",
+    contract.CRATE,
+    "it names this dose and view, and the specimen that the datasets were simulated from",
+)
+def crate_condition(hub: Hub) -> Iterator[Finding]:
+    found, made = entities(hub), steps(hub)
+    name = f"{study_name(hub)}: {hub.dose} photons per exposure, {hub.view} view"
+    yield from compare(contract.CRATE, name, found.get("./", {}).get("name"), key="./ name")
+    source = found.get("#specimen-source", {})
+    for split in SPLITS:
+        path, step = hub.dataset(split), made.get(f"{split}/dataset", Step())
+        metadata = hub.metadata(path)
+        expected = {"specimen": step.versions.get("specimen"), **step.consumed}
+        inputs = metadata["transformations"][0].get("inputs")
+        yield from compare(path, expected, inputs, key="_metadata transformations[0].inputs")
+        stated = metadata.get("specimen", {})
+        for key, value in (
+            ("sha256", source.get("sha256")),
+            ("source", source.get("name")),
+            ("origin", source.get("description")),
+        ):
+            yield from compare(path, value, stated.get(key), key=f"_metadata specimen.{key}")
+    for asset, step in made.items():
+        wanted = (str(hub.dose), f"{hub.dose}|{hub.view}", "study")
+        if step.stated.get("partition") not in wanted:
+            reason = f"is of partition {step.stated.get('partition')!r}"
+            yield Finding(contract.CRATE, f"#make/{asset}", reason)
+
+
+def study_name(hub: Hub) -> str:
+    return str(entities(hub).get("#study", {}).get("name"))
+
+
+@check("times.order", "", "what was made from something was made after it")
+def times_order(hub: Hub) -> Iterator[Finding]:
+    for (before, earlier), (file, key, later) in _pairs(hub):
+        if not (earlier and later and earlier <= later):
+            yield Finding(file, key, f"{later or 'nothing'} is earlier than {earlier}, {before}")
+
+
+def _pairs(hub: Hub) -> Iterator[tuple[tuple[str, str], tuple[str, str, str]]]:
+    """(what, UTC time) and (file, key, UTC time) that must not be earlier."""
+    made = steps(hub)
+    for asset, step in made.items():
+        for label, place in step.places.items():
+            maker = label.rpartition("/")[0]
+            if maker in made and consumed_as_it_is(hub, asset, label):
+                yield (
+                    (f"when {place} was made", made[maker].end),
+                    (contract.CRATE, f"#make/{asset} endTime", step.end),
+                )
+    for file, asset, moments in _own_times(hub):
+        end = made.get(asset, Step()).end
+        chain = [*moments, ("endTime in the crate", end)]
+        for (before, earlier), (key, later) in zip(chain, chain[1:], strict=False):
+            yield (before, earlier), (file, key, later)
+
+
+def _own_times(hub: Hub) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """(file, its asset, [(key, UTC time)] in order) of every file that states times."""
+
+    def of_records(records: Any, key: str) -> list[tuple[str, str]]:
+        return [(f"{key}[{n}].time", str(record.get("time"))) for n, record in enumerate(records)]
+
+    for split in SPLITS:
+        for path, asset in (
+            (hub.dataset(split), "dataset"),
+            (hub.overlap_view(split), "overlap_view"),
+            (reconstruction(hub, split), "ptychi_reconstruction"),
+        ):
+            metadata = hub.metadata(path)
+            moments = [("_metadata creation.time", str(metadata["creation"]["time"]))]
+            moments += of_records(metadata["transformations"], "_metadata transformations")
+            if asset == "ptychi_reconstruction":
+                stamp = str(hub.arrays(path, "timestamp")["timestamp"])
+                moments.append(("timestamp", stamp))
+            yield path, f"{split}/{asset}", moments
+        log = hub.comparison(split, "comparison.log")
+        lines = hub.lines(log)
+        yield log, f"{split}/comparison", [("first line", lines[0][:20]), ("last", lines[-1][:20])]
+        scoring = hub.comparison(split, "scoring.json")
+        if scoring in hub.files:
+            records = hub.json(scoring).get("transformations", [])
+            yield scoring, f"{split}/comparison", of_records(records, "transformations")
+    for model, asset in ASSETS.items():
+        path = bundle_file(hub, model, "bundle.json")
+        records = hub.json(path).get("transformations", [])
+        yield path, asset, of_records(records, "transformations")
+    for path, asset in (
+        (contract.DELTAS, "metrics_delta_summary"),
+        ("analysis/check_report.json", "check_report"),
+    ):
+        yield path, asset, [("generated_at", str(hub.json(path).get("generated_at")))]

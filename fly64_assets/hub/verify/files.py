@@ -1,0 +1,175 @@
+"""Checks of what lies in the hub: one condition, every file, nothing else, the inventory.
+
+What the files hold does not belong here.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from fly64_assets.errors import InputError
+from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.checks import Finding, check
+from fly64_assets.hub.verify.reading import Hub
+from fly64_assets.ptychography import npz
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@check(
+    "hub.one_condition",
+    contract.MANIFEST,
+    "the hub holds one dose and one view, nothing of another",
+)
+def one_condition(hub: Hub) -> Iterator[Finding]:
+    filters = hub.json(contract.MANIFEST).get("filters")
+    expected = {"dose": hub.dose, "view": hub.view, "split": None}
+    if filters != expected:
+        yield Finding(contract.MANIFEST, "filters", f"is {filters}, the folders say {expected}")
+    for path in (*hub.folders, *hub.files):
+        parts = path.split("/")
+        for number, part in enumerate(parts):
+            if not re.match(r"dose_", part):
+                continue
+            view = parts[number + 1] if number + 1 < len(parts) else hub.view
+            in_phase_c = parts[:2] == ["data", "phase_c"]
+            if part != f"dose_{hub.dose}" or (view != hub.view and not in_phase_c):
+                yield Finding(path, "", f"belongs to another condition than {hub.condition}")
+                break
+
+
+@check("hub.no_links", "", "a hub holds regular files and folders only: no links, no devices")
+def no_links(hub: Hub) -> Iterator[Finding]:
+    for path, what in hub.strange.items():
+        yield Finding(path, "", f"is {what}")
+
+
+@check("hub.no_blocker", "", "an exported hub holds no blocker.log")
+def no_blocker(hub: Hub) -> Iterator[Finding]:
+    for path in (*hub.files, *hub.folders, *hub.strange):
+        if PurePosixPath(path).name.lower() == "blocker.log":
+            yield Finding(path, "", "stands for a failure; a hub is exported without one")
+
+
+@check("layout.complete", "", "every file that the contract names is there")
+def complete(hub: Hub) -> Iterator[Finding]:
+    for path in sorted(contract.required_files(hub.dose, hub.view) - set(hub.files)):
+        yield Finding(path, "", "is missing")
+
+
+@check("layout.nothing_else", "", "there is no file or folder that the contract does not name")
+def nothing_else(hub: Hub) -> Iterator[Finding]:
+    known = contract.required_files(hub.dose, hub.view)
+    known |= contract.allowed_files(hub.dose, hub.view)
+    for path in sorted(set(hub.files) - known):
+        yield Finding(path, "", "is no file of a hub")
+    folders = {str(folder) for path in known for folder in PurePosixPath(path).parents}
+    for path in sorted(set(hub.folders) - folders):
+        yield Finding(path, "", "is no folder of a hub")
+
+
+@check("layout.not_empty", "", "no file is empty")
+def not_empty(hub: Hub) -> Iterator[Finding]:
+    for path, status in hub.files.items():
+        if status.st_size == 0:
+            yield Finding(path, "", "has 0 bytes")
+
+
+def listed(hub: Hub) -> list[str]:
+    """The paths in the inventory, as they stand there."""
+    return hub.text(contract.INVENTORY).split("\n")[:-1]
+
+
+@check(
+    "inventory.complete",
+    contract.INVENTORY,
+    "it lists every file of the hub but itself and the verification report, and no other",
+)
+def inventory_complete(hub: Hub) -> Iterator[Finding]:
+    lines = set(listed(hub))
+    there = set(hub.files) - {contract.INVENTORY, contract.REPORT}
+    for path in sorted(there - lines):
+        yield Finding(contract.INVENTORY, path, "is in the hub and not listed")
+    for path in sorted(lines - there):
+        yield Finding(contract.INVENTORY, path, "is listed and not in the hub")
+
+
+@check("inventory.sorted", contract.INVENTORY, "one path a line, sorted, none twice")
+def inventory_sorted(hub: Hub) -> Iterator[Finding]:
+    lines = listed(hub)
+    for number, (before, after) in enumerate(zip(lines, lines[1:], strict=False), start=2):
+        if not before < after:
+            yield Finding(contract.INVENTORY, f"line {number}", f"{after!r} follows {before!r}")
+
+
+@check("npz.no_pickle", "", "no array in an NPZ is pickled")
+def no_pickle(hub: Hub) -> Iterator[Finding]:
+    for path in hub.files:
+        if not path.endswith(".npz"):
+            continue
+        try:
+            headers = npz.describe_npz(hub.path(path))
+        except InputError as error:
+            if "is a pickle" in error.problem:
+                yield Finding(path, error.key, error.problem)
+            continue  # any other damage: npz.intact
+        for key, header in headers.items():
+            if header.dtype.hasobject:
+                yield Finding(path, key, "is a pickled object array")
+
+
+@check("npz.intact", "", "every NPZ is whole: each member has the checksum that it states")
+def npz_intact(hub: Hub) -> Iterator[Finding]:
+    for path in hub.files:
+        if path.endswith(".npz"):
+            problem = hub.once("npz", [path], lambda path=path: _npz_problem(hub, path))
+            if problem:
+                yield Finding(path, *problem)
+
+
+def _npz_problem(hub: Hub, path: str) -> tuple[str, str] | None:
+    try:
+        npz.verify_npz(hub.path(path))
+    except InputError as error:
+        return error.key, error.problem
+    return None
+
+
+@check("pictures.intact", "", "every picture is a whole PNG of at least 100 x 100 px")
+def pictures(hub: Hub) -> Iterator[Finding]:
+    for path in hub.files:
+        if path.endswith(".png"):
+            problem = _png_problem(hub.content(path))
+            if problem:
+                yield Finding(path, "", problem)
+
+
+def _png_problem(content: bytes) -> str:
+    """What is wrong with a PNG (W3C PNG specification, section 5); empty when nothing is."""
+    if not content.startswith(PNG_SIGNATURE):
+        return "is no PNG"
+    position, names = len(PNG_SIGNATURE), []
+    while position < len(content):
+        if position + 12 > len(content):
+            return "is truncated"
+        (length,) = struct.unpack_from(">I", content, position)
+        end = position + 12 + length
+        if end > len(content):
+            return "is truncated"
+        name = content[position + 4 : position + 8]
+        (checksum,) = struct.unpack_from(">I", content, end - 4)
+        if zlib.crc32(content[position + 4 : end - 4]) != checksum:
+            return f"chunk {name!r} does not have its checksum"
+        if name == b"IHDR":
+            width, height = struct.unpack_from(">II", content, position + 8)
+            if min(width, height) < 100:
+                return f"is {width} x {height} px"
+        names.append(name)
+        position = end
+    if not names or names[0] != b"IHDR" or names[-1] != b"IEND" or b"IDAT" not in names:
+        return "is truncated"
+    return ""

@@ -1,0 +1,275 @@
+"""Checks of phase E: the bundles are the trained networks that the manifest says they are."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.checks import Broken, Finding, check, compare
+from fly64_assets.hub.verify.crate_graph import compare_inputs
+from fly64_assets.hub.verify.reading import Hub
+from fly64_assets.hub.verify.views import compare_lineage, counts, parameters, view_files
+
+FOLDER = "data/phase_e/dose_{dose}/{view}"
+BUNDLES = FOLDER + "/{{PtychoPINN,Baseline}}/bundle.json"
+HISTORY = ["epoch", "loss", "validation_loss", "learning_rate", "seconds"]
+MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
+ASSETS = {"PtychoPINN": "pinn_model", "Baseline": "baseline_model"}
+PROBE = "layers/known_probe/vars/0"
+PROBE_TOLERANCE = 1e-5
+DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError)
+
+
+def bundle_file(hub: Hub, model: str, name: str) -> str:
+    return f"{hub.named(FOLDER)}/{model}/{name}"
+
+
+def _bundle(hub: Hub, model: str) -> dict[str, Any]:
+    return hub.json(bundle_file(hub, model, "bundle.json"))
+
+
+@check(
+    "phase_e.archive", FOLDER, "each bundle is a whole .keras archive that needs no code of its own"
+)
+def archives(hub: Hub) -> Iterator[Finding]:
+    for model in contract.NETWORKS:
+        path = bundle_file(hub, model, "model.keras")
+        for reason in hub.once("keras", [path], lambda path=path: _archive_problems(hub, path)):
+            yield Finding(path, "", reason)
+
+
+def _archive_problems(hub: Hub, path: str) -> list[str]:
+    try:
+        with zipfile.ZipFile(hub.path(path)) as archive:
+            damaged = archive.testzip()
+            names = set(archive.namelist())
+            config = archive.read("config.json").decode() if "config.json" in names else ""
+    except DAMAGE as error:
+        return [f"is no whole .keras archive: {error}"]
+    problems = []
+    if damaged:
+        problems.append(f"{damaged} does not have its checksum")
+    if names != MEMBERS:
+        problems.append(f"holds {sorted(names)}, expected {sorted(MEMBERS)}")
+    if "Lambda" in config or "__lambda__" in config:
+        problems.append("holds a Lambda layer, which is code")
+    return problems
+
+
+def _weights(hub: Hub, path: str) -> tuple[str, int, np.ndarray | None]:
+    """Hash over all weights by name, how many numbers they are without the probe, and the probe."""
+    import h5py
+
+    try:
+        with zipfile.ZipFile(hub.path(path)) as archive:
+            content = archive.read("model.weights.h5")
+        arrays: dict[str, np.ndarray] = {}
+        with h5py.File(io.BytesIO(content)) as file:
+
+            def keep(name: str, node: Any) -> None:
+                if isinstance(node, h5py.Dataset):
+                    arrays[name] = np.ascontiguousarray(node[()])
+
+            file.visititems(keep)
+    except DAMAGE as error:
+        raise Broken(path, "model.weights.h5", f"cannot be read: {error}") from None
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        values = arrays[name]
+        digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode() + values.tobytes())
+    probe = arrays.get(PROBE)
+    number = sum(values.size for name, values in arrays.items() if name != PROBE)
+    return digest.hexdigest(), number, probe
+
+
+def _read_weights(hub: Hub, model: str) -> tuple[str, int, np.ndarray | None]:
+    path = bundle_file(hub, model, "model.keras")
+    return hub.once("weights", [path], lambda: _weights(hub, path))
+
+
+@check(
+    "phase_e.weights", BUNDLES, "weights_sha256 and n_parameters are those of the archive's weights"
+)
+def weights(hub: Hub) -> Iterator[Finding]:
+    for model in contract.NETWORKS:
+        path, stated = bundle_file(hub, model, "bundle.json"), _bundle(hub, model)
+        digest, number, _ = _read_weights(hub, model)
+        yield from compare(path, digest, stated.get("weights_sha256"), key="weights_sha256")
+        yield from compare(path, number, stated.get("n_parameters"), key="n_parameters")
+
+
+@check(
+    "phase_e.weights_trained",
+    FOLDER,
+    "the two networks have different weights, finite, not all zero",
+)
+def weights_trained(hub: Hub) -> Iterator[Finding]:
+    digests = {model: _read_weights(hub, model)[0] for model in contract.NETWORKS}
+    if len(set(digests.values())) != len(digests):
+        path = bundle_file(hub, "Baseline", "model.keras")
+        yield Finding(path, "", "has PtychoPINN's weights")
+
+
+@check("phase_e.probe", FOLDER, "the probe in each network is that of the datasets")
+def probe(hub: Hub) -> Iterator[Finding]:
+    known = hub.arrays(hub.overlap_view("train"), "probeGuess")["probeGuess"]
+    for model in contract.NETWORKS:
+        path = bundle_file(hub, model, "model.keras")
+        packed = _read_weights(hub, model)[2]
+        if packed is None or packed.shape != (*known.shape, 2):
+            yield Finding(path, PROBE, "is not there, or of another shape")
+            continue
+        difference = np.abs(packed[..., 0] + 1j * packed[..., 1] - known).max()
+        if not difference <= PROBE_TOLERANCE * np.abs(known).max():
+            yield Finding(path, PROBE, f"differs from probeGuess by up to {difference:.3g}")
+
+
+@check(
+    "phase_e.kind", BUNDLES, "a bundle is the kind, gridsize and patch size that its role asks for"
+)
+def kind(hub: Hub) -> Iterator[Finding]:
+    side = hub.arrays(hub.overlap_view("train"), "probeGuess")["probeGuess"].shape[0]
+    stated = parameters(hub, "train")
+    for model in contract.NETWORKS:
+        path, bundle = bundle_file(hub, model, "bundle.json"), _bundle(hub, model)
+        expected = {
+            "schema_version": 1,
+            "kind": model,
+            "gridsize": stated["gridsize"] if model == "PtychoPINN" else 1,
+            "N": side,
+            "seeds": {"grouping": stated["seeds"]["grouping"]},
+        }
+        for key, value in expected.items():
+            yield from compare(path, value, bundle.get(key), key=key)
+
+
+@check(
+    "phase_e.inputs",
+    BUNDLES,
+    "each network was trained on this hub's train view and no other, and carries its provenance",
+)
+def inputs(hub: Hub) -> Iterator[Finding]:
+    for model in contract.NETWORKS:
+        path, bundle = bundle_file(hub, model, "bundle.json"), _bundle(hub, model)
+        asset, paths = ASSETS[model], view_files(hub, "train")
+        yield from compare_inputs(hub, asset, path, "inputs", bundle.get("inputs"), paths)
+        records = bundle.get("transformations")
+        yield from compare_lineage(hub, "train", asset, path, records, "train", {})
+
+
+@check(
+    "phase_e.images", BUNDLES, "Baseline saw every image of the train view, PtychoPINN its groups"
+)
+def images(hub: Hub) -> Iterator[Finding]:
+    numbers = counts(hub, "train")
+    for model, most, exact in (
+        ("Baseline", numbers["n_images_kept"], True),
+        ("PtychoPINN", numbers["n_groups_effective"], False),
+    ):
+        path, bundle = bundle_file(hub, model, "bundle.json"), _bundle(hub, model)
+        fit, held = bundle.get("n_fit"), bundle.get("n_validation")
+        if not (isinstance(fit, int) and isinstance(held, int) and fit > 0 and held > 0):
+            yield Finding(path, "n_fit, n_validation", f"are {fit!r} and {held!r}")
+        elif fit + held > most or (exact and fit + held != most):
+            yield Finding(path, "n_fit, n_validation", f"are {fit} and {held}, together not {most}")
+
+
+def history(hub: Hub, model: str) -> list[dict[str, float]]:
+    """Rows of a history.csv as numbers."""
+    path = bundle_file(hub, model, "history.csv")
+    header, *rows = hub.table(path) or [[]]
+    if header != HISTORY:
+        raise Broken(path, "header", f"is {header}, expected {HISTORY}")
+    found = []
+    for number, row in enumerate(rows, start=2):
+        try:
+            found.append(dict(zip(HISTORY, map(float, row), strict=True)))
+        except ValueError:
+            raise Broken(path, f"line {number}", f"{row} are not five numbers") from None
+    if not found:
+        raise Broken(path, "", "has no epochs")
+    return found
+
+
+@check(
+    "phase_e.history",
+    FOLDER + "/{{PtychoPINN,Baseline}}/history.csv",
+    "a row per epoch, finite, no rise of the learning rate, validation better than it began",
+)
+def history_rows(hub: Hub) -> Iterator[Finding]:
+    for model in contract.NETWORKS:
+        path, rows = bundle_file(hub, model, "history.csv"), history(hub, model)
+        for number, row in enumerate(rows, start=1):
+            line = f"line {number + 1}"
+            if row["epoch"] != number:
+                yield Finding(path, line, f"is epoch {row['epoch']:g}, expected {number}")
+            if not all(map(math.isfinite, row.values())):
+                yield Finding(path, line, "holds a number that is not finite")
+            if not row["seconds"] > 0 or not row["learning_rate"] > 0:
+                yield Finding(path, line, "took no time, or has no learning rate")
+        rates = [row["learning_rate"] for row in rows]
+        if rates != sorted(rates, reverse=True):
+            yield Finding(path, "learning_rate", f"rises: {rates}")
+
+
+@check("phase_e.epochs", BUNDLES, "epochs, final and best loss are those of the history")
+def epochs(hub: Hub) -> Iterator[Finding]:
+    for model in contract.NETWORKS:
+        path, bundle, rows = (
+            bundle_file(hub, model, "bundle.json"),
+            _bundle(hub, model),
+            history(hub, model),
+        )
+        validation = [row["validation_loss"] for row in rows]
+        best = validation.index(min(validation))
+        expected = {
+            "epochs_completed": len(rows),
+            "final_loss": rows[-1]["loss"],
+            "best_epoch": best + 1,
+            "best_validation_loss": validation[best],
+        }
+        for key, value in expected.items():
+            yield from compare(path, value, bundle.get(key), key=key)
+        planned = bundle.get("settings", {}).get("epochs")
+        if planned != len(rows):
+            yield Finding(path, "settings.epochs", f"is {planned!r}, the history has {len(rows)}")
+
+
+@check(
+    "phase_e.training_manifest",
+    contract.TRAINING_MANIFEST,
+    "a job per network with the bundle's numbers, size and hash, nothing skipped",
+)
+def training_manifest(hub: Hub) -> Iterator[Finding]:
+    jobs = []
+    for model in contract.NETWORKS:
+        bundle = _bundle(hub, model)
+        archive = bundle_file(hub, model, "model.keras")
+        jobs.append(
+            {
+                "model": model,
+                "dose": hub.dose,
+                "view": hub.view,
+                "gridsize": bundle.get("gridsize"),
+                "backend": "tensorflow",
+                "result": {
+                    "status": "success",
+                    "final_loss": bundle.get("final_loss"),
+                    "epochs_completed": bundle.get("epochs_completed"),
+                    "bundle_path": archive,
+                    "bundle_sha256": hub.sha256(archive),
+                    "bundle_size_bytes": hub.files[archive].st_size,
+                    "history": bundle_file(hub, model, "history.csv"),
+                },
+            }
+        )
+    expected = {"jobs": jobs, "skipped_views": [], "skipped_count": 0}
+    yield from compare(contract.TRAINING_MANIFEST, expected, hub.json(contract.TRAINING_MANIFEST))

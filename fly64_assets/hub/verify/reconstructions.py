@@ -1,0 +1,155 @@
+"""Checks of phase F: pty-chi's reconstructions and their manifest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.checks import Finding, check, compare
+from fly64_assets.hub.verify.reading import Hub
+from fly64_assets.hub.verify.views import compare_lineage
+from fly64_assets.study import SPLITS
+
+FOLDER = "data/phase_f/dose_{dose}/{view}"
+KEYS = {
+    "_metadata",
+    "reconstructed_object",
+    "reconstructed_probe",
+    "algorithm",
+    "timestamp",
+    "computation_time_s",
+}
+LEAST_SPREAD = 1e-6
+
+
+def reconstruction(hub: Hub, split: str) -> str:
+    return f"{hub.named(FOLDER)}/{split}/ptychi_reconstruction.npz"
+
+
+@check(
+    "phase_f.provenance",
+    FOLDER,
+    "a reconstruction was made from this hub's view and carries its provenance",
+)
+def provenance(hub: Hub) -> Iterator[Finding]:
+    for split in SPLITS:
+        path, asset = reconstruction(hub, split), f"{split}/ptychi_reconstruction"
+        records = hub.metadata(path).get("transformations")
+        yield from compare_lineage(hub, split, asset, path, records, "reconstruct", {})
+        own = records[-1]["parameters"]
+        yield from compare(path, split, own.get("split"), key="transformations[-1].split")
+        refined = own.get("ptychi", {}).get("refine_probe")
+        known = hub.arrays(hub.overlap_view(split), "probeGuess")["probeGuess"]
+        found = hub.arrays(path, "reconstructed_probe")["reconstructed_probe"]
+        if refined is not True and not np.array_equal(known, found):
+            yield Finding(
+                path, "reconstructed_probe", "is not the known probe, and none is refined"
+            )
+
+
+def image_problem(image: np.ndarray, shape: tuple[int, ...]) -> str:
+    """Why an array is no reconstruction of that shape; empty when it is one."""
+    if image.dtype != np.complex64 or image.shape != shape:
+        return f"is {image.dtype} {image.shape}, expected complex64 {shape}"
+    if not np.isfinite(image).all():
+        return "is not finite everywhere"
+    spread = float(np.std(image))
+    return "" if spread > LEAST_SPREAD else f"is constant (standard deviation {spread:.3g})"
+
+
+@check(
+    "phase_f.reconstruction",
+    FOLDER,
+    "object and probe complex64, finite, not constant; algorithm, time, duration",
+)
+def reconstructions(hub: Hub) -> Iterator[Finding]:
+    for split in SPLITS:
+        path = reconstruction(hub, split)
+        found = hub.arrays(path)
+        if set(found) != KEYS:
+            yield Finding(path, "", f"holds {sorted(found)}, expected {sorted(KEYS)}")
+            continue
+        known = hub.arrays(hub.overlap_view(split), "objectGuess", "probeGuess")
+        for key, like in (
+            ("reconstructed_object", "objectGuess"),
+            ("reconstructed_probe", "probeGuess"),
+        ):
+            if problem := image_problem(found[key], known[like].shape):
+                yield Finding(path, key, problem)
+        if str(found["algorithm"]) != "LSQML":
+            yield Finding(path, "algorithm", f"is {str(found['algorithm'])!r}, expected 'LSQML'")
+        if not contract.TIME.fullmatch(str(found["timestamp"])):
+            yield Finding(path, "timestamp", f"{str(found['timestamp'])!r} is no UTC time")
+        seconds = float(found["computation_time_s"])
+        if not (math.isfinite(seconds) and seconds > 0):
+            yield Finding(path, "computation_time_s", f"is {seconds}")
+
+
+@check("phase_f.not_the_truth", FOLDER, "a reconstruction is not a copy of the truth")
+def not_the_truth(hub: Hub) -> Iterator[Finding]:
+    for split in SPLITS:
+        path = reconstruction(hub, split)
+        found = hub.arrays(path, "reconstructed_object")["reconstructed_object"]
+        truth = hub.arrays(hub.overlap_view(split), "objectGuess")["objectGuess"]
+        if np.array_equal(found, truth):
+            yield Finding(path, "reconstructed_object", "is objectGuess")
+
+
+@check(
+    "phase_f.loss_history",
+    FOLDER + "/{{train,test}}/loss_history.csv",
+    "where there: an epoch a line, finite, lower at the end than at the start",
+)
+def loss_history(hub: Hub) -> Iterator[Finding]:
+    for split in SPLITS:
+        path = f"{hub.named(FOLDER)}/{split}/loss_history.csv"
+        if path not in hub.files:
+            continue
+        header, *rows = hub.table(path) or [[]]
+        if header != ["epoch", "loss"]:
+            yield Finding(path, "header", f"is {header}, expected epoch,loss")
+        try:
+            numbers = [(int(epoch), float(loss)) for epoch, loss in rows]
+        except ValueError:
+            yield Finding(path, "", "holds a line that is not an epoch and a loss")
+            continue
+        if [epoch for epoch, _ in numbers] != list(range(1, len(numbers) + 1)):
+            yield Finding(path, "epoch", "does not count from 1 on")
+        losses = [loss for _, loss in numbers]
+        if not losses or not all(map(math.isfinite, losses)) or losses[-1] > losses[0]:
+            yield Finding(path, "loss", "is not finite, or does not fall")
+
+
+@check(
+    "phase_f.manifest",
+    contract.RECONSTRUCTION_MANIFEST,
+    "both splits ran and succeeded, each with its log",
+)
+def manifest(hub: Hub) -> Iterator[Finding]:
+    results = [
+        {
+            "dose": hub.dose,
+            "view": hub.view,
+            "split": split,
+            "returncode": 0,
+            "log_path": f"cli/phase_f_{split}_ptychi_reconstruction.log",
+        }
+        for split in SPLITS
+    ]
+    jobs = [
+        {
+            "dose": hub.dose,
+            "view": hub.view,
+            "split": split,
+            "algorithm": str(hub.arrays(reconstruction(hub, split), "algorithm")["algorithm"]),
+            "input": hub.overlap_view(split),
+            "output": reconstruction(hub, split),
+        }
+        for split in SPLITS
+    ]
+    expected = {"total_jobs": len(jobs), "jobs": jobs, "execution_results": results}
+    found = hub.json(contract.RECONSTRUCTION_MANIFEST)
+    yield from compare(contract.RECONSTRUCTION_MANIFEST, expected, found)

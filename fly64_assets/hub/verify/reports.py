@@ -1,0 +1,493 @@
+"""Checks of the reports for people: every number in them, recomputed from tables and arrays.
+
+The expected texts are made here, from the contract and the formats of the reports, and share
+nothing with what writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.checks import Finding, check
+from fly64_assets.hub.verify.datasets import counts_in, positions
+from fly64_assets.hub.verify.markdown import Row, compare_lines, compare_sections
+from fly64_assets.hub.verify.reading import Hub
+from fly64_assets.hub.verify.summaries import aggregates, mean_deltas, scores_of, split_deltas
+from fly64_assets.hub.verify.views import counts, metrics_path, overlap_numbers
+from fly64_assets.study import MODELS, SPLITS
+
+SUBJECT, *OTHERS = MODELS
+LABELS = {"ms_ssim": "MS-SSIM", "mae": "MAE"}
+BETTER = {"ms_ssim": "higher", "mae": "lower"}
+FAVOURS = {"ms_ssim": "positive", "mae": "negative"}
+SANE = 0.80
+MEAN = "mean of train and test"
+METRIC_TITLES = {
+    "mae": ("MAE", "lower", "1 / rad"),
+    "mse": ("MSE", "lower", "1 / rad^2"),
+    "psnr": ("PSNR", "higher", "dB"),
+    "ssim": ("SSIM", "higher", "1"),
+    "ms_ssim": ("MS-SSIM", "higher", "1"),
+    "frc50": ("FRC50", "higher", "fraction of Nyquist"),
+}
+FRC_PHRASES = ("FRC50 is a fraction of Nyquist", "FRC50 is 1 for that reason")
+
+
+def title(hub: Hub) -> str:
+    return f"{hub.dose:,d} photons per exposure, {hub.view} view"
+
+
+def _text(value: float | None, spec: str) -> str:
+    return "N/A" if value is None else format(value, spec)
+
+
+def _delta(value: float | None, metric: str) -> str:
+    return _text(value, "+.3f" if metric == "ms_ssim" else "+.6f")
+
+
+def _counts(hub: Hub) -> dict[str, int]:
+    """Numbers of comparisons, counted in the manifest's lists."""
+    manifest = hub.json(contract.MANIFEST)
+    results = manifest["execution_results"]
+    failed = sum(result["returncode"] != 0 for result in results)
+    return {
+        "total": len(manifest["jobs"]),
+        "executed": len(results),
+        "success": len(results) - failed,
+        "failed": failed,
+    }
+
+
+def _counts_line(hub: Hub) -> str:
+    return "comparisons: " + ", ".join(f"{key} {value}" for key, value in _counts(hub).items())
+
+
+def _counts_table(hub: Hub) -> list[Row]:
+    found = _counts(hub)
+    return [("comparisons", *found), ("both splits", *(f"{n:,d}" for n in found.values()))]
+
+
+def _photons(hub: Hub, split: str) -> tuple[str, str]:
+    """Total photons and photons per px^2 of a split's view, as text."""
+    total = counts_in(hub, hub.overlap_view(split))
+    whole = positions(hub, hub.dataset(split))
+    (y0, x0), (y1, x1) = whole.min(axis=0), whole.max(axis=0)
+    return f"{total:,.0f}", f"{total / ((y1 - y0) * (x1 - x0)):,.1f}"
+
+
+def _photon_lines(hub: Hub) -> list[str]:
+    (train, train_density), (test, test_density) = (_photons(hub, split) for split in SPLITS)
+    return [
+        f"total photons: train {train}  test {test}",
+        f"photons/px²: train {train_density}  test {test_density}",
+    ]
+
+
+def _target(hub: Hub, split: str) -> float | None:
+    return hub.json(metrics_path(hub, split)).get("target_overlap")
+
+
+def _datasets_table(hub: Hub) -> list[Row]:
+    rows: list[Row] = [
+        (
+            *("split", "images in the half", "images in the view", "share", "group centres"),
+            *("overlap target", "overlap reached", "total photons", "photons/px²"),
+        )
+    ]
+    for split in SPLITS:
+        numbers = counts(hub, split)
+        total, kept = numbers["n_images_total"], numbers["n_images_kept"]
+        reached = overlap_numbers(hub, split)["reached_overlap"]
+        rows.append(
+            (
+                split,
+                f"{total:,d}",
+                f"{kept:,d}",
+                f"{100 * kept / total:.1f} %",
+                f"{numbers['n_centres']:,d}",
+                _text(_target(hub, split), ".3f"),
+                _text(reached, ".3f"),
+                *_photons(hub, split),
+            )
+        )
+    return rows
+
+
+def _status(means: Mapping[str, float]) -> str:
+    low = [
+        short
+        for short, component in (("amp", "amplitude"), ("phase", "phase"))
+        if means[f"mean_{component}"] < SANE
+    ]
+    return f"LOW ({','.join(low)})" if low else "OK"
+
+
+def _unit(metric: str, component: str) -> str:
+    return f"{LABELS[metric]} {component}" + (
+        " (rad)" if metric == "mae" and component == "phase" else ""
+    )
+
+
+def _label(metric: str, other: str) -> str:
+    return f"{LABELS[metric]} Δ ({SUBJECT} - {other})"
+
+
+def _direction(metric: str) -> str:
+    return f"{BETTER[metric]} is better, a {FAVOURS[metric]} delta favours {SUBJECT}"
+
+
+def _tables_of_deltas(hub: Hub) -> dict[str, Any]:
+    return {MEAN: mean_deltas(hub), **{split: split_deltas(hub, split) for split in SPLITS}}
+
+
+def _highlights(hub: Hub) -> list[str]:
+    deltas, lines = mean_deltas(hub), []
+    for metric in LABELS:
+        width = max(len(_label(metric, other)) for other in OTHERS) + 2
+        for other in OTHERS:
+            values = deltas[f"vs_{other}"][metric]
+            shown = "  ".join(
+                f"{name} {_delta(values[name], metric)}" for name in contract.COMPONENTS
+            )
+            lines.append(f"{_label(metric, other):<{width}}: {shown}")
+    return lines
+
+
+@check(
+    "reports.comparison_summary",
+    "analysis/comparison_summary.txt",
+    "counts and jobs of the manifest, line by line",
+)
+def comparison_summary(hub: Hub) -> Iterator[Finding]:
+    path = "analysis/comparison_summary.txt"
+    lines = [f"Comparison summary: {title(hub)}", _counts_line(hub), ""]
+    for number, result in enumerate(hub.json(contract.MANIFEST)["execution_results"], start=1):
+        split = result["split"]
+        lines.append(
+            f"{number}. dose {hub.dose}, view {hub.view}, split {split}: success, returncode 0, "
+            f"log {hub.comparison(split, 'comparison.log')}"
+        )
+    yield from compare_lines(path, lines, hub.text(path))
+
+
+@check(
+    "reports.highlights",
+    "analysis/metrics_delta_highlights.txt",
+    "exactly the four delta lines, recomputed",
+)
+def highlights(hub: Hub) -> Iterator[Finding]:
+    path = "analysis/metrics_delta_highlights.txt"
+    yield from compare_lines(path, _highlights(hub), hub.text(path))
+
+
+@check(
+    "reports.preview",
+    "analysis/metrics_delta_highlights_preview.txt",
+    "exactly four delta lines, phase only, recomputed",
+)
+def preview(hub: Hub) -> Iterator[Finding]:
+    path, deltas = "analysis/metrics_delta_highlights_preview.txt", mean_deltas(hub)
+    lines = [
+        f"{_label(metric, other)}: {_delta(deltas[f'vs_{other}'][metric]['phase'], metric)}"
+        for metric in LABELS
+        for other in OTHERS
+    ]
+    yield from compare_lines(path, lines, hub.text(path))
+
+
+def _scores_table(hub: Hub, split: str) -> list[Row]:
+    table = scores_of(hub, split)
+    header = ("metric", "better", "unit (amplitude / phase)")
+    rows: list[Row] = [
+        (*header, *(f"{model} {name}" for model in MODELS for name in contract.COMPONENTS))
+    ]
+    fitted = [(metric, "") for metric in contract.FITTED]
+    strict = [(metric, " strict") for metric in contract.FITTED]
+    for metric, suffix in (*fitted, *strict, ("frc50", "")):
+        name, better, unit = METRIC_TITLES[metric]
+        key = metric + suffix.replace(" ", "_")
+        rows.append(
+            (
+                name + suffix,
+                better,
+                unit,
+                *(f"{table[m][key][c]:.4f}" for m in MODELS for c in contract.COMPONENTS),
+            )
+        )
+    flags = (table[m]["frc50_censored"][c] for m in MODELS for c in contract.COMPONENTS)
+    never = ("FRC50 never crossing", "-", "-", *("yes" if flag else "no" for flag in flags))
+    return [*rows, never]
+
+
+def _fits_table(hub: Hub, split: str) -> list[Row]:
+    table = scores_of(hub, split)
+    rows: list[Row] = [
+        ("model", "offset dy (px)", "offset dx (px)", "applied", "computation time (s)")
+    ]
+    for model in MODELS:
+        dy, dx, applied, seconds = (table[model][name]["value"] for name in contract.RECORDED)
+        rows.append((model, f"{dy:.4f}", f"{dx:.4f}", "yes" if applied else "no", f"{seconds:.4f}"))
+    return rows
+
+
+@check(
+    "reports.metrics_summary",
+    "analysis/metrics_summary.md",
+    "every number is that of tables, arrays and coordinates, 3 and 4 decimals",
+)
+def metrics_summary(hub: Hub) -> Iterator[Finding]:
+    path, means = "analysis/metrics_summary.md", aggregates(hub)
+    columns = [("ms_ssim", c, k) for c in contract.COMPONENTS for k in ("mean", "best")]
+    columns += [("mae", c, "mean") for c in contract.COMPONENTS]
+    aggregate: list[Row] = [("model", *(f"{_unit(m, c)} {kind}" for m, c, kind in columns))]
+    for model in MODELS:
+        values = (means[model][metric][f"{kind}_{c}"] for metric, c, kind in columns)
+        aggregate.append((model, *(f"{value:.3f}" for value in values)))
+    compliance: list[Row] = [
+        (
+            *("dose", "split", "file", "has metadata", "has canonical transform", "compliant"),
+            "error",
+        )
+    ]
+    compliance += [
+        (str(hub.dose), split, hub.dataset(split), "yes", "yes", "yes", "-") for split in SPLITS
+    ]
+    expected = [
+        (f"# Metrics summary: {title(hub)}", []),
+        ("## Comparisons", [_counts_table(hub)]),
+        ("## Datasets", [_datasets_table(hub)]),
+        ("## Aggregate metrics", [aggregate]),
+        ("## Metrics by split", []),
+        *(
+            (f"### {split}", [_scores_table(hub, split), _fits_table(hub, split)])
+            for split in SPLITS
+        ),
+        ("## Metadata of the simulated datasets", [compliance]),
+    ]
+    yield from compare_sections(path, hub.text(path), expected, phrases=FRC_PHRASES)
+
+
+def _model_table(hub: Hub, model: str) -> list[Row]:
+    means, tables = aggregates(hub)[model], [scores_of(hub, split)[model] for split in SPLITS]
+    rows: list[Row] = [("metric", "better", "mean", "best", *SPLITS)]
+    for metric in LABELS:
+        for component in contract.COMPONENTS:
+            best = means[metric].get(f"best_{component}")
+            rows.append(
+                (
+                    _unit(metric, component),
+                    BETTER[metric],
+                    f"{means[metric][f'mean_{component}']:.3f}",
+                    "-" if best is None else f"{best:.3f}",
+                    *(f"{table[metric][component]:.4f}" for table in tables),
+                )
+            )
+    return rows
+
+
+def _winner(value: float | None, metric: str, other: str) -> str:
+    if value is None or value == 0:
+        return "N/A" if value is None else "equal"
+    return SUBJECT if (value > 0) == (BETTER[metric] == "higher") else other
+
+
+def _deltas_table(hub: Hub, metric: str) -> list[Row]:
+    phase = "Δ phase (rad)" if metric == "mae" else "Δ phase"
+    rows: list[Row] = [
+        ("minus", "over", "Δ amplitude", "better in amplitude", phase, "better in phase")
+    ]
+    for other in OTHERS:
+        for over, deltas in _tables_of_deltas(hub).items():
+            values = [deltas[f"vs_{other}"][metric][name] for name in contract.COMPONENTS]
+            cells = ((_delta(v, metric), _winner(v, metric, other)) for v in values)
+            rows.append((other, over, *(cell for pair in cells for cell in pair)))
+    return rows
+
+
+def _sanity(hub: Hub) -> list[tuple[str, str, str, str]]:
+    """(model, mean amplitude, mean phase, status) of MS-SSIM."""
+    return [
+        (
+            model,
+            f"{means['ms_ssim']['mean_amplitude']:.3f}",
+            f"{means['ms_ssim']['mean_phase']:.3f}",
+            _status(means["ms_ssim"]),
+        )
+        for model, means in aggregates(hub).items()
+    ]
+
+
+@check(
+    "reports.aggregate_report",
+    "analysis/aggregate_report.md",
+    "every number, status and winner is that of the tables",
+)
+def aggregate_report(hub: Hub) -> Iterator[Finding]:
+    path = "analysis/aggregate_report.md"
+    sanity: list[Row] = [("model", "mean amplitude", "mean phase", "status"), *_sanity(hub)]
+    expected = [
+        (f"# Aggregate report: {title(hub)}", []),
+        ("## Comparisons", [_counts_table(hub)]),
+        ("## Datasets", [_datasets_table(hub)]),
+        ("## MS-SSIM sanity", [sanity]),
+        ("## Scores by model", []),
+        *((f"### {model}", [_model_table(hub, model)]) for model in MODELS),
+        (f"## Deltas: {SUBJECT} minus the other model", []),
+        *(
+            (f"### {LABELS[metric]}: {_direction(metric)}", [_deltas_table(hub, metric)])
+            for metric in LABELS
+        ),
+    ]
+    text = hub.text(path)
+    yield from compare_sections(path, text, expected, phrases=(f"against {SANE:.2f}",))
+
+
+@check(
+    "reports.aggregate_highlights",
+    "analysis/aggregate_highlights.txt",
+    "counts, photons, MS-SSIM against 0.80 and deltas, line by line",
+)
+def aggregate_highlights(hub: Hub) -> Iterator[Finding]:
+    path = "analysis/aggregate_highlights.txt"
+    width = max(map(len, MODELS))
+    lines = [
+        f"Aggregate highlights: {title(hub)}",
+        _counts_line(hub),
+        *_photon_lines(hub),
+        "",
+        f"MS-SSIM, {MEAN}, against {SANE:.2f} (higher is better)",
+        *(
+            f"{model:<{width}}: amplitude {amplitude}  phase {phase}  {status}"
+            for model, amplitude, phase, status in _sanity(hub)
+        ),
+        "",
+        "Deltas of the means (MS-SSIM: higher is better, MAE: lower is better)",
+        *_highlights(hub),
+    ]
+    yield from compare_lines(path, lines, hub.text(path))
+
+
+def _best(hub: Hub, metric: str) -> str:
+    """Names of the models whose phase is best on test."""
+    values = {model: rows[metric]["phase"] for model, rows in scores_of(hub, "test").items()}
+    best = max(values.values()) if BETTER[metric] == "higher" else min(values.values())
+    return " and ".join(model for model, value in values.items() if value == best)
+
+
+@check(
+    "reports.digest",
+    "analysis/metrics_digest.md",
+    "headings of the contract, every number that of the tables, references that exist",
+)
+def digest(hub: Hub) -> Iterator[Finding]:
+    path, means, test = "analysis/metrics_digest.md", aggregates(hub), scores_of(hub, "test")
+    scores: list[Row] = [
+        (
+            "model",
+            *(f"{_unit(m, 'phase')} {over}" for m in LABELS for over in ("test", "mean")),
+            "sanity",
+        )
+    ]
+    for model in MODELS:
+        cells: list[str] = []
+        for metric in LABELS:
+            cells.append(f"{test[model][metric]['phase']:.4f}")
+            cells.append(f"{means[model][metric]['mean_phase']:.3f}")
+        scores.append((model, *cells, _status(means[model]["ms_ssim"])))
+    deltas: list[Row] = [
+        ("delta", "better", "phase test", "phase mean", "amplitude test", "amplitude mean")
+    ]
+    tables = _tables_of_deltas(hub)
+    for metric in LABELS:
+        for other in OTHERS:
+            values = (
+                tables[over][f"vs_{other}"][metric][name]
+                for name in ("phase", "amplitude")
+                for over in ("test", MEAN)
+            )
+            deltas.append(
+                (_label(metric, other), BETTER[metric], *(_delta(v, metric) for v in values))
+            )
+    expected = [
+        (f"# Phase G {hub.view.title()} Metrics Digest", []),
+        ("## Pipeline Summary", [_counts_table(hub), _datasets_table(hub)]),
+        ("## Highlights", [scores]),
+        ("## Key Deltas", [deltas]),
+        ("## References", []),
+    ]
+    best = [
+        f"- Best phase {LABELS[m]} on test ({BETTER[m]} is better): {_best(hub, m)}" for m in LABELS
+    ]
+    text = hub.text(path)
+    references = re.findall(r"^- `([^`]*)`$", text, re.MULTILINE)
+    yield from compare_sections(
+        path,
+        text,
+        expected,
+        lines=[f"{title(hub)}.", *best, *(f"- `{name}`" for name in references)],
+        phrases=(f"against {SANE:.2f}",),
+    )
+    for name in references:
+        if name not in hub.files:
+            yield Finding(path, "## References", f"{name!r} is no file of the hub")
+    if not references:
+        yield Finding(path, "## References", "there are none")
+
+
+@check(
+    "reports.ssim_grid",
+    "analysis/ssim_grid_summary.md",
+    "two tables of phase deltas, recomputed, and no amplitude",
+)
+def ssim_grid(hub: Hub) -> Iterator[Finding]:
+    path, tables = "analysis/ssim_grid_summary.md", _tables_of_deltas(hub)
+    text = hub.text(path)
+
+    def grid(metric: str) -> list[Row]:
+        rows: list[Row] = [("dose", "view", "over", *(f"vs {other}" for other in OTHERS))]
+        for over, deltas in tables.items():
+            cells = (_delta(deltas[f"vs_{other}"][metric]["phase"], metric) for other in OTHERS)
+            rows.append((str(hub.dose), hub.view, over, *cells))
+        return rows
+
+    expected = [
+        (f"# SSIM grid summary: {title(hub)}", []),
+        (f"## MS-SSIM Δ, phase: {_direction('ms_ssim')}", [grid("ms_ssim")]),
+        (f"## MAE Δ, phase (rad): {_direction('mae')}", [grid("mae")]),
+    ]
+    lines = [f"- {line}" for line in _photon_lines(hub)]
+    yield from compare_sections(path, text, expected, lines=lines)
+    if "amplitude" in text.lower():
+        yield Finding(path, "", "speaks of amplitude; the grid is of phases")
+
+
+DIRECTIONS = {name: "higher" for name in ("MS-SSIM", "SSIM", "PSNR", "FRC", "FRC50")}
+DIRECTIONS |= {"MAE": "lower", "MSE": "lower"}
+NEXT_METRIC = re.compile(r" (MS-SSIM|SSIM|PSNR|FRC50|FRC|MAE|MSE)\b")
+CLAIM = re.compile(
+    r"(?P<metric>MS-SSIM|SSIM|PSNR|FRC50|FRC|MAE|MSE)"
+    r"|(?P<claim>(?:higher|lower)(?= is better)"
+    r"|(?:positive|negative)(?=[^.;:]*\b(?:favours|better|favour)\b))"
+)
+
+
+@check("reports.direction", "analysis/*.{md,txt}", "no text contradicts a metric's direction")
+def direction(hub: Hub) -> Iterator[Finding]:
+    for path in hub.text_files:
+        if not path.endswith((".md", ".txt")) or path == contract.INVENTORY:
+            continue
+        for number, line in enumerate(hub.lines(path), start=1):
+            metric = None
+            for found in CLAIM.finditer(line):
+                if found["metric"]:
+                    metric = found["metric"]
+                    continue
+                claim = found["claim"]
+                meant = {"positive": "higher", "negative": "lower"}.get(claim, claim)
+                about = NEXT_METRIC.match(line, found.end())
+                name = about[1] if about else metric
+                if name and DIRECTIONS[name] != meant:
+                    yield Finding(path, f"line {number}", f"{claim!r} is wrong for {name}")

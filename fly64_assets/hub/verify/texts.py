@@ -1,0 +1,232 @@
+"""Checks of every text in the hub: encoding, line ends, JSON, paths, times, logs.
+
+What the numbers in a text must be does not belong here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.checks import Broken, Finding, check, shown
+from fly64_assets.hub.verify.reading import Hub
+
+BOM = b"\xef\xbb\xbf"
+CAPTURED = "| "
+"""A log's line that begins so was printed by a library: its words are not ours."""
+MOMENT = re.compile(
+    r"(?<![\w.-])\d{4}[-/]\d{2}[-/]\d{2}[T ]\d{2}[:.]\d{2}\S*"
+    r"|(?<![\w.-])\d{1,2}[./]\d{1,2}[./]\d{4}[ ,]+\d{1,2}:\d{2}\S*"
+    r"|(?<![\w.-])\d{4}-?\d{2}-?\d{2}T\d{4,6}\S*"
+)
+ABSOLUTE = re.compile(
+    r"(?:^|[\s\"'`=(\[,;|])"
+    r"(/[A-Za-z0-9._~+-]+(?:/[^\s\"'`)\],;|]*)+|~/[^\s\"'`]+|[A-Za-z]:[\\/][^\s\"'`]+|\\\\[^\s]+)"
+    r"|(file:/[^\s\"'`]+)"
+)
+PARENT = re.compile(r"(?:^|[\s\"'`=(\[,;|/\\])(\.\.[/\\][^\s\"'`)\],;|]*)")
+PATH_KEYS = {
+    "npz_path",
+    "log_path",
+    "metrics_csv",
+    "bundle_path",
+    "history",
+    "phase_c_npz",
+    "pinn_checkpoint",
+    "baseline_checkpoint",
+    "phase_f_manifest",
+    "source_metrics",
+}
+MORE_PATH_KEYS = {
+    contract.RUN_MANIFEST: {"train", "test"},
+    contract.RECONSTRUCTION_MANIFEST: {"input", "output"},
+}
+TIME_KEYS = {"generated_at", "time", "timestamp", "dateCreated", "datePublished", "startTime"}
+TIME_KEYS |= {"endTime", "dateModified"}
+CLOCKS_APART = timedelta(days=1)
+
+
+def walk(value: Any, key: str = "") -> Iterator[tuple[str, str, Any]]:
+    """(place, name, scalar) of every scalar in a JSON value; ``name`` is its own key."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            place = f"{key}.{name}" if key else str(name)
+            yield from _leaf_or_walk(place, str(name), item)
+    elif isinstance(value, list):
+        own = key.rpartition(".")[2]
+        for number, item in enumerate(value):
+            yield from _leaf_or_walk(f"{key}[{number}]", own, item)
+
+
+def _leaf_or_walk(place: str, name: str, item: Any) -> Iterator[tuple[str, str, Any]]:
+    if isinstance(item, dict | list):
+        yield from walk(item, place)
+    else:
+        yield place, name, item
+
+
+def readable_json(hub: Hub) -> Iterator[tuple[str, Any]]:
+    """Every JSON file that can be read; `json.valid` finds the others."""
+    for path in hub.files:
+        if path.endswith(".json") and path != contract.REPORT:
+            try:
+                yield path, hub.json(path)
+            except Broken:
+                continue
+
+
+def readable_lines(hub: Hub) -> Iterator[tuple[str, int, str]]:
+    """(path, number from 1, line) of every text that is no JSON, captured output left out."""
+    for path in hub.text_files:
+        if path.endswith(".json"):
+            continue
+        try:
+            lines = hub.text(path).split("\n")
+        except Broken:
+            continue
+        for number, line in enumerate(lines, start=1):
+            if not (path.endswith(".log") and line.startswith(CAPTURED)):
+                yield path, number, line
+
+
+@check("text.utf8", "", "every text is UTF-8 without a byte order mark")
+def utf8(hub: Hub) -> Iterator[Finding]:
+    for path in hub.text_files:
+        content = hub.content(path)
+        if content.startswith(BOM):
+            yield Finding(path, "byte 0", "begins with a byte order mark")
+        try:
+            content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            yield Finding(path, f"byte {error.start}", "is no UTF-8")
+
+
+@check("text.lf", "", "every line of a text ends with LF alone, the last one too")
+def line_feeds(hub: Hub) -> Iterator[Finding]:
+    for path in hub.text_files:
+        content = hub.content(path)
+        if b"\r" in content:
+            line = content[: content.index(b"\r")].count(b"\n") + 1
+            yield Finding(path, f"line {line}", "holds a CR")
+        if content and not content.endswith(b"\n"):
+            yield Finding(path, "last line", "does not end with LF")
+
+
+@check("json.valid", "", "every JSON file is an object, no key twice, no NaN, no infinity")
+def json_valid(hub: Hub) -> Iterator[Finding]:
+    for path in hub.files:
+        if path.endswith(".json") and path != contract.REPORT:
+            try:
+                content = hub.json(path)
+            except Broken as error:
+                yield error.finding
+                continue
+            if not isinstance(content, dict):
+                yield Finding(path, "", f"is {shown(content)}, no object")
+
+
+def _path_problem(text: str) -> str:
+    if found := ABSOLUTE.search(text):
+        return f"{(found[1] or found[2])!r} is an absolute path"
+    if found := PARENT.search(text):
+        return f"{found[1]!r} leaves its folder"
+    return ""
+
+
+@check("paths.relative", "", "no text names an absolute path or one that leaves the hub")
+def paths_relative(hub: Hub) -> Iterator[Finding]:
+    for path, content in readable_json(hub):
+        for place, name, value in walk(content):
+            for text in (value, name):
+                problem = _path_problem(text) if isinstance(text, str) else ""
+                if problem:
+                    yield Finding(path, place, problem)
+    for path, number, line in readable_lines(hub):
+        if problem := _path_problem(line):
+            yield Finding(path, f"line {number}", problem)
+
+
+@check("paths.exist", "", "every path that a JSON file names is a file of the hub, POSIX")
+def paths_exist(hub: Hub) -> Iterator[Finding]:
+    for path, content in readable_json(hub):
+        if path == contract.CRATE:
+            continue  # its @id are checked with the crate
+        for place, name, value in walk(content):
+            if name not in PATH_KEYS | MORE_PATH_KEYS.get(path, set()):
+                continue
+            if value not in hub.files:
+                yield Finding(path, place, f"{shown(value)} is no file of the hub")
+
+
+def _is_moment(text: str) -> bool:
+    """Whether a text is a UTC time that the calendar has."""
+    if not contract.TIME.fullmatch(text):
+        return False
+    try:
+        datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        return False
+    return True
+
+
+def _moments(text: str) -> Iterator[str]:
+    """What in a text looks like a time, without the punctuation after it."""
+    for found in MOMENT.finditer(text):
+        yield found[0].rstrip(".,;:)]|\"'`")
+
+
+@check("times.utc", "", "every time is UTC, YYYY-MM-DDTHH:MM:SSZ, and one that has been")
+def times_utc(hub: Hub) -> Iterator[Finding]:
+    latest = (datetime.now(UTC) + CLOCKS_APART).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def problem(text: str) -> str:
+        for moment in _moments(text):
+            if not _is_moment(moment):
+                return f"{moment!r} is no UTC time YYYY-MM-DDTHH:MM:SSZ"
+            if moment > latest:
+                return f"{moment} has not been yet"
+        return ""
+
+    for path, content in readable_json(hub):
+        for place, name, value in walk(content):
+            if name in TIME_KEYS and not (isinstance(value, str) and _is_moment(value)):
+                yield Finding(path, place, f"{shown(value)} is no UTC time YYYY-MM-DDTHH:MM:SSZ")
+            elif isinstance(value, str) and (reason := problem(value)):
+                yield Finding(path, place, reason)
+    for path, number, line in readable_lines(hub):
+        if reason := problem(line):
+            yield Finding(path, f"line {number}", reason)
+
+
+def _own_logs(hub: Hub) -> Iterator[str]:
+    for path in hub.files:
+        if path.endswith(".log"):
+            yield path
+
+
+@check("logs.lines", "cli", "a log's lines begin with their UTC time, or with '| ' when captured")
+def log_lines(hub: Hub) -> Iterator[Finding]:
+    for path in _own_logs(hub):
+        lines = hub.text(path).split("\n")[:-1]
+        for number, line in enumerate(lines, start=1):
+            if line.startswith(CAPTURED):
+                if number == 1:
+                    yield Finding(path, "line 1", "is captured output; a log begins with a time")
+            elif not (_is_moment(line[:20]) and line[20:21] == " " and line[21:].strip()):
+                yield Finding(path, f"line {number}", f"{shown(line)} begins with no UTC time")
+
+
+@check("logs.order", "cli", "times in a log do not go back")
+def log_order(hub: Hub) -> Iterator[Finding]:
+    for path in _own_logs(hub):
+        before = ""
+        for number, line in enumerate(hub.text(path).split("\n"), start=1):
+            moment = line[:20]
+            if not _is_moment(moment):
+                continue
+            if moment < before:
+                yield Finding(path, f"line {number}", f"{moment} stands after {before}")
+            before = moment

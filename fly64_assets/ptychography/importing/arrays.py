@@ -1,0 +1,234 @@
+"""The small arrays of a file: which name is which key, object, probe, coordinates, metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fly64_assets.errors import InputError
+from fly64_assets.ptychography import metadata as meta
+from fly64_assets.ptychography.data001_rules import DTYPES, VIEW_KEYS
+from fly64_assets.ptychography.importing.answers import Answers, ChangeLog
+from fly64_assets.ptychography.importing.casts import cast
+from fly64_assets.ptychography.importing.source import Source, open_source, sha256_of_file
+
+ALIASES = {
+    "diffraction": ("diff3d",),
+    "objectGuess": ("object",),
+    "probeGuess": ("probe",),
+    "_metadata": ("metadata",),
+}
+POSITIONS = "positions"
+"""A key of foreign files only: (n, 2) coordinates in one array."""
+KNOWN = (*DTYPES, *VIEW_KEYS, "_metadata", POSITIONS)
+ONES = "ones"
+
+
+def named_keys(source: Source, answers: Answers, log: ChangeLog) -> dict[str, str]:
+    """DATA-001 key -> name in the file, for every key that the file has.
+
+    What has no key is dropped; that is recorded.
+
+    Raises:
+        InputError: an answer names no key or no array, or two names stand for one key.
+    """
+    chosen: dict[str, str] = {}
+    for key, name in answers.keys.items():
+        if key not in KNOWN:
+            raise InputError("--key", key, f"is no key; keys are {', '.join(KNOWN)}")
+        chosen[key] = name.strip("/")
+        if list(chosen.values()).count(chosen[key]) > 1:
+            raise InputError("--key", name, "stands for two keys")
+        if not source.exists(chosen[key]):
+            raise source.missing(chosen[key])
+    for key in KNOWN:
+        candidates = [
+            name
+            for name in (key, *ALIASES.get(key, ()))
+            if name in source.root_names and name not in chosen.values()
+        ]
+        if key in chosen or not candidates:
+            continue
+        if len(candidates) > 1:
+            both = " and ".join(candidates)
+            problem = f"the file holds {both}: which one? say --key {key}={candidates[0]}"
+            raise InputError(source.path, key, problem)
+        chosen[key] = candidates[0]
+    if POSITIONS in chosen and {"xcoords", "ycoords"} <= set(chosen):
+        stated = POSITIONS in answers.keys
+        for key in ("xcoords", "ycoords") if stated else (POSITIONS,):
+            del chosen[key]
+    for key, name in chosen.items():
+        if name != key and key != POSITIONS:
+            reason = STATED if key in answers.keys else "another name of the same"
+            log.add(key, "renamed", name, key, reason)
+    for name in source.names:
+        if name not in chosen.values():
+            log.add(name, "dropped", source.describe(name), None, "DATA-001 has no such key")
+    return chosen
+
+
+STATED = "stated"
+
+
+def require_key(source: Source, names: Mapping[str, str], key: str, otherwise: str = "") -> str:
+    """The name of a key that cannot be done without."""
+    if key not in names:
+        also = f" or {otherwise}" if otherwise else ""
+        problem = f"missing: which array is it? say --key {key}=NAME{also}; "
+        raise InputError(source.path, key, f"{problem}the file holds {source.holds()}")
+    return names[key]
+
+
+def read_metadata(
+    source: Source, names: dict[str, str], log: ChangeLog
+) -> tuple[dict[str, Any] | None, str | None]:
+    """The file's own metadata if they are those of DATA-001, and any other text as it is.
+
+    Pickled metadata are never unpickled: the member is dropped, its sha256 recorded.
+    """
+    name = names.pop("_metadata", None)
+    if name is None:
+        log.add("_metadata", "made", None, "new", "the file has none")
+        return None, None
+    text = None if source.is_pickled(name) else source.text(name)
+    if text is None:
+        reason = "pickled objects are never loaded" if source.is_pickled(name) else "is no text"
+        log.add("_metadata", "dropped and made anew", source.describe(name), "new", reason)
+        return None, None
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        parsed = None
+    if isinstance(parsed, dict) and not _metadata_problem(parsed):
+        form = source.describe(name).split(", sha256")[0]
+        if source.container == "NPZ" and not (form.startswith("<U") and form.endswith(" ()")):
+            log.add("_metadata", "decoded", form, "0-d unicode array", "the text is as it was")
+        return parsed, None
+    reason = _metadata_problem(parsed) if isinstance(parsed, dict) else "is no JSON object"
+    reason = f"{reason}; the old text is kept as source_metadata in the import record"
+    log.add("_metadata", "made anew", "foreign text", "new", reason)
+    return None, text
+
+
+def _metadata_problem(parsed: Mapping[str, Any]) -> str:
+    if parsed.get("schema_version") != meta.SCHEMA_VERSION:
+        return "has no schema_version 1"
+    for name, problem in (
+        ("creation", meta.creation_problem(parsed)),
+        ("physics", meta.physics_problem(parsed, None)),
+        ("transformations", meta.transformations_problem(parsed)),
+    ):
+        if problem:
+            return f"{name} is {problem}"
+    return "" if meta.is_canonical(parsed) else "does not begin with a simulate or import record"
+
+
+class Plane:
+    """Object or probe on its way to (H, W) complex64."""
+
+    def __init__(self, source: Source, answers: Answers, log: ChangeLog) -> None:
+        self._source, self._answers, self._log = source, answers, log
+
+    def read(self, key: str, name: str) -> np.ndarray:
+        """(H, W) complex, finite, in the file's precision.
+
+        Raises:
+            InputError: not complex, of another dimension, of several modes, or not finite.
+        """
+        if self._source.is_pickled(name):
+            problem = "is pickled (an object array), which is never loaded"
+            raise InputError(self._source.path, name, problem)
+        stored = self._source.array(name)
+        if stored.dtype.kind != "c":
+            problem = f"is {stored.dtype}, not complex: amplitude or phase alone is no transmission"
+            raise InputError(self._source.path, name, problem)
+        values = self._one_mode(key, name, stored[...])
+        if values.ndim != 2:
+            problem = f"shape is {stored.shape}, two dimensions are wanted"
+            raise InputError(self._source.path, name, problem)
+        if not np.isfinite(values).all():
+            broken = int((~np.isfinite(values)).sum())
+            option = "--probe FILE" if key == "probeGuess" else "--object FILE or --object ones"
+            problem = f"{broken} values are not finite: what stands there? say {option}"
+            raise InputError(self._source.path, name, problem)
+        return values
+
+    def _one_mode(self, key: str, name: str, values: np.ndarray) -> np.ndarray:
+        before = values.shape
+        while values.ndim > 2 and values.shape[0] == 1:
+            values = values[0]
+        if values.ndim == 3 and key == "probeGuess":
+            mode = self._answers.probe_mode
+            if mode is None or not 0 <= mode < len(values):
+                problem = f"holds {len(values)} modes, DATA-001 has one: which? say --probe-mode K"
+                raise InputError(self._source.path, name, f"{problem}, 0 to {len(values) - 1}")
+            values = values[mode]
+            self._log.add(key, "mode chosen", list(before), list(values.shape), STATED)
+        elif values.shape != before:
+            reason = "leading axes of length 1"
+            self._log.add(key, "axes dropped", list(before), list(values.shape), reason)
+        return values
+
+
+def plane_of(
+    key: str, source: Source, names: Mapping[str, str], answers: Answers, log: ChangeLog
+) -> tuple[np.ndarray | None, dict[str, str]]:
+    """Object or probe, from the file or from the file that an answer names.
+
+    Returns:
+        (H, W) complex, or ``None`` for a canvas of ones that is still to be made; and name ->
+        sha256 of the other file where there is one.
+    """
+    option = "probe" if key == "probeGuess" else "object"
+    given: str | None = getattr(answers, option)
+    if key == "objectGuess" and given == ONES:
+        return None, {}
+    if given is None:
+        otherwise = "--probe FILE" if option == "probe" else "--object FILE or --object ones"
+        name = require_key(source, names, key, otherwise)
+        return Plane(source, answers, log).read(key, name), {}
+    path = Path(given)
+    with open_source(path) as other:
+        found = [name for name in (key, *ALIASES[key]) if name in other.root_names]
+        if not found:
+            raise other.missing(key)
+        values = Plane(other, answers, log).read(key, found[0])
+    before = names.get(key)
+    log.add(key, "taken from another file", before, path.name, STATED)
+    return values, {path.name: sha256_of_file(path)}
+
+
+def per_frame(source: Source, name: str, key: str, count: int, log: ChangeLog) -> np.ndarray:
+    """(n,) numbers, as the file has them.
+
+    Raises:
+        InputError: not numbers, or not one for each frame.
+    """
+    if source.is_pickled(name):
+        raise InputError(source.path, name, "is pickled (an object array), which is never loaded")
+    stored = source.array(name)
+    if stored.dtype.kind not in "iuf":
+        raise InputError(source.path, name, f"is {stored.dtype}, real numbers are wanted")
+    values = stored[...]
+    if values.shape != (count,):
+        if values.size != count or max(values.shape, default=0) != count:
+            problem = f"shape is {values.shape}, one number for each of {count} frames is wanted"
+            raise InputError(source.path, name, problem)
+        log.add(key, "flattened", list(values.shape), [count], "axes of length 1")
+        values = values.reshape(count)
+    return values
+
+
+def cast_and_record(source: Source, key: str, values: np.ndarray, log: ChangeLog) -> np.ndarray:
+    """``values`` in the dtype that DATA-001 wants of ``key``; see `casts.cast`."""
+    wanted = DTYPES.get(key, np.dtype(np.int64))
+    if values.dtype != wanted:
+        changed = cast(source.path, key, values, wanted)
+        log.add(key, "cast", str(values.dtype), str(wanted), "every value kept to its precision")
+        return changed
+    return values

@@ -1,0 +1,225 @@
+"""An import from file to file: open, prepare, write aside, hold against DATA-001, move into place.
+
+A failed import leaves nothing behind: all is made in a temporary folder beside the target.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fly64_assets.errors import InputError
+from fly64_assets.ptychography.data001 import Dataset, axis_order, read_dataset, write_dataset
+from fly64_assets.ptychography.data001_rules import (
+    PATCH_PADDING_PX,
+    check_data001,
+    failures,
+    require_data001,
+)
+from fly64_assets.ptychography.importing.answers import Answers, Change, Progress
+from fly64_assets.ptychography.importing.conversion import Conversion, prepare
+from fly64_assets.ptychography.importing.evidence import SAMPLED_FRAMES
+from fly64_assets.ptychography.importing.frames import write_patches
+from fly64_assets.ptychography.importing.source import open_source
+from fly64_assets.ptychography.metadata import Metadata, new_metadata, with_transformation
+from fly64_assets.ptychography.rules import RuleOutcome
+
+TOOL = "import"
+PROGRAM = "fly64_assets"
+SUFFIX = ".npz"
+STAGING_PREFIX = ".fly64-import-"
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did.
+
+    Attributes:
+        changes: everything that was changed, in order.
+        rules: every rule of DATA-001 held against the new file; empty where none was written.
+        residuals: forward residual as stored and with x and y exchanged, where comparable.
+        axes_stated: whether the axes were stated rather than taken from the file or its values.
+        n_frames, patch_size, canvas_shape: of the new dataset.
+    """
+
+    changes: tuple[Change, ...]
+    rules: tuple[RuleOutcome, ...]
+    residuals: tuple[float, float] | None
+    axes_stated: bool
+    n_frames: int
+    patch_size: int
+    canvas_shape: tuple[int, int]
+
+
+def refuse_target(source: str | Path, target: str | Path, *, force: bool) -> None:
+    """Refuse a target that must not or cannot be written.
+
+    Raises:
+        InputError: no ``.npz`` name, the source itself, there already, or in no folder.
+    """
+    source, target = Path(source), Path(target)
+    if target.suffix != SUFFIX:
+        raise InputError(target, "", f"is no {SUFFIX} name; a DATA-001 file has one")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError(target, "", "is the file that is imported; choose another name")
+    if not target.parent.is_dir():
+        raise InputError(target, "", f"cannot be written: {target.parent} is no folder")
+    if target.is_dir() or (target.exists() and not force):
+        problem = "is a folder" if target.is_dir() else "exists already; --force replaces it"
+        raise InputError(target, "", problem)
+
+
+def import_file(
+    source: str | Path,
+    target: str | Path | None,
+    answers: Answers,
+    *,
+    program_version: str,
+    git_commit: str | None,
+    created: str,
+    progress: Progress,
+    force: bool = False,
+) -> ImportReport:
+    """Convert ``source`` to the DATA-001 file ``target``; with ``None`` only say what would change.
+
+    Args:
+        source: NPZ or HDF5 file.
+        target: file to make; moved into place only once it holds against every rule.
+        answers: what a person stated.
+        program_version: recorded.
+        git_commit: recorded.
+        created: UTC time, ``YYYY-MM-DDTHH:MM:SSZ``, recorded.
+        progress: called after each block of frames.
+        force: whether an existing target may be replaced.
+
+    Raises:
+        InputError: the source is damaged, cannot become DATA-001, is DATA-001 already, or raises a
+            question that nobody answered; or the target may not or cannot be written.
+    """
+    if target is not None:
+        refuse_target(source, target, force=force)
+    with open_source(source) as opened:
+        conversion = prepare(opened, answers, progress)
+        if not conversion.changes:
+            require_data001(source)
+            raise InputError(source, "", "is DATA-001 already: nothing to import, use it as it is")
+        rules: list[RuleOutcome] = []
+        if target is not None:
+            metadata = _metadata(conversion, program_version, git_commit, created)
+            with _staging(Path(target)) as folder:
+                made = folder / Path(target).name
+                _write(conversion, metadata, folder, made, progress)
+                rules = check_data001(made)
+                for row in failures(rules):
+                    problem = f"once imported, {row.rule} is {row.actual}, DATA-001 wants "
+                    raise InputError(source, row.key, f"{problem}{row.expected}")
+                _require_simulated_axes(source, read_dataset(made), answers)
+                refuse_target(source, target, force=force)
+                os.replace(made, target)
+    return ImportReport(
+        tuple(conversion.changes),
+        tuple(rules),
+        conversion.residuals,
+        answers.axes is not None,
+        len(conversion.frames),
+        len(conversion.probe),
+        conversion.object.shape,
+    )
+
+
+@contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    """A temporary folder beside the target; what the disk refuses is named."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=target.parent))
+    except OSError as error:
+        raise InputError(target, "", f"cannot be written: {error.strerror or error}") from None
+    try:
+        yield folder
+    except OSError as error:
+        raise InputError(target, "", f"cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _metadata(
+    conversion: Conversion, program_version: str, git_commit: str | None, created: str
+) -> Metadata:
+    """The file's own metadata or new ones, with one record more."""
+    scale = conversion.intensity_scale
+    if conversion.metadata is not None:
+        base = dict(conversion.metadata)
+        base["physics"] = {**base["physics"], "intensity_scale": scale}
+    else:
+        base = new_metadata(
+            created=created,
+            program=PROGRAM,
+            program_version=program_version,
+            git_commit=git_commit,
+            nphotons=None,
+            patch_size=len(conversion.probe),
+            seed=None,
+            intensity_scale=scale,
+            probe_diameter_px=None,
+        )
+    return with_transformation(
+        base,
+        tool=TOOL,
+        version=program_version,
+        time=created,
+        parameters=_parameters(conversion),
+        inputs=conversion.inputs,
+    )
+
+
+def _parameters(conversion: Conversion) -> Mapping[str, Any]:
+    parameters: dict[str, Any] = {
+        "changes": [vars(change) for change in conversion.changes],
+        "answers": conversion.answers.stated(),
+        "axes_residuals": list(conversion.residuals) if conversion.residuals else None,
+    }
+    if conversion.source_metadata is not None:
+        parameters["source_metadata"] = conversion.source_metadata
+    if conversion.position_errors is not None:
+        parameters["position_errors_px"] = conversion.position_errors
+    return parameters
+
+
+def _write(
+    conversion: Conversion, metadata: Metadata, folder: Path, made: Path, progress: Progress
+) -> None:
+    path = conversion.source.path
+    patches = conversion.patches
+    write_dataset(
+        made,
+        Dataset(
+            diffraction=conversion.frames.write(folder / "diffraction.raw", path, progress),
+            object_guess=conversion.object,
+            probe_guess=conversion.probe,
+            **conversion.per_frame,
+            patches=write_patches(patches, folder / "Y.raw", path) if patches else None,
+            metadata=metadata,
+            extra=conversion.extra,
+        ),
+    )
+
+
+def _require_simulated_axes(source: str | Path, dataset: Dataset, answers: Answers) -> None:
+    """Simulated counts are Poisson's: their likelihood tells the axes where residuals cannot."""
+    simulated = dataset.metadata["transformations"][0]["tool"] == "simulate"
+    if not simulated or answers.axes is not None:
+        return
+    try:
+        order = axis_order(dataset, padding_px=PATCH_PADDING_PX, max_images=SAMPLED_FRAMES)
+    except InputError:
+        return  # no two frames stay inside the canvas with the axes exchanged
+    if order.mean_difference < -5 * order.standard_error:
+        problem = "are x and y exchanged? the Poisson likelihood is larger with them exchanged; "
+        problem += "say --axes xy (as the names say) or --axes yx (exchange)"
+        raise InputError(source, "xcoords, ycoords", problem)

@@ -1,0 +1,206 @@
+"""The frame around the checks: one step a product, each check its own result, nothing hidden."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey
+
+from fly64_assets.catalogue import PRODUCTS, product
+from fly64_assets.checks import checks_of
+from fly64_assets.checks.phase_check import check_step
+from fly64_assets.definitions import CHECK_JOBS, build_definitions
+from fly64_assets.partitions import Condition, dagster_key
+from fly64_assets_tests.checks.conftest import AT
+
+DATASET = ("train", "dataset")
+
+
+def test_every_name_in_the_catalogue_is_judged_and_every_judge_is_named():
+    from fly64_assets.checks import CHECKS
+
+    for kind, checks in CHECKS.items():
+        names = {check.name for check in checks}
+        for item in (item for item in PRODUCTS if item.key[-1] == kind):
+            assert names <= set(item.checks)
+    for item in PRODUCTS:
+        assert [check.name for check in checks_of(item)] == list(item.checks)
+        severities = {check.name: check.severity for check in checks_of(item)}
+        for name in item.blocking_checks:
+            assert severities[name] is AssetCheckSeverity.ERROR, "a warning never blocks"
+
+
+def test_a_judge_that_crashes_fails_its_own_check_and_hides_no_other(bench):
+    def cut(path):
+        path.write_bytes(path.read_bytes()[:40])
+
+    whole = bench.path("pinn_model", file="bundle.json").read_bytes()
+    bench.spoil("pinn_model", file="history.csv", change=lambda path: None)
+    bench.changed["pinn_model",][bench.path("pinn_model", file="bundle.json")] = whole
+    cut(bench.path("pinn_model", file="bundle.json"))
+    bench.report("pinn_model")
+    results = bench.results("pinn_model")
+    assert set(results) == set(product("pinn_model").checks)
+    for name in ("bundle", "loss", "counts", "effective_settings", "provenance", "trained_on"):
+        assert not results[name].passed
+        assert results[name].severity is AssetCheckSeverity.ERROR
+        assert "JSONDecodeError" in results[name].description
+    assert "history" not in results["loss_improved"].description
+    assert results["drift"].passed
+
+
+def test_no_description_holds_an_absolute_path(bench):
+    def cut(path):
+        path.write_bytes(path.read_bytes()[:-40])
+
+    path = bench.path(*DATASET, file="patched_train.npz")
+    bench.changed.setdefault(DATASET, {})[path] = path.read_bytes()
+    cut(path)
+    bench.report(*DATASET)
+    results = bench.results(*DATASET)
+    assert not results["data001"].passed
+    for result in results.values():
+        assert str(bench.context.store.root) not in result.description
+
+
+def test_altered_bytes_fail_every_check_before_a_judge_reads_them(bench):
+    path = bench.path("metrics_summary", file="metrics_summary.json")
+    bench.changed["metrics_summary",] = {path: path.read_bytes()}
+    path.write_bytes(path.read_bytes().replace(b"0.", b"1.", 1))
+    results = bench.results("metrics_summary")
+    assert not any(result.passed for result in results.values())
+    assert all("bytes as written" in result.description for result in results.values())
+
+
+def test_what_was_never_made_fails(bench):
+    from fly64_assets.checks.phase_check import evaluate
+
+    item = product("metrics_summary")
+    ledger = bench.context.ledger(bench.instance)
+    never = Condition(1000, "sparse")
+    results = list(evaluate(bench.context.study, ledger, item, never, checks_of(item)))
+    assert len(results) == len(item.checks)
+    assert all("is materialized" in str(result.description) for result in results)
+
+
+@pytest.mark.parametrize("key", [DATASET, ("pinn_model",), ("test", "comparison")])
+def test_drift_of_the_data_is_a_warning(bench, key):
+    """The same code, settings and inputs as last time, but other data (lesson 5)."""
+    item = product(*key)
+    at = AT.restricted_to(item.per)
+    version = bench.context.ledger(bench.instance).latest(item, at).provenance.data_version
+    bench.report(*key)
+    assert bench.results(*key)["drift"].passed
+    try:
+        bench.report(*key, data_version="0" * 64)
+        drift = bench.results(*key)["drift"]
+        assert not drift.passed and drift.severity is AssetCheckSeverity.WARN
+        assert "data version" in drift.description
+    finally:
+        bench.report(*key, data_version=version)
+
+
+def test_drift_of_a_headline_score_is_a_warning(bench, monkeypatch):
+    """.041 then .401: no figure is compared with itself, and inputs may have changed."""
+    from dataclasses import replace
+
+    ledger = bench.context.ledger(bench.instance)
+    record = ledger.latest(product("test", "comparison"), AT)
+    name = "PtyChi mae amplitude"
+    older = replace(record, figures={name: 0.041, "Baseline ms_ssim phase": 0.5})
+    newer = replace(record, figures={name: 0.401, "Baseline ms_ssim phase": 0.51})
+    monkeypatch.setattr(type(ledger), "latest", lambda *_: newer)
+    monkeypatch.setattr(type(ledger), "previous", lambda *_: older)
+    drift = bench.results("test", "comparison")["drift"]
+    assert not drift.passed and drift.severity is AssetCheckSeverity.WARN
+    assert f"{name}: as made" in drift.description and "found 0.4010" in drift.description
+    assert "ms_ssim" not in drift.description
+
+
+def test_the_ledger_knows_what_came_before(bench):
+    ledger = bench.context.ledger(bench.instance)
+    item = product("metrics_summary")
+    first = ledger.latest(item, AT)
+    bench.report("metrics_summary")
+    again = ledger.latest(item, AT)
+    assert ledger.previous(again).storage_id == first.storage_id < again.storage_id
+    oldest = again
+    while (before := ledger.previous(oldest)) is not None:
+        oldest = before
+    assert oldest.figures["PtyChi ms_ssim mean_phase"] > 0
+
+
+@pytest.fixture
+def job(bench):
+    definitions = build_definitions(bench.context)
+
+    def run(per, condition, selection=None):
+        job = definitions.resolve_job_def(CHECK_JOBS[per])
+        assert job.partitions_def is not None
+        if selection:
+            job = job.get_subset(asset_selection=set(), asset_check_selection=selection)
+        result = job.execute_in_process(
+            instance=bench.instance, partition_key=dagster_key(condition), raise_on_error=False
+        )
+        evaluations = {
+            (tuple(found.asset_key.path), found.check_name): found
+            for found in result.get_asset_check_evaluations()
+        }
+        steps = {event.step_key for event in result.all_events if event.is_step_start}
+        return result, evaluations, steps
+
+    return run
+
+
+def test_check_jobs_judge_every_check_in_one_step_a_product_and_make_nothing(bench, job):
+    before = bench.context.ledger(bench.instance).latest(product("pinn_model"), AT).storage_id
+    for per, condition in (("dose", Condition(1000)), ("condition", AT)):
+        items = [item for item in PRODUCTS if item.per == per and item.checks]
+        result, evaluations, steps = job(per, condition)
+        assert set(evaluations) == {(item.key, name) for item in items for name in item.checks}
+        assert steps == {check_step(item) for item in items}
+        failed = {key for key, found in evaluations.items() if not found.passed}
+        assert {name for _, name in failed} <= {"drift", "loss_improved", "ms_ssim_terms"}
+        assert result.success, "warnings fail no run"
+    after = bench.context.ledger(bench.instance).latest(product("pinn_model"), AT).storage_id
+    assert before == after
+    assert not {"tensorflow", "keras", "torch"} & set(sys.modules)
+
+
+def test_two_faults_are_two_results_and_only_the_blocking_one_fails_the_step(bench, job):
+    def leave_path_and_break(scoring):
+        scoring["note"] = "/home/somebody/file"
+        scoring["n_images"]["PtyChi"] = 1
+
+    bench.spoil("test", "comparison", file="scoring.json", change=leave_path_and_break)
+    result, evaluations, _ = job("condition", AT)
+    failed = {key for key, found in evaluations.items() if not found.passed}
+    failed = {(key, name) for key, name in failed if name not in ("drift", "loss_improved")}
+    failed = {(key, name) for key, name in failed if name != "ms_ssim_terms"}
+    assert failed == {
+        (("test", "comparison"), "times_and_paths"),
+        (("comparison_manifest",), "counts"),
+    }
+    ended = {event.step_key for event in result.all_events if event.is_step_failure}
+    assert ended == {"check_comparison_manifest"}
+
+
+def test_one_check_can_be_chosen(bench, job):
+    chosen = AssetCheckKey(AssetKey(("train", "overlap_view")), "counts")
+    result, evaluations, steps = job("condition", AT, {chosen})
+    assert result.success
+    assert set(evaluations) == {(("train", "overlap_view"), "counts")}
+    assert steps == {"check_train_overlap_view"}
+
+
+def test_each_result_shows_a_table_of_expected_and_actual(bench):
+    for key in (DATASET, ("comparison_manifest",)):
+        for result in bench.results(*key).values():
+            table = result.metadata["rules"]
+            assert {column.name for column in table.schema.columns} == {
+                "key", "rule", "expected", "actual", "ok",
+            }  # fmt: skip
+            assert len(table.records) == result.metadata["n_rules"].value >= 1
+            assert re.fullmatch(r"\d+ rules hold", result.description) or not result.passed

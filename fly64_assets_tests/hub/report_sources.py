@@ -1,0 +1,91 @@
+"""The JSON contents of a finished condition, made by the functions that make the real ones."""
+
+from __future__ import annotations
+
+import copy
+
+from fly64_assets.hub.deltas import metrics_delta_summary
+from fly64_assets.hub.manifest import ComparisonStatus, comparison_manifest
+from fly64_assets.hub.metrics_summary import metrics_summary
+from fly64_assets.hub.reports import Sources
+from fly64_assets.ptychography.scoring import ROW_NAMES, ScoreRow
+from fly64_assets.study import MODELS, SPLITS
+
+MS_SSIM = {
+    ("train", "PtychoPINN"): (0.91, 0.9312345),
+    ("test", "PtychoPINN"): (0.90, 0.9211111),
+    ("train", "Baseline"): (0.85, 0.79),
+    ("test", "Baseline"): (0.84, 0.78),
+    ("train", "PtyChi"): (0.70, 0.95),
+    ("test", "PtyChi"): (0.69, 0.96),
+}
+MAE = {
+    ("train", "PtychoPINN"): (0.05, 0.0712),
+    ("test", "PtychoPINN"): (0.06, 0.0798),
+    ("train", "Baseline"): (0.04, 0.091),
+    ("test", "Baseline"): (0.05, 0.092),
+    ("train", "PtyChi"): (0.07, 0.062),
+    ("test", "PtyChi"): (0.08, 0.061),
+}
+"""(split, model) -> amplitude, phase."""
+VIEWS = {
+    "train": {
+        "n_images_total": 5152,
+        "n_images_kept": 1264,
+        "n_centres": 159,
+        "target_overlap": 0.7,
+        "reached_overlap": 0.7012,
+        "total_photons": 1264123.4,
+        "photons_per_px2": 91.26,
+    },
+    "test": {
+        "n_images_total": 5152,
+        "n_images_kept": 1271,
+        "n_centres": 158,
+        "target_overlap": 0.7,
+        "reached_overlap": 0.6987,
+        "total_photons": 1271567.8,
+        "photons_per_px2": 92.34,
+    },
+}
+
+
+def rows(split: str, seconds: float = 1.5) -> list[ScoreRow]:
+    """A split's table: MS-SSIM and MAE as above, the rest told apart by their place."""
+    found = []
+    for m, model in enumerate(MODELS):
+        for n, name in enumerate(ROW_NAMES):
+            if name in ("ms_ssim", "mae"):
+                pair = {"ms_ssim": MS_SSIM, "mae": MAE}[name][split, model]
+            elif name == "frc50_censored":
+                pair = (0.0, 1.0)
+            elif name.startswith(("registration", "computation")):
+                value = seconds if name == "computation_time_s" else float(m == 0)
+                found.append(ScoreRow(model, name, value=value))
+                continue
+            else:
+                base = 0.1 + 0.01 * n + 0.1 * m + (0.003 if split == "test" else 0.0)
+                pair = (base, base + 0.0012)
+            found.append(ScoreRow(model, name, amplitude=pair[0], phase=pair[1]))
+    return found
+
+
+def sources(dose: int = 1000, view: str = "dense", seconds: float = 1.5) -> Sources:
+    """A finished condition."""
+    statuses = {split: ComparisonStatus(None) for split in SPLITS}
+    manifest = comparison_manifest(dose, view, statuses, ms_ssim_sigma_px=1.0)
+    compliance = {
+        split: {
+            "npz_path": f"data/phase_c/dose_{dose}/patched_{split}.npz",
+            "has_metadata": True,
+            "has_canonical_transform": True,
+            "compliant": True,
+        }
+        for split in SPLITS
+    }
+    tables = {split: rows(split, seconds) for split in SPLITS}
+    summary = metrics_summary(manifest, tables, VIEWS, compliance)
+    deltas = metrics_delta_summary(
+        summary, summary_sha256="ab" * 32, generated_at="2026-01-02T03:04:05Z"
+    )
+    return Sources(manifest, summary, deltas, copy.deepcopy(VIEWS))

@@ -1,0 +1,195 @@
+"""Foreign files for the import's tests: one simulated dataset put into any of the legacy forms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fly64_assets.ptychography.importing import Answers, ImportReport, import_file
+from fly64_assets.ptychography.npz import read_npz
+from fly64_assets.ptychography.simulation import simulate_split_datasets
+from fly64_assets.ptychography.specimen import Specimen, load_specimen
+from fly64_assets.study import SimulationSettings
+
+ROOT = Path(__file__).parents[2]
+MEASURED = ROOT / "fly64_assets_tests" / "data" / "siemens_star_measured_64frames.npz"
+WHOLE_SCAN = ROOT.parent / "shared" / "data" / "siemens_star_measured_N128.npz"
+N = 64
+CANVAS = (118, 126)
+CREATED = "2026-01-02T03:04:05Z"
+Arrays = dict[str, np.ndarray]
+
+
+def simulate(folder: Path, *, dose: int = 2000, positions: int = 80) -> Path:
+    """A DATA-001 file of about half as many frames, on a canvas whose last row and column repeat.
+
+    So an odd canvas, one row and column less, is padded back to the same values.
+    """
+    whole = load_specimen(ROOT / "fly64_assets" / "specimens" / "labyrinth.npz", patch_size=N)
+    object_ = np.pad(
+        whole.object[60 : 60 + CANVAS[0] - 1, 50 : 50 + CANVAS[1] - 1],
+        [(0, 1), (0, 1)],
+        mode="edge",
+    )
+    simulate_split_datasets(
+        Specimen(object_, whole.probe, 1.0, "0" * 64),
+        dose=dose,
+        simulation=SimulationSettings(
+            positions=positions, margin_px=1.5, shift_padding_px=4, split_guard_px=0.0
+        ),
+        patch_size=N,
+        seed=42,
+        threads=1,
+        folder=folder,
+        probe_diameter_px=35.0,
+        program_version="1.2.3",
+        git_commit=None,
+        created=CREATED,
+    )
+    return folder / "patched_train.npz"
+
+
+def _counts(arrays: Arrays, scale: float) -> None:
+    arrays["diffraction"] = (arrays["diffraction"] * scale).astype(np.float32)
+
+
+def _counts_and_probe(arrays: Arrays, scale: float) -> None:
+    _counts(arrays, scale)
+    arrays["probeGuess"] = (arrays["probeGuess"] * scale).astype(np.complex64)
+
+
+def _double(arrays: Arrays, scale: float) -> None:
+    for key, dtype in (
+        ("diffraction", np.float64),
+        ("objectGuess", np.complex128),
+        ("probeGuess", np.complex128),
+        ("Y", np.complex128),
+        ("scan_index", np.float64),
+    ):
+        if key in arrays:
+            arrays[key] = arrays[key].astype(dtype)
+
+
+def _frames_last(arrays: Arrays, scale: float) -> None:
+    for key in ("diffraction", "Y"):
+        arrays[key] = np.ascontiguousarray(np.moveaxis(arrays[key], 0, -1))
+
+
+def _odd_canvas(arrays: Arrays, scale: float) -> None:
+    arrays["objectGuess"] = arrays["objectGuess"][:-1, :-1]
+
+
+def _corner(arrays: Arrays, scale: float) -> None:
+    axes = (0, 1) if len(arrays["diffraction"]) == N else (1, 2)
+    arrays["diffraction"] = np.fft.ifftshift(arrays["diffraction"], axes=axes)
+
+
+def _without_start(arrays: Arrays, scale: float) -> None:
+    del arrays["xcoords_start"], arrays["ycoords_start"]
+
+
+def _without_index(arrays: Arrays, scale: float) -> None:
+    del arrays["scan_index"]
+
+
+def _big_endian(arrays: Arrays, scale: float) -> None:
+    for key in ("diffraction", "objectGuess", "xcoords"):
+        arrays[key] = arrays[key].astype(arrays[key].dtype.newbyteorder(">"))
+
+
+def _columns(arrays: Arrays, scale: float) -> None:
+    arrays["probeGuess"] = arrays["probeGuess"][None, None]
+    arrays["xcoords"] = arrays["xcoords"][:, None]
+
+
+def _extra_key(arrays: Arrays, scale: float) -> None:
+    arrays["ground_truth_note"] = np.arange(5.0)
+
+
+def _diff3d(arrays: Arrays, scale: float) -> None:
+    arrays["diff3d"] = arrays.pop("diffraction")
+
+
+FORMS = {
+    "counts": _counts,
+    "counts and probe": _counts_and_probe,
+    "double": _double,
+    "frames last": _frames_last,
+    "odd canvas": _odd_canvas,
+    "corner": _corner,
+    "without start": _without_start,
+    "without index": _without_index,
+    "big endian": _big_endian,
+    "columns": _columns,
+    "extra key": _extra_key,
+    "diff3d": _diff3d,
+}
+"""Every form but those of the metadata; to be applied in this order."""
+METADATA_FORMS = ("kept", "missing", "pickled", "foreign", "bytes")
+CONTAINERS = ("npz", "compressed npz", "h5")
+
+
+def legacy(arrays: Arrays, forms: Iterable[str], metadata_form: str) -> dict[str, Any]:
+    """A copy in legacy forms; pickled metadata are an object array."""
+    changed = dict(arrays)
+    text = str(changed.pop("_metadata"))
+    scale = json.loads(text)["physics"]["intensity_scale"]
+    chosen = set(forms)
+    for name, form in FORMS.items():
+        if name in chosen and not (name == "counts" and "counts and probe" in chosen):
+            form(changed, scale)
+    if metadata_form == "pickled":
+        changed["_metadata"] = np.array({"nphotons": 1e9}, dtype=object)
+    elif metadata_form == "foreign":
+        changed["_metadata"] = np.array('{"nphotons": 1e9, "wavelength": NaN}')
+    elif metadata_form == "bytes":
+        changed["_metadata"] = np.array([text.encode()])
+    elif metadata_form == "kept":
+        changed["_metadata"] = np.array(text)
+    return changed
+
+
+def save(path: Path, arrays: dict[str, Any], container: str = "npz") -> Path:
+    """Write with NumPy's or h5py's own functions."""
+    if container == "h5":
+        import h5py
+
+        with h5py.File(path, "w") as file:
+            for key, array in arrays.items():
+                if array.dtype == object:
+                    array = np.frombuffer(array.dumps(), np.uint8)
+                if array.dtype.kind in "US":
+                    text = array.reshape(())[()]
+                    array = text if isinstance(text, bytes) else str(text)
+                file[key] = array
+    else:
+        (np.savez_compressed if container.startswith("compressed") else np.savez)(
+            path.with_suffix(".npz"), **arrays
+        )
+        path.with_suffix(".npz").rename(path)
+    return path
+
+
+def run_import(
+    source: Path, target: Path | None, *, force: bool = True, **answers: Any
+) -> ImportReport:
+    """`import_file` with fixed circumstances."""
+    return import_file(
+        source,
+        target,
+        Answers(**answers),
+        program_version="1.2.3",
+        git_commit=None,
+        created=CREATED,
+        progress=lambda what, done, total: None,
+        force=force,
+    )
+
+
+def import_record(path: Path) -> dict[str, Any]:
+    """The last record of a file's transformations."""
+    return json.loads(str(read_npz(path, ["_metadata"])["_metadata"]))["transformations"][-1]
