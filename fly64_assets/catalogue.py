@@ -416,6 +416,7 @@ def _reports(scored: Sequence[Product]) -> tuple[Product, ...]:
             key=(split, "heatmaps"),
             folder=f"{folder}/{split}",
             settings=_heatmaps,
+            modules=("fly64_assets.assets.heatmaps", "fly64_assets.pictures"),
             libraries=("matplotlib",),
         )
         for split in SPLITS

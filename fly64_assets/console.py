@@ -284,7 +284,8 @@ def show_results(
             totals[name] += manifest[f"n_{name}"] if manifest else 0
         if unfinished:
             broken += [str(verdict) for verdict in unfinished[:1]]
-            continue
+        if any(verdict.product.stage == "score" for verdict in unfinished):
+            continue  # a report that failed takes no score with it
         summary = _current_json(context, planner, "metrics_summary", condition)
         deltas = _current_json(context, planner, "metrics_delta_summary", condition)
         if summary and deltas:

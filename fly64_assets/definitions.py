@@ -62,7 +62,7 @@ def _check_job(context: StudyContext, per: Per):
         CHECK_JOBS[per],
         AssetSelection.checks_for_assets(*keys),
         # Dagster takes a job's partitions from its assets, and of this job only from here.
-        config=PartitionedConfig(partitions, lambda _: {}),
+        config=PartitionedConfig(partitions, run_config_for_partition_key_fn=lambda _: {}),
         # No check loads TensorFlow or torch, and starting a process takes longer than a check.
         executor_def=in_process_executor,
     )

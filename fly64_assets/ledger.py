@@ -13,7 +13,10 @@ from typing import Any
 
 from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter, DagsterInstance
 from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
 
 from fly64_assets.catalogue import Product
 from fly64_assets.partitions import Condition
@@ -22,6 +25,7 @@ from fly64_assets.store import FileRecord, Store
 
 PROVENANCE = "provenance"
 """Metadata key under which a materialization carries its record."""
+COMPLETED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 
 
 @dataclass(frozen=True)
@@ -163,33 +167,40 @@ class Ledger:
     def checks(self, record: Record) -> list[CheckState]:
         """The state of each of the product's checks for this very materialization."""
         product = record.product
-        return [
-            self._check(record, name, blocking=name in product.blocking_checks)
-            for name in product.checks
-        ]
-
-    def _check(self, record: Record, name: str, *, blocking: bool) -> CheckState:
-        history = self.instance.event_log_storage.get_asset_check_execution_history(
-            AssetCheckKey(AssetKey(record.product.key), name),
-            limit=1,
-            status={
-                AssetCheckExecutionRecordStatus.SUCCEEDED,
-                AssetCheckExecutionRecordStatus.FAILED,
-            },
-            partition_filter=PartitionKeyFilter(key=record.condition.partition_key),
+        keys = [AssetCheckKey(AssetKey(product.key), name) for name in product.checks]
+        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+            keys, PartitionKeyFilter(key=record.condition.partition_key)
         )
-        evaluation = history[0].evaluation if history and history[0].event else None
+        return [self._check_state(record, key, latest.get(key)) for key in keys]
+
+    def _check_state(
+        self, record: Record, key: AssetCheckKey, execution: AssetCheckExecutionRecord | None
+    ) -> CheckState:
+        blocking = key.name in record.product.blocking_checks
+        if execution is not None and execution.status not in COMPLETED:
+            execution = self._completed(record, key)
+        evaluation = execution.evaluation if execution and execution.event else None
         target = evaluation.target_materialization_data if evaluation else None
         if evaluation is None or target is None or target.storage_id != record.storage_id:
-            return CheckState(name, blocking, None)
+            return CheckState(key.name, blocking, None)
         return CheckState(
-            name,
+            key.name,
             blocking,
             evaluation.passed,
             evaluation.severity.value,
             evaluation.description or "",
-            utc_text(history[0].event.timestamp),
+            utc_text(execution.event.timestamp),  # type: ignore[union-attr]
         )
+
+    def _completed(self, record: Record, key: AssetCheckKey) -> AssetCheckExecutionRecord | None:
+        """The latest evaluation that ended: a later one is planned, or its run was killed."""
+        history = self.instance.event_log_storage.get_asset_check_execution_history(
+            key,
+            limit=1,
+            status=COMPLETED,
+            partition_filter=PartitionKeyFilter(key=record.condition.partition_key),
+        )
+        return history[0] if history else None
 
     def altered(self, record: Record) -> str | None:
         """What no longer matches the record on disk; None when every byte does."""

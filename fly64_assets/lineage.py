@@ -230,6 +230,8 @@ def carried_transformations(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: it is no such file.
     """
+    if path.is_dir():
+        raise InputError(path, "", "is a folder; the lineage is that of one file")
     if not path.is_file():
         raise InputError(path, "", "does not exist, and no store or hub has a record of it")
     found: Any = None

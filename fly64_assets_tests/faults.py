@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataValue
@@ -21,8 +22,11 @@ def report_as_made(
     condition: Condition,
     *,
     data_version: str | None = None,
+    figures: Mapping[str, float] | None = None,
 ) -> None:
     """Record what is on disk now as a materialization like the last one, hashes and all.
+
+    ``figures`` replace some of the numbers that it shows.
 
     Only checks can tell then: the case of wrong content that was written faithfully.
     """
@@ -41,7 +45,11 @@ def report_as_made(
         AssetMaterialization(
             AssetKey(product.key),
             partition=condition.partition_key,
-            metadata={PROVENANCE: MetadataValue.json(provenance.to_json())},
+            metadata={
+                **record.figures,
+                **(figures or {}),
+                PROVENANCE: MetadataValue.json(provenance.to_json()),
+            },
         )
     )
 

@@ -72,6 +72,16 @@ def test_a_changed_metric_changes_the_comparison_only(versions_after):
     assert not _changed(after) & {"pinn_model", "train/dataset", "train/overlap_view"}
 
 
+def test_a_changed_template_changes_its_own_report_only(versions_after):
+    after = versions_after("hub/templates/metrics_digest.md.j2", "Key Deltas", "Deltas")
+    assert _changed(after) == {"metrics_report"}
+
+
+def test_a_changed_macro_changes_every_report_with_a_template(versions_after):
+    after = versions_after("hub/templates/_tables.j2", "macro", "macro ")
+    assert _changed(after) == {"metrics_report", "check_report", "hub_summary"}
+
+
 def test_libraries_that_decide_numbers_are_part_of_the_version():
     assert "ptychi=" in NOW["train/ptychi_reconstruction"]
     assert "tensorflow=" in NOW["pinn_model"]

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import struct
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from fly64_assets.assets.heatmaps import _maps as maps_of_comparison
+from fly64_assets.catalogue import product
+from fly64_assets.errors import InputError
+from fly64_assets.io_manager import StoredInput
+from fly64_assets.ledger import Record
+from fly64_assets.partitions import Condition
 from fly64_assets.pictures import LocalMap, MapStyle, heatmap_plot
-from fly64_assets.study import MODELS
+from fly64_assets.ptychography.npz import read_npz, write_npz
+from fly64_assets.ptychography.scoring import Area, read_csv, score, write_csv
+from fly64_assets.store import Store
+from fly64_assets.study import MODELS, ScoringSettings
 
 STYLE = MapStyle("local MS-SSIM", (0.0, 1.0), "cividis")
 
@@ -78,3 +88,53 @@ def test_the_scale_is_the_style_s_and_not_the_data_s(tmp_path, picture):
     for image in pixels:
         close = np.abs(image[..., :3] - expected).max(axis=-1) < 0.01
         assert close.mean() > 0.15
+
+
+@pytest.fixture
+def comparison(tmp_path) -> StoredInput:
+    """A comparison's files in a store: three noisy models, scored as the real ones are."""
+    item, condition = product("test", "comparison"), Condition(1000, "dense")
+    given = StoredInput(Record(item, condition, 1, "", "", None), Store(tmp_path))
+    given.path("scoring.json").parent.mkdir(parents=True)
+    given.path("scoring.json").write_text(json.dumps({"status": "success"}), "utf-8")
+    noise = np.random.default_rng(5).normal(size=(2, 96, 200))
+    phase, amplitude = ndimage.gaussian_filter(noise, (0, 3, 3)) * 3
+    truth = (1 + 0.3 * amplitude) * np.exp(1j * phase)
+    rng = np.random.default_rng(6)
+    models = {
+        model: truth + 0.05 * (m + 1) * (rng.normal(size=truth.shape) + 0j)
+        for m, model in enumerate(MODELS)
+    }
+    settings = ScoringSettings(
+        ms_ssim_sigma_px=1.0, frc_threshold=0.5, stitch_crop_px=20, max_shift_px=4.0
+    )
+    table = score(models, truth, Area(16, 80, 20, 180), settings, dict.fromkeys(MODELS, 1.0))
+    write_csv(given.path("comparison_metrics.csv"), table.rows)
+    aligned = {model: detail.aligned.object for model, detail in table.models.items()}
+    stored = {**aligned, "truth": table.truth, "area": table.area.as_array()}
+    write_npz(given.path("reconstructions_aligned.npz"), stored)
+    return given
+
+
+def test_maps_are_of_the_arrays_that_were_scored(comparison):
+    truth, ms_ssim, correlations = maps_of_comparison(comparison, 1.0)
+    arrays = read_npz(comparison.path("reconstructions_aligned.npz"))
+    np.testing.assert_allclose(truth["amplitude"], np.abs(arrays["truth"]), rtol=1e-6)
+    means = [ms_ssim[model, "amplitude"].values.mean() for model in MODELS]
+    assert means == sorted(means, reverse=True) and means[0] > 0.8
+    for model in MODELS:
+        for component in ("phase", "amplitude"):
+            assert ms_ssim[model, component].values.shape == (64, 160)
+            assert correlations[model, component].values.max() <= 1
+    rows = read_csv(comparison.path("comparison_metrics.csv"))
+    shown = {row.model: f"MS-SSIM {row.phase:.3f}" for row in rows if row.metric == "ms_ssim"}
+    assert {model: ms_ssim[model, "phase"].score for model in MODELS} == shown
+    expected = np.corrcoef(np.abs(arrays["Baseline"]).ravel(), np.abs(arrays["truth"]).ravel())
+    assert correlations["Baseline", "amplitude"].score == f"correlation {expected[0, 1]:.3f}"
+
+
+def test_a_failed_comparison_has_no_picture_and_says_why(comparison):
+    failed = {"status": "failed", "error": "ValueError: constant"}
+    comparison.path("scoring.json").write_text(json.dumps(failed), "utf-8")
+    with pytest.raises(InputError, match="scoring.json: status: .*ValueError: constant"):
+        maps_of_comparison(comparison, 1.0)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from dagster import AssetKey
 
 from fly64_assets.catalogue import PRODUCTS, product
 from fly64_assets.cli.lineage_command import lineage
@@ -177,6 +178,22 @@ def test_a_later_edit_of_what_was_made_again_is_an_alteration(made):
     assert states(chain_of(made.path(VIEW)))[DATASET] is Match.ALTERED
 
 
+def test_a_making_that_the_event_log_has_lost_is_shown_by_a_later_one_and_said_so(made):
+    consumed = chain_of(made.path(VIEW)).steps[1]
+    with made.opened() as (_, instance):
+        instance.wipe_assets([AssetKey(["train", "dataset"])])
+    code, output = call(made.path(VIEW))
+    assert code == 2 and "train/dataset: (1000) has no record in the event log" in output
+    _wait_for_another_second()
+    made.make("datasets")
+    step = chain_of(made.path(VIEW)).steps[1]
+    assert not step.made.exact and consumed.made.exact
+    assert step.made.files == consumed.made.files, "as the view's record says that it consumed"
+    assert step.files[0].state is Match.SAME_DATA
+    code, output = call(made.path(VIEW))
+    assert code == 0 and "that making has no record of its own any more" in output
+
+
 @pytest.mark.parametrize("item", PRODUCTS, ids=lambda item: item.name)
 def test_every_file_of_the_catalogue_is_found_by_its_path(item):
     at = AT.restricted_to(item.per)
@@ -199,6 +216,7 @@ def test_a_file_that_belongs_to_nothing_is_bad_input(made, tmp_path):
         (plain, "belongs to no store and no hub"),
         (text, "belongs to no store and no hub"),
         (tmp_path / "none.npz", "does not exist"),
+        (tmp_path, "is a folder"),
         (odd, "no file that an asset of the store owns"),
         (unmade, "no materialization of baseline_model (1000|dense) names it"),
         (made.results / "dagster" / "dagster.yaml", "belongs to no store and no hub"),

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 import yaml
-from dagster import AssetKey, DagsterInstance
+from dagster import AssetCheckKey, AssetKey, DagsterInstance
 
-from fly64_assets.catalogue import PRODUCTS, product
+from fly64_assets.catalogue import LEVELS, PRODUCTS, product
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import JOBS, build_definitions
 from fly64_assets.errors import NotTrusted
@@ -18,6 +18,7 @@ from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets_tests.conftest import TINY
 from fly64_assets_tests.faults import report_as_made
 
+SCORED = {level.per: level for level in LEVELS if level.stage == "score"}
 DATASET, VIEW = product("train", "dataset"), product("train", "overlap_view")
 DENSE, SPARSE = Condition(1000, "dense"), Condition(1000, "sparse")
 BOTH_VIEWS = {"dense": {"target_overlap": 0.7}, "sparse": {"target_overlap": 0.2}}
@@ -34,7 +35,7 @@ def fresh_instance(tmp_path):
 def make(context, instance, per, condition, keys=None, *, raises=False):
     """Run one job in this process: only phases that need no solver."""
     definitions = build_definitions(context)
-    job = definitions.resolve_job_def(JOBS[per])
+    job = definitions.resolve_job_def(JOBS[SCORED[per]])
     key = dagster_key(condition)
     return job.execute_in_process(
         instance=instance,
@@ -201,8 +202,8 @@ def test_an_input_that_failed_its_check_is_refused_in_later_runs_too(two_views):
     _negate_amplitudes(path)
     report_as_made(context, instance, DATASET, Condition(1000))
     definitions = build_definitions(context)
-    job = definitions.resolve_job_def(JOBS["dose"])
-    check = next(k for k in job.asset_layer.asset_graph.asset_check_keys if "train" in str(k))
+    job = definitions.resolve_job_def(JOBS[SCORED["dose"]])
+    check = AssetCheckKey(AssetKey(DATASET.key), "data001")
     job.get_subset(asset_selection=set(), asset_check_selection={check}).execute_in_process(
         instance=instance, partition_key="1000", raise_on_error=False
     )

@@ -55,6 +55,36 @@ def test_every_input_stands_before_its_consumer():
         assert set(item.inputs) <= set(BY_KEY)
 
 
+DELTAS, SUMMARY = product("metrics_delta_summary"), product("metrics_summary")
+
+
+def _write(store: Store, item, content: str) -> None:
+    with store.staging(item.name) as staged:
+        for name in item.files:
+            (staged / name).write_text(content)
+        store.commit(item, AT, staged)
+
+
+@pytest.mark.parametrize("name", ["metrics_summary", "comparison_manifest"])
+def test_a_delta_file_never_outlives_what_it_was_made_from(store, name):
+    _write(store, SUMMARY, "first")
+    _write(store, DELTAS, "first minus second")
+    _write(store, product(name), "anew")
+    assert not store.path(DELTAS, AT, "metrics_delta_summary.json").exists()
+    assert store.path(SUMMARY, AT, "metrics_summary.json").exists()
+
+
+def test_a_delta_file_goes_before_its_new_source_comes(store, monkeypatch):
+    """Killed in between, there is no delta file; never one of another source."""
+    _write(store, SUMMARY, "first")
+    _write(store, DELTAS, "first minus second")
+    monkeypatch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(OSError("killed")))
+    with pytest.raises(OSError, match="killed"):
+        _write(store, SUMMARY, "anew")
+    assert not store.path(DELTAS, AT, "metrics_delta_summary.json").exists()
+    assert store.path(SUMMARY, AT, "metrics_summary.json").read_text() == "first"
+
+
 def test_commit_takes_only_what_the_product_owns(store):
     with pytest.raises(FileNotFoundError):
         _commit(store, other__npz=b"x")

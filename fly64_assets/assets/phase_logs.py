@@ -9,6 +9,7 @@ from dagster import AssetsDefinition
 from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset
 from fly64_assets.catalogue import Key, log_file, product
 from fly64_assets.context import StudyContext
+from fly64_assets.errors import NotTrusted
 from fly64_assets.planner import digest
 from fly64_assets.step_logs import RunLog
 
@@ -20,6 +21,8 @@ def make_logs(run: PhaseRun) -> Mapping[Key, Outcome]:
     lines = 0
     for given in run.inputs.values():
         record = given.record
+        if not record.step_key:
+            raise NotTrusted(f"{record.product.name} was reported by hand: no run and no log of it")
         if record.run_id not in runs:
             folders = {given.store.root.parent: "<study>"}
             runs[record.run_id] = RunLog(run.ledger.instance, record.run_id, folders)

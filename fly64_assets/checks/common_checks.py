@@ -18,7 +18,9 @@ from fly64_assets.study import MODELS
 
 UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 ANY_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?")
-ABSOLUTE = re.compile(r"(?<![\w.~/*-])/(?:[\w.+-]+/)+[\w.+-]*|\bfile:/|~/\w|\b[A-Za-z]:[\\/]\w|\w\\\w")
+ABSOLUTE = re.compile(
+    r"(?<![\w.~/*-])/(?:[\w.+-]+/)+[\w.+-]*|\bfile:/|~/\w|\b[A-Za-z]:[\\/]\w|\w\\\w"
+)
 """A POSIX path from the root, a home folder, a drive letter, a backslash between names."""
 TEXT_SUFFIXES = frozenset({".json", ".csv", ".log", ".md", ".txt"})
 MS_SSIM_DRIFT = 0.02

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import click
 
-from fly64_assets.cli import data_commands, lineage_command, run_commands, verify_command
+from fly64_assets.cli import (
+    data_commands,
+    hub_commands,
+    lineage_command,
+    run_commands,
+    verify_command,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,6 +33,8 @@ for command in (
     data_commands.data001,
     data_commands.import_,
     lineage_command.lineage,
+    hub_commands.checks,
+    hub_commands.export,
     verify_command.verify,
     run_commands.ui,
 ):

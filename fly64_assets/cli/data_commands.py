@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +30,21 @@ def data001(file: str) -> int:
     return 0
 
 
+class _Positive(click.FloatRange):
+    """A finite number above 0."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not finite", param, ctx)
+        return number
+
+
+POSITIVE = _Positive(min=0, min_open=True)
+
+
 @click.command(name="import")
 @click.argument("file")
 @click.option("--to", "target", metavar="OUT.npz", help="File to make.")
@@ -47,7 +63,7 @@ def data001(file: str) -> int:
 )
 @click.option(
     "--intensity-scale",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     metavar="S",
     help="counts = (amplitude * S)^2, amplitude as it is in FILE.",
 )
@@ -66,7 +82,7 @@ def data001(file: str) -> int:
 )
 @click.option(
     "--pixel-size",
-    type=click.FloatRange(min=0, min_open=True),
+    type=POSITIVE,
     metavar="L",
     help="Size of an object pixel in the unit of the positions, where that is not px.",
 )

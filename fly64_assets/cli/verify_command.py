@@ -52,12 +52,21 @@ def verify(hub: str, as_json: bool) -> int:
 
     Example: fly64 verify hubs/1000_dense
     """
+    return verify_and_show(Path(hub), as_json=as_json)
+
+
+def verify_and_show(hub: Path, *, as_json: bool = False) -> int:
+    """Verify a hub, leave the report in it, say what was found; the exit code.
+
+    Raises:
+        InputError: there is no hub.
+    """
     from fly64_assets.hub.verify import verify_hub, write_report
 
     report = verify_hub(hub, *(() if as_json else (_Lines(),)))
     content = report.to_json(utc_now())
     try:
-        write_report(Path(hub), content)
+        write_report(hub, content)
     except OSError as error:  # a read-only hub can be verified as well
         reason = error.strerror or str(error)
         click.echo(f"warning: {hub}: verification_report.json: not written: {reason}", err=True)

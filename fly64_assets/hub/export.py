@@ -76,8 +76,10 @@ def export_hub(
     _refuse_place(context, hub)
     records = finished_records(context, context.planner(instance), condition)
     with _staging(hub) as staging:
-        tell(f"copying {sum(len(r.provenance.files) for r in records.values())} files")
-        files = _copy(context, records, condition, staging)
+        files = _hub_files(records, condition)
+        size = sum(file.bytes for file in files) / 1e6
+        tell(f"copying {len(files)} files, {size:,.0f} MB")
+        _copy(context, files, staging)
         tell("describing the hub as an RO-Crate")
         write_ro_crate(
             staging, study=context.study, condition=condition, records=records, files=files
@@ -141,19 +143,19 @@ def _staging(hub: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _copy(
-    context: StudyContext,
-    records: Mapping[Product, Record],
-    condition: Condition,
-    staging: Path,
-) -> list[HubFile]:
-    """Copy every file into the hub's layout and hold each copy against its record."""
+def _hub_files(records: Mapping[Product, Record], condition: Condition) -> list[HubFile]:
+    """What the hub consists of, but for its RO-Crate, in the order of the catalogue."""
     files = []
     for item in PRODUCTS:
         for path, stored in records[item].provenance.files.items():
             target = hub_path(item, condition, Path(path).name)
             if target is not None:
                 files.append(HubFile(target, item, path, stored.sha256, stored.bytes))
+    return files
+
+
+def _copy(context: StudyContext, files: Iterable[HubFile], staging: Path) -> None:
+    """Copy every file into the hub's layout and hold each copy against its record."""
     for folder in {(staging / file.path).parent for file in files}:
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -167,7 +169,6 @@ def _copy(
     with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
         # The largest first, so that nobody waits for one at the end.
         list(pool.map(copy, sorted(files, key=lambda file: -file.bytes)))
-    return files
 
 
 def _sync(path: Path) -> None:

@@ -95,6 +95,8 @@ def local_correlation(truth: np.ndarray, image: np.ndarray) -> np.ndarray:
 def correlation(truth: np.ndarray, image: np.ndarray) -> float:
     """Pearson correlation of all pixels, -1 to 1; 0 where either array is constant."""
     truth, image = metrics.real_pair(truth, image)
+    if not np.ptp(truth) or not np.ptp(image):
+        return 0.0
     a, b = truth - truth.mean(), image - image.mean()
-    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float(np.clip((a * b).sum() / norm, -1.0, 1.0)) if norm > 0 else 0.0
+    norm = np.sqrt((a * a).sum() * (b * b).sum())
+    return float(np.clip((a * b).sum() / norm, -1.0, 1.0))

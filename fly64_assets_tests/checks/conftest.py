@@ -43,11 +43,11 @@ class Bench:
         item = product(*key)
         return self.context.store.path(item, AT.restricted_to(item.per), file)
 
-    def report(self, *key: str, data_version: str | None = None) -> None:
-        """Record what is on disk as made."""
+    def report(self, *key: str, **changes: Any) -> None:
+        """Record what is on disk as made; changes as of `report_as_made`."""
         item = product(*key)
         at = AT.restricted_to(item.per)
-        report_as_made(self.context, self.instance, item, at, data_version=data_version)
+        report_as_made(self.context, self.instance, item, at, **changes)
 
     def spoil(self, *key: str, file: str, change: Change) -> None:
         """Change one file and record it as made; undone at the end of the test.

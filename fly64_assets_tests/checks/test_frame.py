@@ -102,18 +102,17 @@ def test_drift_of_the_data_is_a_warning(bench, key):
         bench.report(*key, data_version=version)
 
 
-def test_drift_of_a_headline_score_is_a_warning(bench, monkeypatch):
-    """.041 then .401: no figure is compared with itself, and inputs may have changed."""
-    from dataclasses import replace
-
-    ledger = bench.context.ledger(bench.instance)
-    record = ledger.latest(product("test", "comparison"), AT)
-    name = "PtyChi mae amplitude"
-    older = replace(record, figures={name: 0.041, "Baseline ms_ssim phase": 0.5})
-    newer = replace(record, figures={name: 0.401, "Baseline ms_ssim phase": 0.51})
-    monkeypatch.setattr(type(ledger), "latest", lambda *_: newer)
-    monkeypatch.setattr(type(ledger), "previous", lambda *_: older)
-    drift = bench.results("test", "comparison")["drift"]
+def test_drift_of_a_headline_score_is_a_warning(bench):
+    """.041 then .401 (lesson 5): told although the data version claims to be the same."""
+    key, name = ("test", "comparison"), "PtyChi mae amplitude"
+    before = bench.context.ledger(bench.instance).latest(product(*key), AT).figures
+    small = {"Baseline ms_ssim phase": before["Baseline ms_ssim phase"] + 0.01}
+    try:
+        bench.report(*key, figures={name: 0.041})
+        bench.report(*key, figures={name: 0.401, **small})
+        drift = bench.results(*key)["drift"]
+    finally:
+        bench.report(*key, figures=dict(before))
     assert not drift.passed and drift.severity is AssetCheckSeverity.WARN
     assert f"{name}: as made" in drift.description and "found 0.4010" in drift.description
     assert "ms_ssim" not in drift.description
@@ -185,6 +184,23 @@ def test_two_faults_are_two_results_and_only_the_blocking_one_fails_the_step(ben
     }
     ended = {event.step_key for event in result.all_events if event.is_step_failure}
     assert ended == {"check_comparison_manifest"}
+
+
+def test_a_run_that_never_began_takes_no_result_away(bench, job):
+    """Planned evaluations of a killed run: what was evaluated before still holds."""
+    ledger, item = bench.context.ledger(bench.instance), product("metrics_summary")
+    job("condition", AT)
+    before = ledger.checks(ledger.latest(item, AT))
+    assert all(check.passed for check in before)
+    planned = build_definitions(bench.context).resolve_job_def(CHECK_JOBS["condition"])
+    run = bench.instance.create_run_for_job(
+        planned, tags={"dagster/partition": str(dagster_key(AT))}
+    )
+    key = AssetCheckKey(AssetKey(item.key), "counts")
+    storage = bench.instance.event_log_storage
+    newest = storage.get_asset_check_execution_history(key, limit=1)[0]
+    assert (newest.run_id, newest.status.value) == (run.run_id, "PLANNED")
+    assert ledger.checks(ledger.latest(item, AT)) == before
 
 
 def test_one_check_can_be_chosen(bench, job):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fly64_assets.hub import phase_manifests
 from fly64_assets.hub.deltas import metrics_delta_summary
 from fly64_assets.hub.manifest import ComparisonStatus, comparison_manifest
 from fly64_assets.hub.metrics_summary import metrics_summary
@@ -139,3 +140,65 @@ def test_console_lines_show_the_sign_always():
     assert [line.split(" (")[0] for line in lines] == ["MS-SSIM Δ"] * 2 + ["MAE Δ"] * 2
     assert signed(None, 3) == "N/A"
     assert signed(-0.0204, 3) == "-0.020"
+
+
+METRICS = {"metrics_version": 1, "n_images_total": 5152, "metric_2_image_based_avg": 0.7}
+
+
+def test_phase_c_manifest_names_both_halves():
+    assert phase_manifests.run_manifest(1000) == {
+        "dose_1000": {
+            "dose": 1000,
+            "train": "data/phase_c/dose_1000/patched_train.npz",
+            "test": "data/phase_c/dose_1000/patched_test.npz",
+        }
+    }
+
+
+def test_phase_d_bundle_holds_both_splits_of_one_version():
+    bundle = phase_manifests.metrics_bundle(1000, "dense", {split: METRICS for split in SPLITS})
+    assert list(bundle) == ["metrics_version", "dose", "view", "train", "test"]
+    assert bundle["test"] == METRICS
+    mixed = {"train": METRICS, "test": {**METRICS, "metrics_version": 2}}
+    with pytest.raises(ValueError, match="versions"):
+        phase_manifests.metrics_bundle(1000, "dense", mixed)
+
+
+def test_phase_e_manifest_says_what_a_bundle_is_and_where():
+    stated = {"gridsize": 2, "final_loss": 1.5, "epochs_completed": 3}
+    bundle = phase_manifests.TrainedBundle(stated, "a/model.keras", "0" * 64, 1234, "a/history.csv")
+    manifest = phase_manifests.training_manifest(1000, "dense", {"PtychoPINN": bundle})
+    (job,) = manifest["jobs"]
+    assert (manifest["skipped_views"], manifest["skipped_count"]) == ([], 0)
+    assert [job[name] for name in ("model", "dose", "view", "gridsize", "backend")] == [
+        "PtychoPINN",
+        1000,
+        "dense",
+        2,
+        "tensorflow",
+    ]
+    assert job["result"] == {
+        "status": "success",
+        "final_loss": 1.5,
+        "epochs_completed": 3,
+        "bundle_path": "a/model.keras",
+        "bundle_sha256": "0" * 64,
+        "bundle_size_bytes": 1234,
+        "history": "a/history.csv",
+    }
+
+
+def test_phase_f_manifest_has_both_splits_with_their_logs():
+    algorithms = {split: "LSQML" for split in SPLITS}
+    manifest = phase_manifests.reconstruction_manifest(1000, "dense", algorithms)
+    assert manifest["total_jobs"] == len(manifest["jobs"]) == 2
+    assert manifest["execution_results"] == [
+        {
+            "dose": 1000,
+            "view": "dense",
+            "split": split,
+            "returncode": 0,
+            "log_path": f"cli/phase_f_{split}_ptychi_reconstruction.log",
+        }
+        for split in ("train", "test")
+    ]

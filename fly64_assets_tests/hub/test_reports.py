@@ -259,7 +259,7 @@ def _leaves(value, path=()):
     [("summary", "aggregate_metrics"), ("deltas", "deltas"), ("deltas", "deltas_by_split")],
 )
 def test_every_number_of_the_json_files_is_shown_where_it_belongs(written, part, key):
-    """Whichever number changes, the report changes: none is left out and none comes from elsewhere."""
+    """Whichever number changes, the report changes: it leaves none out."""
     found = sources()
     for path in _leaves(getattr(found, part)[key]):
         content = copy.deepcopy(getattr(found, part))

@@ -119,6 +119,7 @@ def test_earlier_records_are_kept_and_every_change_is_in_the_new_one(arrays, tmp
         ("diffraction", "renamed"),
         ("ground_truth_note", "dropped"),
         ("probeGuess", "axes dropped"),
+        ("probeGuess", "cast"),
         ("diffraction", "reordered"),
         ("Y", "reordered"),
         ("xcoords", "flattened"),
@@ -126,9 +127,8 @@ def test_earlier_records_are_kept_and_every_change_is_in_the_new_one(arrays, tmp
         ("scan_index", "made"),
         ("diffraction", "zero frequency moved"),
         ("objectGuess", "padded"),
-        ("diffraction", "cast"),
         ("objectGuess", "cast"),
-        ("probeGuess", "cast"),
+        ("diffraction", "cast"),
         ("xcoords_start", "made"),
         ("ycoords_start", "made"),
         ("Y", "cast"),
@@ -176,6 +176,33 @@ def test_same_file_same_answers_same_data_whatever_the_container(arrays, tmp_pat
         assert repeated.rules
         assert data_version(tmp_path / "again.npz") == data_version(tmp_path / "new.npz")
     assert len({version.hexdigest() for version in versions}) == 1
+
+
+def test_a_views_groups_are_kept(arrays, tmp_path):
+    spoilt = legacy(arrays, ["frames last", "counts"], "kept")
+    groups = {
+        "centre_index": np.array([3, 8], np.int32),
+        "full_groups": np.array([[3, 4, 5], [8, 1, 2]], np.float64),
+        "training_groups": np.array([[3, 4], [8, 2], [8, 1]], np.int64),
+    }
+    run_import(save(tmp_path / "old.npz", spoilt | groups), tmp_path / "new.npz")
+    new = read_npz(tmp_path / "new.npz")
+    for key, expected in groups.items():
+        assert new[key].dtype == np.int64
+        np.testing.assert_array_equal(new[key], expected)
+
+
+def test_attributes_of_an_hdf5_file_are_named(arrays, tmp_path):
+    import h5py
+
+    source = save(tmp_path / "old.h5", legacy(arrays, [], "kept"), "h5")
+    with h5py.File(source, "a") as file:
+        file.attrs["beamline"] = "x"
+        file["xcoords"].attrs["units"] = "px"
+    run_import(source, tmp_path / "new.npz")
+    changes = import_record(tmp_path / "new.npz")["parameters"]["changes"]
+    (dropped,) = [change for change in changes if change["change"] == "attributes dropped"]
+    assert dropped["before"] == ["@beamline", "xcoords@units"]
 
 
 def test_an_imported_file_is_not_imported_again(arrays, tmp_path):

@@ -8,6 +8,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,8 +65,24 @@ def _archive_problems(hub: Hub, path: str) -> list[str]:
     return problems
 
 
-def _weights(hub: Hub, path: str) -> tuple[str, int, np.ndarray | None]:
-    """Hash over all weights by name, how many numbers they are without the probe, and the probe."""
+@dataclass(frozen=True)
+class Weights:
+    """What an archive's weights are.
+
+    Attributes:
+        sha256: over names, dtypes, shapes and bytes of all of them.
+        number: of trained numbers, the probe's left out.
+        problem: why they are no trained weights; empty when they may be.
+        probe: (N, N, 2) real and imaginary part, if there is one.
+    """
+
+    sha256: str
+    number: int
+    problem: str
+    probe: np.ndarray | None
+
+
+def _read_weights(hub: Hub, path: str) -> dict[str, np.ndarray]:
     import h5py
 
     try:
@@ -81,18 +98,30 @@ def _weights(hub: Hub, path: str) -> tuple[str, int, np.ndarray | None]:
             file.visititems(keep)
     except DAMAGE as error:
         raise Broken(path, "model.weights.h5", f"cannot be read: {error}") from None
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        values = arrays[name]
-        digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode() + values.tobytes())
-    probe = arrays.get(PROBE)
-    number = sum(values.size for name, values in arrays.items() if name != PROBE)
-    return digest.hexdigest(), number, probe
+    return arrays
 
 
-def _read_weights(hub: Hub, model: str) -> tuple[str, int, np.ndarray | None]:
+def weights_of(hub: Hub, model: str) -> Weights:
+    """The weights of a network of the hub."""
     path = bundle_file(hub, model, "model.keras")
-    return hub.once("weights", [path], lambda: _weights(hub, path))
+
+    def measure() -> Weights:
+        arrays = _read_weights(hub, path)
+        digest = hashlib.sha256()
+        for name in sorted(arrays):
+            values = arrays[name]
+            digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
+            digest.update(values.tobytes())
+        trained = [values for name, values in arrays.items() if name != PROBE]
+        problem = ""
+        if not all(np.isfinite(values).all() for values in trained):
+            problem = "are not finite"
+        elif not any(values.any() for values in trained):
+            problem = "are all zero"
+        number = sum(values.size for values in trained)
+        return Weights(digest.hexdigest(), number, problem, arrays.get(PROBE))
+
+    return hub.once("weights", [path], measure)
 
 
 @check(
@@ -101,21 +130,26 @@ def _read_weights(hub: Hub, model: str) -> tuple[str, int, np.ndarray | None]:
 def weights(hub: Hub) -> Iterator[Finding]:
     for model in contract.NETWORKS:
         path, stated = bundle_file(hub, model, "bundle.json"), _bundle(hub, model)
-        digest, number, _ = _read_weights(hub, model)
-        yield from compare(path, digest, stated.get("weights_sha256"), key="weights_sha256")
-        yield from compare(path, number, stated.get("n_parameters"), key="n_parameters")
+        found = weights_of(hub, model)
+        expected = {"weights_sha256": found.sha256, "n_parameters": found.number}
+        for key, value in expected.items():
+            yield from compare(path, value, stated.get(key), key=key)
 
 
 @check(
-    "phase_e.weights_trained",
+    "phase_e.weights_differ",
     FOLDER,
     "the two networks have different weights, finite, not all zero",
 )
-def weights_trained(hub: Hub) -> Iterator[Finding]:
-    digests = {model: _read_weights(hub, model)[0] for model in contract.NETWORKS}
-    if len(set(digests.values())) != len(digests):
+def weights_differ(hub: Hub) -> Iterator[Finding]:
+    found = {model: weights_of(hub, model) for model in contract.NETWORKS}
+    for model, one in found.items():
+        if one.problem:
+            path = bundle_file(hub, model, "model.keras")
+            yield Finding(path, "model.weights.h5", f"its weights {one.problem}")
+    if len({one.sha256 for one in found.values()}) != len(found):
         path = bundle_file(hub, "Baseline", "model.keras")
-        yield Finding(path, "", "has PtychoPINN's weights")
+        yield Finding(path, "model.weights.h5", "holds PtychoPINN's weights")
 
 
 @check("phase_e.probe", FOLDER, "the probe in each network is that of the datasets")
@@ -123,7 +157,7 @@ def probe(hub: Hub) -> Iterator[Finding]:
     known = hub.arrays(hub.overlap_view("train"), "probeGuess")["probeGuess"]
     for model in contract.NETWORKS:
         path = bundle_file(hub, model, "model.keras")
-        packed = _read_weights(hub, model)[2]
+        packed = weights_of(hub, model).probe
         if packed is None or packed.shape != (*known.shape, 2):
             yield Finding(path, PROBE, "is not there, or of another shape")
             continue

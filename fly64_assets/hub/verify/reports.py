@@ -474,7 +474,7 @@ CLAIM = re.compile(
 )
 
 
-@check("reports.direction", "analysis/*.{md,txt}", "no text contradicts a metric's direction")
+@check("reports.direction", "analysis/*.{{md,txt}}", "no text contradicts a metric's direction")
 def direction(hub: Hub) -> Iterator[Finding]:
     for path in hub.text_files:
         if not path.endswith((".md", ".txt")) or path == contract.INVENTORY:

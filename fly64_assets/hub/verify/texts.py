@@ -6,7 +6,8 @@ What the numbers in a text must be does not belong here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -72,24 +73,36 @@ def readable_json(hub: Hub) -> Iterator[tuple[str, Any]]:
     """Every JSON file that can be read; `json.valid` finds the others."""
     for path in hub.files:
         if path.endswith(".json") and path != contract.REPORT:
-            try:
+            with suppress(Broken):
                 yield path, hub.json(path)
-            except Broken:
-                continue
 
 
-def readable_lines(hub: Hub) -> Iterator[tuple[str, int, str]]:
-    """(path, number from 1, line) of every text that is no JSON, captured output left out."""
-    for path in hub.text_files:
+Problems = list[tuple[str, str]]
+"""(key, reason) in one file."""
+
+
+def _in_every_text(
+    hub: Hub, what: str, of_json: Callable[[Any], Problems], of_line: Callable[[str], str]
+) -> Iterator[Finding]:
+    """A rule on every text of the hub but the captured lines of its logs; a file is read once."""
+
+    def judge(path: str) -> Problems:
         if path.endswith(".json"):
+            return of_json(hub.json(path))
+        is_log = path.endswith(".log")
+        return [
+            (f"line {number}", problem)
+            for number, line in enumerate(hub.text(path).split("\n"), start=1)
+            if not (is_log and line.startswith(CAPTURED))
+            if (problem := of_line(line))
+        ]
+
+    for path in hub.text_files:
+        if path == contract.REPORT:
             continue
-        try:
-            lines = hub.text(path).split("\n")
-        except Broken:
-            continue
-        for number, line in enumerate(lines, start=1):
-            if not (path.endswith(".log") and line.startswith(CAPTURED)):
-                yield path, number, line
+        with suppress(Broken):  # what cannot be read is found by text.utf8 and json.valid
+            for key, reason in hub.once(what, [path], lambda path=path: judge(path)):
+                yield Finding(path, key, reason)
 
 
 @check("text.utf8", "", "every text is UTF-8 without a byte order mark")
@@ -138,15 +151,15 @@ def _path_problem(text: str) -> str:
 
 @check("paths.relative", "", "no text names an absolute path or one that leaves the hub")
 def paths_relative(hub: Hub) -> Iterator[Finding]:
-    for path, content in readable_json(hub):
-        for place, name, value in walk(content):
-            for text in (value, name):
-                problem = _path_problem(text) if isinstance(text, str) else ""
-                if problem:
-                    yield Finding(path, place, problem)
-    for path, number, line in readable_lines(hub):
-        if problem := _path_problem(line):
-            yield Finding(path, f"line {number}", problem)
+    def of_json(content: Any) -> Problems:
+        return [
+            (place, problem)
+            for place, name, value in walk(content)
+            for text in (value, name)
+            if isinstance(text, str) and (problem := _path_problem(text))
+        ]
+
+    yield from _in_every_text(hub, "paths", of_json, _path_problem)
 
 
 @check("paths.exist", "", "every path that a JSON file names is a file of the hub, POSIX")
@@ -190,15 +203,16 @@ def times_utc(hub: Hub) -> Iterator[Finding]:
                 return f"{moment} has not been yet"
         return ""
 
-    for path, content in readable_json(hub):
+    def of_json(content: Any) -> Problems:
+        found = []
         for place, name, value in walk(content):
             if name in TIME_KEYS and not (isinstance(value, str) and _is_moment(value)):
-                yield Finding(path, place, f"{shown(value)} is no UTC time YYYY-MM-DDTHH:MM:SSZ")
+                found.append((place, f"{shown(value)} is no UTC time YYYY-MM-DDTHH:MM:SSZ"))
             elif isinstance(value, str) and (reason := problem(value)):
-                yield Finding(path, place, reason)
-    for path, number, line in readable_lines(hub):
-        if reason := problem(line):
-            yield Finding(path, f"line {number}", reason)
+                found.append((place, reason))
+        return found
+
+    yield from _in_every_text(hub, "times", of_json, problem)
 
 
 def _own_logs(hub: Hub) -> Iterator[str]:

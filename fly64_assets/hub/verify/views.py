@@ -285,8 +285,7 @@ def diameter(hub: Hub) -> Iterator[Finding]:
         text = "given in the study file"
         if wanted == "auto":
             fraction = stated["probe_power_fraction"]
-            probe = hub.arrays(hub.dataset(split), "probeGuess")["probeGuess"]
-            wanted = geometry.probe_diameter(probe, fraction)
+            wanted = _measured_diameter(hub, hub.dataset(split), fraction)
             text = (
                 "diameter of the disc, centred on the probe's centre of mass, that holds "
                 f"{fraction:g} of the probe's power"
@@ -300,6 +299,14 @@ def diameter(hub: Hub) -> Iterator[Finding]:
                 yield Finding(path, key, f"is {value!r}, the probe's is {wanted!r}")
         if metrics.get("probe_diameter_definition") != text:
             yield Finding(metrics_path(hub, split), "probe_diameter_definition", f"is not {text!r}")
+
+
+def _measured_diameter(hub: Hub, path: str, fraction: float) -> float:
+    def measure() -> float:
+        probe = hub.arrays(path, "probeGuess")["probeGuess"]
+        return geometry.probe_diameter(probe, fraction)
+
+    return hub.once("diameter", [path], measure, fraction)
 
 
 def overlap_numbers(hub: Hub, split: str) -> dict[str, float | None]:

@@ -69,6 +69,8 @@ def named_keys(source: Source, answers: Answers, log: ChangeLog) -> dict[str, st
     for name in source.names:
         if name not in chosen.values():
             log.add(name, "dropped", source.describe(name), None, "DATA-001 has no such key")
+    if attributes := source.attributes():
+        log.add("file", "attributes dropped", attributes, None, "DATA-001 has none")
     return chosen
 
 

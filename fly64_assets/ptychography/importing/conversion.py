@@ -34,7 +34,7 @@ from fly64_assets.ptychography.importing.evidence import (
 from fly64_assets.ptychography.importing.frames import Amplitudes, Frames, Statistics, statistics
 from fly64_assets.ptychography.importing.positions import Positions
 from fly64_assets.ptychography.importing.source import Source, sha256_of_file
-from fly64_assets.ptychography.importing.units import bring_to_one_unit
+from fly64_assets.ptychography.importing.units import Units
 
 CONTAINER = "NPZ"
 
@@ -97,6 +97,7 @@ class _Preparation:
         object_, inputs = self._plane("objectGuess")
         self.inputs |= inputs
         self._require_side(probe)
+        probe = cast_and_record(self.source, "probeGuess", probe, self.log)
         frames = self._frames("diffraction", len(probe))
         patches = self._frames("Y", len(probe)) if "Y" in self.names else None
         positions = Positions(self.source, self.answers, self.log)
@@ -111,24 +112,20 @@ class _Preparation:
         amplitudes = self._amplitudes(frames, found, values, probe)
         positions.to_pixels(None if object_ is None else object_.shape)
         object_ = self._canvas(object_, positions, len(probe))
+        object_ = cast_and_record(self.source, "objectGuess", object_, self.log)
         self._order_inside(positions, object_.shape, len(probe))
-        residuals = self._axes(amplitudes, positions, object_, probe)
-        probe, scale = bring_to_one_unit(
-            self.source,
-            amplitudes,
-            found,
-            values,
-            positions,
-            object_,
-            probe,
-            self.metadata,
-            self.log,
-        )
+        chosen, measured = amplitudes.sample(SAMPLED_FRAMES)
+        residuals = self._axes(chosen, measured, positions, object_, probe)
+        places = positions.positions_px[chosen]
+        factor = probe_factor(self.source.path, measured, places, object_, probe)
+        mean = found.total / (len(frames) * frames.side**2)
+        if values.intensity:
+            mean = float(measured.mean())
+        units = Units(values, amplitudes, mean, factor, self.metadata)
+        probe, scale = units.apply(probe, self.log)
         if frames.stored.dtype != np.float32:
             reason = "every value kept to its precision"
             self.log.add("diffraction", "cast", str(frames.stored.dtype), "float32", reason)
-        object_ = cast_and_record(self.source, "objectGuess", object_, self.log)
-        probe = cast_and_record(self.source, "probeGuess", probe, self.log)
         positions.complete_start()
         if patches is not None and patches.stored.dtype != np.complex64:
             reason = "every value kept to its precision"
@@ -315,13 +312,13 @@ class _Preparation:
 
     def _axes(
         self,
-        amplitudes: Amplitudes,
+        chosen: np.ndarray,
+        measured: np.ndarray,
         positions: Positions,
         object_: np.ndarray,
         probe: np.ndarray,
     ) -> tuple[float, float] | None:
         """Residuals as stored and swapped; decides an unnamed order, questions a named one."""
-        chosen, measured = amplitudes.sample(SAMPLED_FRAMES)
         places = positions.positions_px[chosen]
         factor = probe_factor(self.source.path, measured, places, object_, probe)
         found = axes_residuals(measured, places, object_, probe * factor)

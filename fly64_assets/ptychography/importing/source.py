@@ -77,6 +77,10 @@ class Source:
     def is_pickled(self, name: str) -> bool:
         return False
 
+    def attributes(self) -> list[str]:
+        """Names of what is attached to the file and its arrays, which DATA-001 has no place for."""
+        return []
+
     def holds(self) -> str:
         """The names in the file, for an error."""
         shown = ", ".join(self.names[:LISTED]) or "no array"
@@ -154,6 +158,10 @@ class _Hdf5Source(Source):
 
     def exists(self, name: str) -> bool:
         return isinstance(self._get(name), self._h5py.Dataset)
+
+    def attributes(self) -> list[str]:
+        held = {"": self._file} | {name: self._get(name) for name in self.names}
+        return [f"{name}@{key}" for name, item in held.items() if item for key in item.attrs]
 
     def array(self, name: str) -> StoredArray:
         dataset = self._get(name)

@@ -1,0 +1,271 @@
+"""Import: damage, values that no cast can hold, and disks that refuse; nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fly64_assets.errors import InputError
+from fly64_assets.ptychography.importing.casts import ROUNDING, cast
+from fly64_assets.ptychography.npz import read_npz
+from fly64_assets_tests.ptychography.foreign_files import (
+    MEASURED,
+    ROOT,
+    Arrays,
+    N,
+    legacy,
+    run_import,
+    save,
+    simulate,
+)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Arrays:
+    return read_npz(simulate(tmp_path_factory.mktemp("sound")))
+
+
+@pytest.fixture
+def bare(sound: Arrays) -> Arrays:
+    return legacy(sound, [], "missing")
+
+
+def _refused(source: Path, *parts: str, target: Path | None = None, **answers: object) -> None:
+    folder = source.parent
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with pytest.raises(InputError) as refused:
+        run_import(source, target or folder / "new.npz", **answers)
+    for part in parts:
+        assert part in str(refused.value), str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize("container", ["npz", "compressed npz", "h5"])
+@pytest.mark.parametrize("part", [0.0, 0.02, 0.5, 0.99])
+def test_a_truncated_file(bare, tmp_path, container, part):
+    source = save(tmp_path / "old.data", bare, container)
+    whole = source.read_bytes()
+    source.write_bytes(whole[: int(part * len(whole))])
+    _refused(source, "old.data", "empty" if part == 0 else "truncated")
+
+
+def test_a_flipped_bit(bare, tmp_path):
+    source = save(tmp_path / "old.npz", bare)
+    damaged = bytearray(source.read_bytes())
+    damaged[len(damaged) // 2] ^= 4
+    source.write_bytes(damaged)
+    _refused(source, "old.npz", "corrupted")
+
+
+def test_hdf5_chunks_that_cannot_be_decompressed(bare, tmp_path):
+    import h5py
+
+    source = tmp_path / "old.h5"
+    with h5py.File(source, "w") as file:
+        for key, array in bare.items():
+            file.create_dataset(key, data=array, compression="gzip" if array.ndim == 3 else None)
+        place = file["diffraction"].id.get_chunk_info(3)
+    damaged = bytearray(source.read_bytes())
+    damaged[place.byte_offset : place.byte_offset + 64] = bytes(64)
+    source.write_bytes(damaged)
+    _refused(source, "old.h5", "diffraction", "truncated or corrupted")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"a,b\n1,2\n", "not an NPZ"),
+        (pickle.dumps({"diffraction": 1}), "pickle"),
+        (b"\x93NUMPY\x01\x00", "single NPY"),
+    ],
+)
+def test_other_files(tmp_path, content, problem):
+    (tmp_path / "old.npz").write_bytes(content)
+    _refused(tmp_path / "old.npz", "old.npz", problem)
+
+
+def test_no_file_and_a_folder(tmp_path):
+    _refused(tmp_path / "none.npz", "none.npz", "does not exist")
+    (tmp_path / "folder").mkdir()
+    _refused(tmp_path / "folder", "folder", "not a file", target=tmp_path / "new.npz")
+
+
+@pytest.mark.parametrize(
+    "key", ["diffraction", "objectGuess", "probeGuess", "xcoords", "scan_index", "Y"]
+)
+def test_pickled_arrays_are_never_loaded(bare, tmp_path, key):
+    bare[key] = np.array([{}], dtype=object)
+    _refused(save(tmp_path / "old.npz", bare), "old.npz", key, "pickled")
+
+
+def test_hdf5_without_keys(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file.create_group("entry")
+    _refused(tmp_path / "old.h5", "old.h5", "probeGuess", "missing", "the file holds no array")
+
+
+def test_hdf5_links_that_lead_elsewhere(bare, tmp_path):
+    import h5py
+
+    frames = save(tmp_path / "frames.h5", {"diffraction": bare.pop("diffraction")}, "h5")
+    source = save(tmp_path / "old.h5", bare, "h5")
+    with h5py.File(source, "a") as file:
+        file["diffraction"] = h5py.ExternalLink(frames.name, "diffraction")
+        file["nowhere"] = h5py.SoftLink("/entry/none")
+    _refused(source, "old.h5", "diffraction", "lies in another file")
+
+
+def test_hdf5_strings_where_numbers_belong(bare, tmp_path):
+    bare["xcoords"] = np.array("text")
+    _refused(save(tmp_path / "old.h5", bare, "h5"), "old.h5", "xcoords", "not an array of numbers")
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "problem"),
+    [
+        ("diffraction", lambda a: -a, "negative"),
+        ("diffraction", lambda a: a * 0, "zero everywhere"),
+        ("diffraction", lambda a: a.astype(np.complex64), "real amplitudes"),
+        ("diffraction", lambda a: a[:, :-2], "shape is"),
+        ("diffraction", lambda a: a[0], "shape is"),
+        ("objectGuess", np.abs, "not complex"),
+        ("objectGuess", lambda a: np.stack([a, a]), "two dimensions"),
+        ("objectGuess", lambda a: a[:60, :60], "no larger than N"),
+        ("objectGuess", lambda a: a.astype(np.complex128) * 1e300, "overflow"),
+        ("probeGuess", lambda a: a[:-1, :-1], "N even"),
+        ("probeGuess", lambda a: a[:-2, :], "(N, N)"),
+        ("xcoords", lambda a: a[:-1], "one number for each of"),
+        ("xcoords", lambda a: a.astype(complex), "real numbers"),
+        ("scan_index", lambda a: a + 0.5, "lose their fraction"),
+        ("scan_index", lambda a: a.astype(np.uint64) + 2**63, "overflow"),
+        ("Y", lambda a: a.real, "complex patches"),
+        ("Y", lambda a: a[:-1], "Y"),
+        ("Y", lambda a: np.roll(a, 7, axis=0), "patches"),
+    ],
+)
+def test_what_cannot_become_data001(bare, tmp_path, key, change, problem):
+    with np.errstate(all="ignore"):
+        bare[key] = change(bare[key])
+    _refused(save(tmp_path / "old.npz", bare), "old.npz", key, problem)
+
+
+def test_a_file_that_only_looks_like_data001(sound, tmp_path):
+    metadata = json.loads(str(sound["_metadata"]))
+    metadata["physics"]["intensity_scale"] *= 1.001
+    spoilt = {**sound, "_metadata": np.array(json.dumps(metadata))}
+    run_import(save(tmp_path / "old.npz", spoilt), tmp_path / "new.npz")
+    mended = json.loads(str(read_npz(tmp_path / "new.npz")["_metadata"]))
+    expected = json.loads(str(sound["_metadata"]))["physics"]["intensity_scale"]
+    assert mended["physics"]["intensity_scale"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("keys", [{"frames": "diffraction"}, {"diffraction": "none"}])
+def test_answers_that_name_nothing(bare, tmp_path, keys):
+    _refused(save(tmp_path / "old.npz", bare), keys=keys)
+
+
+def test_targets_that_may_not_be_written(bare, tmp_path):
+    source = save(tmp_path / "old.npz", bare)
+    taken = tmp_path / "taken.npz"
+    taken.write_text("something else")
+    with pytest.raises(InputError, match="exists already; --force"):
+        run_import(source, taken, force=False)
+    assert taken.read_text() == "something else"
+    _refused(source, "the file that is imported", target=source)
+    _refused(source, "no .npz name", target=tmp_path / "new.h5")
+    _refused(source, "no folder", target=tmp_path / "none" / "new.npz")
+    (tmp_path / "folder.npz").mkdir()
+    _refused(source, "is a folder", target=tmp_path / "folder.npz")
+    if Path("/proc/self").is_dir():  # not even root may write there
+        _refused(source, "cannot be written", target=Path("/proc/self/new.npz"))
+    run_import(source, taken, force=True)
+    assert set(tmp_path.iterdir()) == {source, taken, tmp_path / "folder.npz"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder(bare, tmp_path):
+    source = save(tmp_path / "old.npz", bare)
+    (tmp_path / "closed").mkdir(0o500)
+    _refused(source, "cannot be written", target=tmp_path / "closed" / "new.npz")
+
+
+@pytest.mark.parametrize("limit", [1000, 2_000_000, 4_500_000])
+def test_a_full_disk_keeps_the_old_file_and_leaves_nothing_else(tmp_path, limit):
+    """A limit on the size of files stands for the disk: the same error of the same calls."""
+    (tmp_path / "new.npz").write_text("old")
+    script = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "from fly64_assets.errors import InputError\n"
+        "from fly64_assets_tests.ptychography.foreign_files import run_import\n"
+        "try:\n"
+        f"    run_import(Path({str(MEASURED)!r}), Path({str(tmp_path / 'new.npz')!r}))\n"
+        "except InputError as error:\n"
+        "    sys.exit(f'refused: {error}')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    assert done.returncode == 1, done.stderr
+    assert "refused:" in done.stderr and "cannot be written: File too large" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["new.npz"]
+    assert (tmp_path / "new.npz").read_text() == "old"
+
+
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(hnp.arrays(np.float64, st.integers(1, 6), elements=FLOATS))
+@settings(max_examples=200, deadline=None)
+def test_a_cast_keeps_every_value_or_refuses(values):
+    largest = np.abs(values).max()
+    try:
+        changed = cast("file", "key", values, np.dtype(np.float32))
+    except InputError:
+        # Only what float32 cannot hold: too large, or all too small.
+        assert largest > np.finfo(np.float32).max or largest < np.finfo(np.float32).tiny * 2**23
+    else:
+        assert changed.dtype == np.float32
+        assert (np.abs(changed.astype(np.float64) - values) <= ROUNDING * largest).all()
+
+
+@given(hnp.arrays(hnp.integer_dtypes(endianness="="), st.integers(1, 6)))
+@settings(max_examples=100, deadline=None)
+def test_an_integer_is_exact_or_refused(values):
+    for wanted in (np.int64, np.float64, np.float32):
+        try:
+            changed = cast("file", "key", values, np.dtype(wanted))
+        except InputError:
+            limit = 2**63 - 1 if wanted is np.int64 else 2 ** (np.finfo(wanted).nmant + 1)
+            assert max(abs(int(value)) for value in values) > limit
+        else:
+            assert [int(value) for value in changed] == [int(value) for value in values]
+
+
+def test_frames_of_half_precision_keep_their_counts(bare, sound, tmp_path):
+    """Low counts are whole to within float16; the amplitude that comes out is that of float16."""
+    scale = json.loads(str(sound["_metadata"]))["physics"]["intensity_scale"]
+    counts = np.rint(np.square(bare["diffraction"].astype(np.float64) * scale))
+    assert counts.max() > 3 and bare["diffraction"].shape[1] == N
+    bare["diffraction"] = np.sqrt(counts).astype(np.float16)
+    bare["probeGuess"] = (bare["probeGuess"] * scale).astype(np.complex64)
+    run_import(save(tmp_path / "old.npz", bare), tmp_path / "new.npz")
+    new = read_npz(tmp_path / "new.npz")
+    found = json.loads(str(new["_metadata"]))["physics"]["intensity_scale"]
+    np.testing.assert_allclose(
+        np.square(new["diffraction"].astype(np.float64) * found), counts, rtol=2e-3
+    )

@@ -1,0 +1,99 @@
+"""``fly64 checks``: every check with its state, evaluated anew when asked, and reports that fail."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from fly64_assets.catalogue import LEVELS, PRODUCTS, product
+from fly64_assets.partitions import Condition
+from fly64_assets_tests.conftest import fly64
+from fly64_assets_tests.faults import replace_as_if_made
+
+AT = Condition(1000, "dense")
+SELECTION = ("--dose", "1000", "--view", "dense")
+N_CHECKS = sum(len(item.checks) for item in PRODUCTS)
+
+
+def _checks(run, *more: str):
+    return fly64("checks", "--study", run.study_file, *SELECTION, *more, results=run.results)
+
+
+def _rows(done) -> dict[tuple[str, str], dict]:
+    content = json.loads(done.stdout)
+    assert sum(content["counts"].values()) == len(content["checks"])
+    return {(row["asset"], row["check"]): row for row in content["checks"]}
+
+
+def test_every_check_of_the_condition_is_shown_with_its_state(finished):
+    done = _checks(finished)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"checks: passed {N_CHECKS}, warning 0, failed 0, not run 0" in done.stdout
+    rows = _rows(_checks(finished, "--json"))
+    assert set(rows) == {(item.name, name) for item in PRODUCTS for name in item.checks}
+    for row in rows.values():
+        assert row["status"] == "passed" and row["severity"] in ("ERROR", "WARN")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["time"])
+        assert row["reason"].endswith("rules hold")
+
+
+def test_the_report_in_the_store_says_the_same(finished, monkeypatch):
+    context = finished.context(monkeypatch)
+    path = context.store.path(product("check_report"), AT, "check_report.json")
+    report = json.loads(path.read_text("utf-8"))
+    shown = _rows(_checks(finished, "--json"))
+    written = {(row["asset"], row["check"]): row for row in report["checks"]}
+    assert written == {key: row for key, row in shown.items() if key in written}
+    scored = [item for level in LEVELS if level.stage == "score" for item in level.products]
+    expected = {(i.name, name) for i in scored if i.per != "study" for name in i.checks}
+    assert set(written) == expected
+
+
+def test_nothing_made_is_exit_1_and_says_so(write_study, tmp_path):
+    arguments = ("checks", "--study", write_study(), *SELECTION)
+    done = fly64(*arguments, results=tmp_path / "none")
+    assert done.returncode == 1
+    assert f"not run {N_CHECKS}" in done.stdout
+
+
+def test_rerun_evaluates_anew_and_makes_nothing(finished, tmp_path, monkeypatch):
+    """One flipped bit after all checks had passed: found by running them again, and named."""
+    copy = finished.copy_to(tmp_path / "results")
+    context = copy.context(monkeypatch)
+    item = product("test", "ptychi_reconstruction")
+    path = context.store.path(item, AT, "ptychi_reconstruction.npz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    before = {file: file.stat().st_mtime_ns for file in context.store.root.rglob("*.*")}
+    earlier = _rows(_checks(copy, "--json"))
+    assert {row["status"] for row in earlier.values()} == {"passed"}
+    again = _checks(copy, "--rerun", "--json")
+    assert again.returncode == 1
+    rows = _rows(again)
+    for (asset, check), row in rows.items():
+        assert row["time"] > earlier[asset, check]["time"]
+        broken = asset == item.name
+        assert row["status"] == ("failed" if broken else "passed"), (asset, check, row["reason"])
+        assert not broken or "has sha256" in row["reason"]
+    assert {f: f.stat().st_mtime_ns for f in context.store.root.rglob("*.*")} == before
+
+
+def test_a_failed_report_does_not_take_the_scored_run_with_it(finished, tmp_path, monkeypatch):
+    """A reconstruction that was reported by hand scores as well as any, but has no log."""
+    copy = finished.copy_to(tmp_path / "results")
+    context = copy.context(monkeypatch)
+    replace_as_if_made(context, product("test", "ptychi_reconstruction"), AT)
+    arguments = ("--study", copy.study_file, *SELECTION)
+    done = fly64("run", *arguments, results=copy.results)
+    assert done.returncode == 1
+    assert "comparisons: total 2, executed 2, success 2, failed 0" in done.stdout
+    assert "MS-SSIM Δ (PtychoPINN - Baseline)" in done.stdout
+    assert "phase_logs" in done.stdout and "was reported by hand" in done.stdout
+    folder = context.store.root / "analysis/dose_1000/dense"
+    assert not (folder / "blocker.log").exists()
+    assert "was reported by hand" in (folder / "report_blocker.log").read_text("utf-8")
+    plan = fly64("plan", *arguments, results=copy.results).stdout
+    assert "metrics_delta_summary" not in plan and re.search(
+        r"phase_logs +1000\|dense +stale", plan
+    )
