@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 
+from fly64_assets.catalogue import product
 from fly64_assets.study import SPLITS
+from fly64_assets_tests.checks.conftest import AT, edited_metadata
 
 MODELS = ("pinn_model", "baseline_model")
 PTYCHI = ("train", "ptychi_reconstruction")
@@ -46,8 +49,6 @@ def test_another_network_under_the_name_of_baseline(bench):
     before = bench.broken("baseline_model")
     pinn = bench.path("pinn_model", file="model.keras")
     spoil_bundle(bench, lambda path: shutil.copyfile(pinn, path), file="model.keras")
-    import json
-
     other = json.loads(bench.path("pinn_model", file="bundle.json").read_text("utf-8"))
 
     def disguise(stated):
@@ -135,19 +136,15 @@ def test_trained_on_another_view(bench):
 
 def test_a_view_made_again_with_other_data_than_the_weights_saw(bench):
     """Stale weights: the published study scored them (lesson 2)."""
-    bench.spoil("train", "overlap_view", file="train_metrics.json", change=lambda metrics: None)
-    bench.report("train", "overlap_view", data_version="1" * 64)
+    view = product("train", "overlap_view")
+    version = bench.context.ledger(bench.instance).latest(view, AT).provenance.data_version
     try:
+        bench.report(*view.key, data_version="1" * 64)
         for name in MODELS:
-            broken = bench.broken(name)
-            assert "the data version that is there now" in broken["trained_on"]
+            assert "the data version that is there now" in bench.broken(name)["trained_on"]
+        assert "trained on the train view" in bench.broken("comparison_manifest")["input_identity"]
     finally:
-        version = bench.context.ledger(bench.instance).latest
-        from fly64_assets.catalogue import product
-        from fly64_assets_tests.checks.conftest import AT
-
-        used = version(product("pinn_model"), AT).provenance.inputs["train/overlap_view"]
-        bench.report("train", "overlap_view", data_version=used.data_version)
+        bench.report(*view.key, data_version=version)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -242,8 +239,6 @@ def test_fewer_epochs_than_the_study_says(bench):
 
 
 def test_a_reconstruction_of_another_view(bench):
-    from fly64_assets_tests.checks.conftest import edited_metadata
-
     def misname(arrays):
         with edited_metadata(arrays) as metadata:
             metadata["transformations"][-1]["inputs"]["train/overlap_view/train.npz"] = "0" * 64

@@ -24,7 +24,7 @@ CREATED = "2026-01-02T03:04:05Z"
 Arrays = dict[str, np.ndarray]
 
 
-def simulate(folder: Path, *, dose: int = 2000, positions: int = 80) -> Path:
+def simulate(folder: Path, *, dose: int = 2000, positions: int = 80, contrast: float = 1.0) -> Path:
     """A DATA-001 file of about half as many frames, on a canvas whose last row and column repeat.
 
     So an odd canvas, one row and column less, is padded back to the same values.
@@ -35,6 +35,7 @@ def simulate(folder: Path, *, dose: int = 2000, positions: int = 80) -> Path:
         [(0, 1), (0, 1)],
         mode="edge",
     )
+    object_ = (object_**contrast).astype(np.complex64)
     simulate_split_datasets(
         Specimen(object_, whole.probe, 1.0, "0" * 64),
         dose=dose,

@@ -184,13 +184,35 @@ def test_exchanged_axes_of_the_measured_scan(tmp_path):
 
 @pytest.mark.parametrize("metadata_form", ["kept", "missing"])
 def test_exchanged_axes_of_a_simulated_scan(tmp_path, metadata_form):
-    """At 100 photons the residual is mostly noise; the likelihood is not."""
+    """At 100 photons the residual is mostly noise, but not only."""
     sound = read_npz(simulate(tmp_path, dose=100, positions=300))
     square = _inside_either_way(sound)
     source = save(tmp_path / "old.npz", _exchanged(legacy(square, ["diff3d"], metadata_form)))
     _refused(source, "xcoords, ycoords", "exchanged", "--axes")
     new = _imported(source, axes="yx")
     np.testing.assert_array_equal(new["xcoords"], square["xcoords"])
+
+
+def test_exchanged_axes_of_a_faint_object(tmp_path):
+    """Where the residuals are equal, the likelihood of simulated counts still tells."""
+    sound = read_npz(simulate(tmp_path, dose=1000, positions=300, contrast=0.1))
+    faint = legacy(_inside_either_way(sound), ["diff3d"], "kept")
+    report = run_import(save(tmp_path / "old.npz", faint), None)
+    stored, swapped = report.residuals
+    assert swapped > 0.98 * stored
+    source = save(tmp_path / "old.npz", _exchanged(faint))
+    _refused(source, "xcoords, ycoords", "exchanged", "likelier", "--axes")
+    new = _imported(source, axes="yx")
+    np.testing.assert_array_equal(new["xcoords"], faint["xcoords"])
+
+
+def test_single_photons_are_believed_where_metadata_say_so(tmp_path):
+    sound = read_npz(simulate(tmp_path, dose=1, positions=300))
+    assert len(np.unique(sound["diffraction"])) == 2
+    source = save(tmp_path / "old.npz", legacy(sound, ["diff3d"], "missing"))
+    _refused(source, "multiples of", "--values")
+    source = save(tmp_path / "old.npz", legacy(sound, ["diff3d"], "kept"))
+    np.testing.assert_array_equal(_imported(source)["diffraction"], sound["diffraction"])
 
 
 def _inside_either_way(arrays: Arrays) -> Arrays:

@@ -9,6 +9,9 @@ from typing import Any, Literal
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many frames are done, and of how many."""
 
+STATED = "stated"
+"""The reason of a change that an answer decided."""
+
 
 @dataclass(frozen=True)
 class Answers:

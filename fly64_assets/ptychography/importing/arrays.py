@@ -12,7 +12,7 @@ import numpy as np
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography import metadata as meta
 from fly64_assets.ptychography.data001_rules import DTYPES, VIEW_KEYS
-from fly64_assets.ptychography.importing.answers import Answers, ChangeLog
+from fly64_assets.ptychography.importing.answers import STATED, Answers, ChangeLog
 from fly64_assets.ptychography.importing.casts import cast
 from fly64_assets.ptychography.importing.source import Source, open_source, sha256_of_file
 
@@ -72,9 +72,6 @@ def named_keys(source: Source, answers: Answers, log: ChangeLog) -> dict[str, st
     if attributes := source.attributes():
         log.add("file", "attributes dropped", attributes, None, "DATA-001 has none")
     return chosen
-
-
-STATED = "stated"
 
 
 def require_key(source: Source, names: Mapping[str, str], key: str, otherwise: str = "") -> str:

@@ -12,9 +12,8 @@ import numpy as np
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001_rules import VIEW_KEYS
-from fly64_assets.ptychography.importing.answers import Answers, Change, ChangeLog, Progress
+from fly64_assets.ptychography.importing.answers import STATED, Answers, Change, ChangeLog, Progress
 from fly64_assets.ptychography.importing.arrays import (
-    STATED,
     cast_and_record,
     named_keys,
     per_frame,
@@ -28,6 +27,7 @@ from fly64_assets.ptychography.importing.evidence import (
     SAMPLED_FRAMES,
     Values,
     axes_residuals,
+    likelier_exchanged,
     probe_factor,
     zero_frequency,
 )
@@ -115,7 +115,7 @@ class _Preparation:
         object_ = cast_and_record(self.source, "objectGuess", object_, self.log)
         self._order_inside(positions, object_.shape, len(probe))
         chosen, measured = amplitudes.sample(SAMPLED_FRAMES)
-        residuals = self._axes(chosen, measured, positions, object_, probe)
+        residuals = self._axes(chosen, measured, values, positions, object_, probe)
         places = positions.positions_px[chosen]
         factor = probe_factor(self.source.path, measured, places, object_, probe)
         mean = found.total / (len(frames) * frames.side**2)
@@ -314,6 +314,7 @@ class _Preparation:
         self,
         chosen: np.ndarray,
         measured: np.ndarray,
+        values: Values,
         positions: Positions,
         object_: np.ndarray,
         probe: np.ndarray,
@@ -333,8 +334,15 @@ class _Preparation:
             if found[1] < found[0]:
                 positions.swap(told)
                 found = found[::-1]
-        elif found is not None and found[1] < AXES_CONTRADICT * found[0]:
+            return found
+        if found is not None and found[1] < AXES_CONTRADICT * found[0]:
             problem = f"are x and y exchanged? {told}; {question}"
+            raise InputError(self.source.path, "xcoords, ycoords", problem)
+        simulated = self.metadata and self.metadata["transformations"][0]["tool"] == "simulate"
+        if simulated and likelier_exchanged(
+            measured, places, object_, probe * factor, values.scale
+        ):
+            problem = f"are x and y exchanged? the counts are likelier so; {question}"
             raise InputError(self.source.path, "xcoords, ycoords", problem)
         return found
 

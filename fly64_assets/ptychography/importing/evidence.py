@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.errors import InputError
+from fly64_assets.ptychography.data001 import Dataset
 from fly64_assets.ptychography.data001_rules import PATCH_PADDING_PX
 from fly64_assets.ptychography.forward import extract_patches, far_field, transmitted_power
-from fly64_assets.ptychography.importing.answers import Answers, Progress
+from fly64_assets.ptychography.importing.answers import STATED, Answers, Progress
 from fly64_assets.ptychography.importing.frames import Frames, Statistics, whole_counts
-from fly64_assets.ptychography.physics_checks import axis_residuals
+from fly64_assets.ptychography.physics_checks import STANDARD_ERRORS, axis_order, axis_residuals
 
 LIKENESS = 0.5
 """Least correlation of the mean amplitude with the empty beam's that speaks for a place of the zero
@@ -31,8 +32,6 @@ AXES_CONTRADICT = 0.98
 SAMPLED_FRAMES = 256
 PROBE_TOLERANCE = 0.1
 """Relative, of the amplitude: a probe further off is in other units than the diffraction."""
-
-STATED = "stated"
 
 
 class Values:
@@ -85,11 +84,11 @@ class Values:
         elif found.whole:
             highest = f"{found.largest:g}"
             raise self._ask(f"holds whole numbers up to {highest}: {question}")
+        elif whole.get("metadata"):
+            self.kind_reason = "(value * intensity_scale of its metadata)**2 are whole counts"
         elif whole["multiples of the smallest"]:
             step = f"{found.smallest:g}"
             raise self._ask(f"holds multiples of {step}, as scaled intensities do: {question}")
-        elif whole.get("metadata"):
-            self.kind_reason = "(value * intensity_scale of its metadata)**2 are whole counts"
         elif whole["squares"] or whole["squares of the smallest"]:
             self.kind_reason = "their squares are whole counts, they themselves are not"
         elif described:
@@ -207,3 +206,40 @@ def axes_residuals(
         return axis_residuals(amplitudes, positions_px, object_, probe, padding_px=PATCH_PADDING_PX)
     except InputError:
         return None
+
+
+def likelier_exchanged(
+    amplitudes: np.ndarray,
+    positions_px: np.ndarray,
+    object_: np.ndarray,
+    probe: np.ndarray,
+    scale: float,
+) -> bool:
+    """Whether Poisson counts speak for exchanged axes, by more than 5 standard errors.
+
+    For simulated data, whose counts are Poisson's: it tells where photons are too few for the
+    residual to.
+
+    Args:
+        amplitudes: (n, N, N) in the units of ``probe``.
+        positions_px: (n, 2), y then x.
+        scale: counts = (amplitudes * scale)**2.
+    """
+    y, x = np.ascontiguousarray(positions_px.T)
+    dataset = Dataset(
+        diffraction=amplitudes,
+        object_guess=object_,
+        probe_guess=probe,
+        xcoords=x,
+        ycoords=y,
+        xcoords_start=x,
+        ycoords_start=y,
+        scan_index=np.arange(len(x)),
+        patches=None,
+        metadata={"physics": {"intensity_scale": scale}},
+    )
+    try:
+        order = axis_order(dataset, padding_px=PATCH_PADDING_PX)
+    except InputError:
+        return False  # no two frames stay inside the canvas with the axes exchanged
+    return order.mean_difference < -STANDARD_ERRORS * order.standard_error

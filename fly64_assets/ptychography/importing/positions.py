@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.importing.answers import Answers, ChangeLog
+from fly64_assets.ptychography.importing.answers import STATED, Answers, ChangeLog
 from fly64_assets.ptychography.importing.arrays import (
     POSITIONS,
-    STATED,
     cast_and_record,
     per_frame,
     require_key,

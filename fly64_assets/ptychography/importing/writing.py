@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.data001 import Dataset, axis_order, read_dataset, write_dataset
+from fly64_assets.ptychography.data001 import Dataset, write_dataset
 from fly64_assets.ptychography.data001_rules import (
-    PATCH_PADDING_PX,
     check_data001,
     failures,
     require_data001,
 )
 from fly64_assets.ptychography.importing.answers import Answers, Change, Progress
 from fly64_assets.ptychography.importing.conversion import Conversion, prepare
-from fly64_assets.ptychography.importing.evidence import SAMPLED_FRAMES
 from fly64_assets.ptychography.importing.frames import write_patches
 from fly64_assets.ptychography.importing.source import open_source
 from fly64_assets.ptychography.metadata import Metadata, new_metadata, with_transformation
@@ -119,7 +117,6 @@ def import_file(
                 for row in failures(rules):
                     problem = f"once imported, {row.rule} is {row.actual}, DATA-001 wants "
                     raise InputError(source, row.key, f"{problem}{row.expected}")
-                _require_simulated_axes(source, read_dataset(made), answers)
                 refuse_target(source, target, force=force)
                 os.replace(made, target)
     return ImportReport(
@@ -208,18 +205,3 @@ def _write(
             extra=conversion.extra,
         ),
     )
-
-
-def _require_simulated_axes(source: str | Path, dataset: Dataset, answers: Answers) -> None:
-    """Simulated counts are Poisson's: their likelihood tells the axes where residuals cannot."""
-    simulated = dataset.metadata["transformations"][0]["tool"] == "simulate"
-    if not simulated or answers.axes is not None:
-        return
-    try:
-        order = axis_order(dataset, padding_px=PATCH_PADDING_PX, max_images=SAMPLED_FRAMES)
-    except InputError:
-        return  # no two frames stay inside the canvas with the axes exchanged
-    if order.mean_difference < -5 * order.standard_error:
-        problem = "are x and y exchanged? the Poisson likelihood is larger with them exchanged; "
-        problem += "say --axes xy (as the names say) or --axes yx (exchange)"
-        raise InputError(source, "xcoords, ycoords", problem)

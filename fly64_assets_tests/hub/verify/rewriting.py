@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import re
+from typing import Any
 
-from fly64_assets_tests.hub.verify.forging import Forgery
 from fly64_assets.study import SPLITS
+from fly64_assets_tests.hub.verify.forging import PAGE, Forgery, sha256_of
 
 MANIFEST, SUMMARY = "analysis/comparison_manifest.json", "analysis/metrics_summary.json"
 DELTAS = "analysis/metrics_delta_summary.json"
 
 
 def rewrite_reports(f: Forgery) -> None:
-    """Summary, deltas and every report of the hub, from its tables as they are now."""
+    """Summary, deltas, reports and log lines of a hub, from its tables as they are now."""
     from fly64_assets.hub.deltas import metrics_delta_summary
     from fly64_assets.hub.metrics_summary import metrics_summary
-    from fly64_assets.hub import reports
+    from fly64_assets.hub.rendering import render
+    from fly64_assets.hub.reports import Sources, contexts
     from fly64_assets.ptychography.scoring import read_csv
 
     manifest, old = (json.loads(f.read(path)) for path in (MANIFEST, SUMMARY))
     views = {
-        split: json.loads(f.read(f"data/phase_d/DOSE/VIEW/{split}_metrics.json")) for split in SPLITS
+        split: json.loads(f.read(f"data/phase_d/DOSE/VIEW/{split}_metrics.json"))
+        for split in SPLITS
     }
     tables = {
         split: read_csv(f.path(f"analysis/DOSE/VIEW/{split}/comparison_metrics.csv"))
@@ -30,12 +33,40 @@ def rewrite_reports(f: Forgery) -> None:
     (compliance,) = old["phase_c_metadata_compliance"].values()
     summary = metrics_summary(manifest, tables, views, compliance)
     f.json(SUMMARY, lambda _: summary)
-    from fly64_assets_tests.hub.verify.forging import sha256_of
-
     deltas = metrics_delta_summary(
         summary,
         summary_sha256=sha256_of(f.path(SUMMARY)),
         generated_at=json.loads(f.read(DELTAS))["generated_at"],
     )
     f.json(DELTAS, lambda _: deltas)
-    del reports, Path
+    for name, context in contexts(Sources(manifest, summary, deltas, views)).items():
+        f.write(f"analysis/{name}", render(name, context))
+    _rewrite_page(f, summary, deltas)
+    _rewrite_logs(f, summary)
+
+
+def _rewrite_page(f: Forgery, summary: dict[str, Any], deltas: dict[str, Any]) -> None:
+    from fly64_assets.hub import summary as page
+
+    tables = {"## Scores": page._scores(summary), "## Deltas": page._deltas(deltas)}
+    lines, written, fresh = f.read(PAGE).decode().split("\n"), [], []
+    for line in lines:
+        for heading, table in tables.items():
+            if line.startswith(heading):
+                fresh = list(table.lines)
+        written.append(fresh.pop(0) if line.startswith("|") and fresh else line)
+    f.write(PAGE, "\n".join(written))
+
+
+def _rewrite_logs(f: Forgery, summary: dict[str, Any]) -> None:
+    for job in summary["jobs"]:
+        path = f"analysis/DOSE/VIEW/{job['split']}/comparison.log"
+        text = f.read(path).decode()
+        for model, rows in job["metrics"].items():
+            scores = rows["ms_ssim"]
+            said = (
+                f"{model} MS-SSIM phase {scores['phase']:.3f} amplitude {scores['amplitude']:.3f}"
+            )
+            pattern = rf"{model} MS-SSIM phase [\d.]+ amplitude [\d.]+"
+            text = re.sub(pattern, said, text)
+        f.write(path, text)

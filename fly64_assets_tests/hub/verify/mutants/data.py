@@ -61,8 +61,16 @@ for key, change in {
     add("phase_c.data001", key, lambda f, change=change: f.arrays(TEST, change))
     if key in ("no Y", "diffraction as float64", "a NaN"):
         add("phase_d.data001", key, lambda f, change=change: f.arrays(VIEW, change))
-add("phase_c.data001", "metadata without physics", lambda f: f.metadata(TEST, lambda m: m.pop("physics")))
-add("phase_d.data001", "metadata without a schema version", lambda f: f.metadata(VIEW, lambda m: m.pop("schema_version")))
+add(
+    "phase_c.data001",
+    "metadata without physics",
+    lambda f: f.metadata(TEST, lambda m: m.pop("physics")),
+)
+add(
+    "phase_d.data001",
+    "metadata without a schema version",
+    lambda f: f.metadata(VIEW, lambda m: m.pop("schema_version")),
+)
 
 
 @mutant("phase_c.dose", "twice the photons in every frame")
@@ -137,7 +145,9 @@ def _(f: Forgery) -> None:
 @mutant("phase_c.halves", "another split line in both halves")
 def _(f: Forgery) -> None:
     for template in (TRAIN, TEST, VIEW, TEST_VIEW):
-        f.metadata(template, lambda m: m["transformations"][0]["parameters"].update(split_line_y_px=110.0))
+        f.metadata(
+            template, lambda m: m["transformations"][0]["parameters"].update(split_line_y_px=110.0)
+        )
 
 
 @mutant("phase_c.halves", "the halves exchanged")
@@ -150,20 +160,72 @@ def _(f: Forgery) -> None:
 @mutant("phase_c.halves", "a guard that was not kept")
 def _(f: Forgery) -> None:
     for template in (TRAIN, TEST, VIEW, TEST_VIEW):
-        f.metadata(template, lambda m: m["transformations"][0]["parameters"].update(split_guard_px=5.0))
+        f.metadata(
+            template, lambda m: m["transformations"][0]["parameters"].update(split_guard_px=5.0)
+        )
 
 
-add("phase_c.one_scan", "another object in the test half", lambda f: f.arrays(TEST, lambda a: a["objectGuess"].__imul__(np.complex64(1.0001))))
-add("phase_c.one_scan", "another probe in the test half", lambda f: f.arrays(TEST, lambda a: a["probeGuess"].__setitem__((0, 0), 1e-3)))
-add("phase_c.one_scan", "a position in both halves", lambda f: f.arrays(TEST, lambda a: a["scan_index"].__setitem__(0, a["scan_index"][1])))
-add("phase_c.one_scan", "another seed in the test half", lambda f: f.metadata(TEST, _physics(seed=7)))
-add("phase_c.one_scan", "more positions than both halves hold", lambda f: [f.metadata(t, _parameters(0, positions=10**6)) for t in (TRAIN, TEST)] and None)
-add("phase_c.metadata", "nphotons of another dose", lambda f: [f.metadata(t, _physics(nphotons=77)) for t in (TRAIN, TEST)] and None)
-add("phase_c.metadata", "the other split's name", lambda f: f.metadata(TEST, _parameters(0, split="train")))
-add("phase_c.metadata", "an intensity scale that does not fit", lambda f: [f.metadata(t, _parameters(0, mean_transmitted_power=0.5)) for t in (TRAIN, TEST)] and None)
-add("phase_c.run_manifest", "train and test exchanged", lambda f: f.json(RUN_MANIFEST, lambda c: [e.update(train=e["test"], test=e["train"]) for e in c.values()] and None))
-add("phase_c.run_manifest", "another dose", lambda f: f.json(RUN_MANIFEST, lambda c: [e.update(dose=77) for e in c.values()] and None))
-add("phase_c.run_manifest", "a dose more", lambda f: f.json(RUN_MANIFEST, lambda c: c.update(dose_77={"dose": 77})))
+add(
+    "phase_c.one_scan",
+    "another object in the test half",
+    lambda f: f.arrays(TEST, lambda a: a["objectGuess"].__imul__(np.complex64(1.0001))),
+)
+add(
+    "phase_c.one_scan",
+    "another probe in the test half",
+    lambda f: f.arrays(TEST, lambda a: a["probeGuess"].__setitem__((0, 0), 1e-3)),
+)
+add(
+    "phase_c.one_scan",
+    "a position in both halves",
+    lambda f: f.arrays(TEST, lambda a: a["scan_index"].__setitem__(0, a["scan_index"][1])),
+)
+add(
+    "phase_c.one_scan",
+    "another seed in the test half",
+    lambda f: f.metadata(TEST, _physics(seed=7)),
+)
+add(
+    "phase_c.one_scan",
+    "more positions than both halves hold",
+    lambda f: [f.metadata(t, _parameters(0, positions=10**6)) for t in (TRAIN, TEST)] and None,
+)
+add(
+    "phase_c.metadata",
+    "nphotons of another dose",
+    lambda f: [f.metadata(t, _physics(nphotons=77)) for t in (TRAIN, TEST)] and None,
+)
+add(
+    "phase_c.metadata",
+    "the other split's name",
+    lambda f: f.metadata(TEST, _parameters(0, split="train")),
+)
+add(
+    "phase_c.metadata",
+    "an intensity scale that does not fit",
+    lambda f: (
+        [f.metadata(t, _parameters(0, mean_transmitted_power=0.5)) for t in (TRAIN, TEST)] and None
+    ),
+)
+add(
+    "phase_c.run_manifest",
+    "train and test exchanged",
+    lambda f: f.json(
+        RUN_MANIFEST,
+        lambda c: [e.update(train=e["test"], test=e["train"]) for e in c.values()] and None,
+    ),
+)
+add(
+    "phase_c.run_manifest",
+    "another dose",
+    lambda f: f.json(RUN_MANIFEST, lambda c: [e.update(dose=77) for e in c.values()] and None),
+)
+add(
+    "phase_c.run_manifest",
+    "a dose more",
+    lambda f: f.json(RUN_MANIFEST, lambda c: c.update(dose_77={"dose": 77})),
+)
+
 
 # Views.
 def _one_count_more(f: Forgery) -> None:
@@ -177,17 +239,72 @@ def _one_count_more(f: Forgery) -> None:
 
 
 add("phase_d.subset", "one photon more in one pixel", _one_count_more)
-add("phase_d.subset", "another position", lambda f: f.arrays(VIEW, lambda a: [a[k].__setitem__(0, a[k][0] + 1e-9) for k in ("xcoords", "xcoords_start")] and None))
-add("phase_d.subset", "another true patch", lambda f: f.arrays(VIEW, lambda a: a["Y"].__setitem__((0, 0, 0), 1)))
-add("phase_d.subset", "a position that phase C has not", lambda f: f.arrays(VIEW, lambda a: a["scan_index"].__setitem__(0, 10**6)))
-add("phase_d.subset", "another object", lambda f: f.arrays(VIEW, lambda a: a["objectGuess"].__setitem__((0, 0), 1)))
-add("phase_d.provenance", "phase C's record overwritten", lambda f: f.metadata(VIEW, lambda m: m["transformations"].pop(0)))
-add("phase_d.provenance", "phase C's record changed", lambda f: f.metadata(VIEW, lambda m: m["transformations"][0].update(version="9")))
-add("phase_d.provenance", "another input", lambda f: f.metadata(VIEW, lambda m: m["transformations"][-1].update(inputs={"train/dataset/patched_train.npz": "0" * 64})))
-add("phase_d.provenance", "made for the other split", lambda f: f.metadata(VIEW, _parameters(-1, split="test")))
+add(
+    "phase_d.subset",
+    "another position",
+    lambda f: f.arrays(
+        VIEW,
+        lambda a: (
+            [a[k].__setitem__(0, a[k][0] + 1e-9) for k in ("xcoords", "xcoords_start")] and None
+        ),
+    ),
+)
+add(
+    "phase_d.subset",
+    "another true patch",
+    lambda f: f.arrays(VIEW, lambda a: a["Y"].__setitem__((0, 0, 0), 1)),
+)
+add(
+    "phase_d.subset",
+    "a position that phase C has not",
+    lambda f: f.arrays(VIEW, lambda a: a["scan_index"].__setitem__(0, 10**6)),
+)
+add(
+    "phase_d.subset",
+    "another object",
+    lambda f: f.arrays(VIEW, lambda a: a["objectGuess"].__setitem__((0, 0), 1)),
+)
+add(
+    "phase_d.provenance",
+    "phase C's record overwritten",
+    lambda f: f.metadata(VIEW, lambda m: m["transformations"].pop(0)),
+)
+add(
+    "phase_d.provenance",
+    "phase C's record changed",
+    lambda f: f.metadata(VIEW, lambda m: m["transformations"][0].update(version="9")),
+)
+add(
+    "phase_d.provenance",
+    "another input",
+    lambda f: f.metadata(
+        VIEW,
+        lambda m: m["transformations"][-1].update(
+            inputs={"train/dataset/patched_train.npz": "0" * 64}
+        ),
+    ),
+)
+add(
+    "phase_d.provenance",
+    "made for the other split",
+    lambda f: f.metadata(VIEW, _parameters(-1, split="test")),
+)
 add("phase_d.provenance", "other physics", lambda f: f.metadata(VIEW, _physics(seed=7)))
-add("phase_d.same_settings", "other seeds for test", lambda f: f.metadata(TEST_VIEW, lambda m: m["transformations"][-1]["parameters"]["seeds"].update(subsampling=7)))
-add("phase_d.same_settings", "another K for test", lambda f: f.metadata(TEST_VIEW, lambda m: m["transformations"][-1]["parameters"]["overlap"].update(neighbor_count=9)))
+add(
+    "phase_d.same_settings",
+    "other seeds for test",
+    lambda f: f.metadata(
+        TEST_VIEW, lambda m: m["transformations"][-1]["parameters"]["seeds"].update(subsampling=7)
+    ),
+)
+add(
+    "phase_d.same_settings",
+    "another K for test",
+    lambda f: f.metadata(
+        TEST_VIEW,
+        lambda m: m["transformations"][-1]["parameters"]["overlap"].update(neighbor_count=9),
+    ),
+)
 
 
 def _far(arrays: dict[str, np.ndarray]) -> int:
@@ -197,14 +314,55 @@ def _far(arrays: dict[str, np.ndarray]) -> int:
     return int(distance.argmax())
 
 
-add("phase_d.full_groups", "a neighbour from far away", lambda f: f.arrays(VIEW, lambda a: a["full_groups"].__setitem__((0, -1), _far(a))))
-add("phase_d.full_groups", "an image twice in a group", lambda f: f.arrays(VIEW, lambda a: a["full_groups"].__setitem__((0, -1), a["full_groups"][0, 1])))
-add("phase_d.full_groups", "another centre", lambda f: f.arrays(VIEW, lambda a: a["centre_index"].__setitem__(0, a["full_groups"][0, 1])))
-add("phase_d.full_groups", "a smaller K", lambda f: f.arrays(VIEW, lambda a: a.update(full_groups=a["full_groups"][:, :-1].copy())))
-add("phase_d.training_groups", "a member from far away", lambda f: f.arrays(VIEW, lambda a: a["training_groups"].__setitem__((0, 0), _far(a))))
-add("phase_d.training_groups", "a member twice", lambda f: f.arrays(VIEW, lambda a: a["training_groups"].__setitem__((0, 0), a["training_groups"][0, 1])))
-add("phase_d.training_groups", "a group less", lambda f: f.arrays(VIEW, lambda a: a.update(training_groups=a["training_groups"][:-1].copy())))
-add("phase_d.training_groups", "all groups from one centre", lambda f: f.arrays(VIEW, lambda a: a["training_groups"].__setitem__(..., a["full_groups"][0, : a["training_groups"].shape[1]])))
+add(
+    "phase_d.full_groups",
+    "a neighbour from far away",
+    lambda f: f.arrays(VIEW, lambda a: a["full_groups"].__setitem__((0, -1), _far(a))),
+)
+add(
+    "phase_d.full_groups",
+    "an image twice in a group",
+    lambda f: f.arrays(
+        VIEW, lambda a: a["full_groups"].__setitem__((0, -1), a["full_groups"][0, 1])
+    ),
+)
+add(
+    "phase_d.full_groups",
+    "another centre",
+    lambda f: f.arrays(VIEW, lambda a: a["centre_index"].__setitem__(0, a["full_groups"][0, 1])),
+)
+add(
+    "phase_d.full_groups",
+    "a smaller K",
+    lambda f: f.arrays(VIEW, lambda a: a.update(full_groups=a["full_groups"][:, :-1].copy())),
+)
+add(
+    "phase_d.training_groups",
+    "a member from far away",
+    lambda f: f.arrays(VIEW, lambda a: a["training_groups"].__setitem__((0, 0), _far(a))),
+)
+add(
+    "phase_d.training_groups",
+    "a member twice",
+    lambda f: f.arrays(
+        VIEW, lambda a: a["training_groups"].__setitem__((0, 0), a["training_groups"][0, 1])
+    ),
+)
+add(
+    "phase_d.training_groups",
+    "a group less",
+    lambda f: f.arrays(VIEW, lambda a: a.update(training_groups=a["training_groups"][:-1].copy())),
+)
+add(
+    "phase_d.training_groups",
+    "all groups from one centre",
+    lambda f: f.arrays(
+        VIEW,
+        lambda a: a["training_groups"].__setitem__(
+            ..., a["full_groups"][0, : a["training_groups"].shape[1]]
+        ),
+    ),
+)
 
 
 @mutant("phase_d.target_reached", "another target than the one reached")
@@ -223,16 +381,75 @@ def _(f: Forgery) -> None:
         f.metadata(template, _physics(probe_diameter_px=35.0))
 
 
-add("phase_d.diameter", "another definition", lambda f: _metrics(f, lambda m: m.update(probe_diameter_definition="given in the study file")))
-for key in ("reached_overlap", "metric_1_group_based_avg", "metric_2_image_based_avg", "metric_3_group_to_group_avg"):
-    add("phase_d.overlap_recomputed", f"another {key}", lambda f, key=key: _metrics(f, lambda m: m.update({key: m[key] + 1e-6})))
-add("phase_d.overlap_recomputed", "another spacing", lambda f: _metrics(f, lambda m: m["centre_spacing_px"].update(min=1.0)))
-add("phase_d.overlap_recomputed", "an overlap of null", lambda f: _metrics(f, lambda m: m.update(metric_1_group_based_avg=None)))
-for key in ("n_images_total", "n_images_kept", "n_unique_images", "n_centres", "n_groups_effective"):
-    add("phase_d.counts", f"one {key} more", lambda f, key=key: _metrics(f, lambda m: m.update({key: m[key] + 1})))
-add("phase_d.photons", "a photon more", lambda f: _metrics(f, lambda m: m.update(total_photons=m["total_photons"] + 1)))
-add("phase_d.photons", "another density", lambda f: _metrics(f, lambda m: m.update(photons_per_px2=m["photons_per_px2"] * 1.0001)))
-for key, value in {"neighbor_count": 9, "gridsize": 1, "n_groups": 511, "n_groups_ignored": True, "seeds": {"grouping": 1, "subsampling": 2}, "image_fraction": 0.5, "metrics_version": 2}.items():
-    add("phase_d.settings", f"another {key}", lambda f, k=key, v=value: _metrics(f, lambda m: m.update({k: v})))
-add("phase_d.metrics_bundle", "the splits exchanged", lambda f: f.json(BUNDLE, lambda c: c.update(train=c["test"], test=c["train"])))
-add("phase_d.metrics_bundle", "another view", lambda f: f.json(BUNDLE, lambda c: c.update(view="other")))
+add(
+    "phase_d.diameter",
+    "another definition",
+    lambda f: _metrics(f, lambda m: m.update(probe_diameter_definition="given in the study file")),
+)
+for key in (
+    "reached_overlap",
+    "metric_1_group_based_avg",
+    "metric_2_image_based_avg",
+    "metric_3_group_to_group_avg",
+):
+    add(
+        "phase_d.overlap_recomputed",
+        f"another {key}",
+        lambda f, key=key: _metrics(f, lambda m: m.update({key: m[key] + 1e-6})),
+    )
+add(
+    "phase_d.overlap_recomputed",
+    "another spacing",
+    lambda f: _metrics(f, lambda m: m["centre_spacing_px"].update(min=1.0)),
+)
+add(
+    "phase_d.overlap_recomputed",
+    "an overlap of null",
+    lambda f: _metrics(f, lambda m: m.update(metric_1_group_based_avg=None)),
+)
+for key in (
+    "n_images_total",
+    "n_images_kept",
+    "n_unique_images",
+    "n_centres",
+    "n_groups_effective",
+):
+    add(
+        "phase_d.counts",
+        f"one {key} more",
+        lambda f, key=key: _metrics(f, lambda m: m.update({key: m[key] + 1})),
+    )
+add(
+    "phase_d.photons",
+    "a photon more",
+    lambda f: _metrics(f, lambda m: m.update(total_photons=m["total_photons"] + 1)),
+)
+add(
+    "phase_d.photons",
+    "another density",
+    lambda f: _metrics(f, lambda m: m.update(photons_per_px2=m["photons_per_px2"] * 1.0001)),
+)
+for key, value in {
+    "neighbor_count": 9,
+    "gridsize": 1,
+    "n_groups": 511,
+    "n_groups_ignored": True,
+    "seeds": {"grouping": 1, "subsampling": 2},
+    "image_fraction": 0.5,
+    "metrics_version": 2,
+}.items():
+    add(
+        "phase_d.settings",
+        f"another {key}",
+        lambda f, k=key, v=value: _metrics(f, lambda m: m.update({k: v})),
+    )
+add(
+    "phase_d.metrics_bundle",
+    "the splits exchanged",
+    lambda f: f.json(BUNDLE, lambda c: c.update(train=c["test"], test=c["train"])),
+)
+add(
+    "phase_d.metrics_bundle",
+    "another view",
+    lambda f: f.json(BUNDLE, lambda c: c.update(view="other")),
+)

@@ -71,10 +71,22 @@ def _(f: Forgery) -> None:
     os.mkfifo(f.path(LOG))
 
 
-add("hub.no_blocker", "a blocker lies in the analysis", lambda f: f.write("analysis/blocker.log", "stopped\n"))
-add("hub.no_blocker", "a blocker lies deep", lambda f: f.write("analysis/DOSE/VIEW/blocker.log", "stopped\n"))
+add(
+    "hub.no_blocker",
+    "a blocker lies in the analysis",
+    lambda f: f.write("analysis/blocker.log", "stopped\n"),
+)
+add(
+    "hub.no_blocker",
+    "a blocker lies deep",
+    lambda f: f.write("analysis/DOSE/VIEW/blocker.log", "stopped\n"),
+)
 add("layout.complete", "a log is missing", lambda f: f.remove(LOG))
-add("layout.complete", "a curve is missing", lambda f: f.remove("analysis/DOSE/VIEW/test/PtyChi_frc_curve.csv"))
+add(
+    "layout.complete",
+    "a curve is missing",
+    lambda f: f.remove("analysis/DOSE/VIEW/test/PtyChi_frc_curve.csv"),
+)
 add("layout.complete", "the crate is missing", lambda f: f.remove(CRATE))
 add("layout.complete", "the manifest is missing", lambda f: f.remove(MANIFEST))
 
@@ -86,17 +98,31 @@ def _(f: Forgery) -> None:
 
 add("layout.nothing_else", "a file more", lambda f: f.write("analysis/notes.txt", "mine\n"))
 add("layout.nothing_else", "a hidden file", lambda f: f.write("cli/.phase.log.swp", "mine\n"))
-add("layout.nothing_else", "statistics before intervals exist", lambda f: f.write("analysis/comparison_statistics.csv", "a\n"))
+add(
+    "layout.nothing_else",
+    "statistics before intervals exist",
+    lambda f: f.write("analysis/comparison_statistics.csv", "a\n"),
+)
 add("layout.nothing_else", "an empty folder", lambda f: (f.root / "tmp").mkdir())
 add("layout.not_empty", "a log of 0 bytes", lambda f: f.write(LOG, ""))
 add("layout.not_empty", "a bundle of 0 bytes", lambda f: f.write(KERAS, ""))
 add("layout.not_empty", "an NPZ of 0 bytes", lambda f: f.write(CANVAS, b""))
 add("inventory.complete", "a line is missing", lambda f: f.replace(INVENTORY, f"{LOG}\n", ""))
 add("inventory.complete", "a line too much", lambda f: f.text(INVENTORY, lambda t: t + "zzz.txt\n"))
-add("inventory.complete", "it lists itself", lambda f: _lines(f, INVENTORY, lambda l: sorted([*l, f"{INVENTORY}\n"])))
+add(
+    "inventory.complete",
+    "it lists itself",
+    lambda f: _lines(f, INVENTORY, lambda l: sorted([*l, f"{INVENTORY}\n"])),
+)
 add("inventory.complete", "an absolute path", lambda f: f.replace(INVENTORY, LOG, f"/{LOG}"))
-add("inventory.complete", "a backslash", lambda f: f.replace(INVENTORY, LOG, LOG.replace("/", "\\")))
-add("inventory.sorted", "two lines swapped", lambda f: _lines(f, INVENTORY, lambda l: [l[1], l[0], *l[2:]]))
+add(
+    "inventory.complete", "a backslash", lambda f: f.replace(INVENTORY, LOG, LOG.replace("/", "\\"))
+)
+add(
+    "inventory.sorted",
+    "two lines swapped",
+    lambda f: _lines(f, INVENTORY, lambda l: [l[1], l[0], *l[2:]]),
+)
 add("inventory.sorted", "a line twice", lambda f: _lines(f, INVENTORY, lambda l: [l[0], *l]))
 
 # Texts.
@@ -104,42 +130,172 @@ BOM = b"\xef\xbb\xbf"
 for name in (DIGEST, SUMMARY, "analysis/DOSE/VIEW/test/comparison_metrics.csv", LOG):
     short = name.rpartition("/")[2]
     add("text.utf8", f"a byte order mark in {short}", lambda f, n=name: f.write(n, BOM + f.read(n)))
-    add("text.lf", f"CRLF in {short}", lambda f, n=name: f.write(n, f.read(n).replace(b"\n", b"\r\n")))
+    add(
+        "text.lf",
+        f"CRLF in {short}",
+        lambda f, n=name: f.write(n, f.read(n).replace(b"\n", b"\r\n")),
+    )
     add("text.lf", f"no LF at the end of {short}", lambda f, n=name: f.write(n, f.read(n)[:-1]))
 add("text.utf8", "a byte of latin-1 in a log", lambda f: f.write(LOG, f.read(LOG) + b"| \xb5m\n"))
-add("text.lf", "one CR in the middle of a captured line", lambda f: f.write(LOG, f.read(LOG) + b"| 10 %\r20 %\n"))
-add("json.valid", "NaN", lambda f: f.text(SCORING, lambda t: t.replace('"phase_offset_rad": ', '"phase_offset_rad": NaN, "x": ', 1)))
+add(
+    "text.lf",
+    "one CR in the middle of a captured line",
+    lambda f: f.write(LOG, f.read(LOG) + b"| 10 %\r20 %\n"),
+)
+add(
+    "json.valid",
+    "NaN",
+    lambda f: f.text(
+        SCORING, lambda t: t.replace('"phase_offset_rad": ', '"phase_offset_rad": NaN, "x": ', 1)
+    ),
+)
 add("json.valid", "a key twice", lambda f: f.replace(SUMMARY, "{", '{"n_failed": 3,'))
 add("json.valid", "a list", lambda f: f.write("analysis/check_report.json", "[]\n"))
 add("json.valid", "cut off", lambda f: f.write(MANIFEST, f.read(MANIFEST)[:-40] + b"\n"))
-add("json.valid", "nested without end", lambda f: f.write(SCORING, '{"a":' * 9000 + "1" + "}" * 9000 + "\n"))
+add(
+    "json.valid",
+    "nested without end",
+    lambda f: f.write(SCORING, '{"a":' * 9000 + "1" + "}" * 9000 + "\n"),
+)
 
 # Paths.
-add("paths.relative", "an absolute path in a log", lambda f: _lines(f, LOG, lambda l: [l[0][:-1] + " in /home/me/results/store\n", *l[1:]]))
-add("paths.relative", "a home folder in a log", lambda f: _lines(f, LOG, lambda l: [l[0][:-1] + " in ~/results\n", *l[1:]]))
-add("paths.relative", "a drive letter in a report", lambda f: f.replace(DIGEST, "Relative to the hub.", "In C:\\hubs\\mine."))
-add("paths.relative", "a file address in a report", lambda f: f.replace(DIGEST, "Relative to the hub.", "See file:///hubs/mine."))
-add("paths.relative", "an absolute checkpoint", lambda f: f.json(MANIFEST, lambda c: c["jobs"][0].update(pinn_checkpoint="/store/model.keras")))
-add("paths.relative", "a path that climbs out", lambda f: f.json(MANIFEST, lambda c: c["jobs"][0].update(pinn_checkpoint="../../other/model.keras")))
-add("paths.exist", "a checkpoint that is not there", lambda f: f.json(MANIFEST, lambda c: c["jobs"][0].update(pinn_checkpoint="data/phase_e/model.keras")))
-add("paths.exist", "a path that climbs out and in", lambda f: f.json(MANIFEST, lambda c: c["jobs"][0].update(phase_c_npz="data/../" + c["jobs"][0]["phase_c_npz"])))
-add("paths.exist", "a log path with backslashes", lambda f: f.json("data/phase_f/reconstruction_manifest.json", lambda c: c["execution_results"][0].update(log_path="cli\\x.log")))
-add("paths.exist", "a path that is a number", lambda f: f.json(SUMMARY, lambda c: c["jobs"][0].update(metrics_csv=7)))
+add(
+    "paths.relative",
+    "an absolute path in a log",
+    lambda f: _lines(f, LOG, lambda l: [l[0][:-1] + " in /home/me/results/store\n", *l[1:]]),
+)
+add(
+    "paths.relative",
+    "a home folder in a log",
+    lambda f: _lines(f, LOG, lambda l: [l[0][:-1] + " in ~/results\n", *l[1:]]),
+)
+add(
+    "paths.relative",
+    "a drive letter in a report",
+    lambda f: f.replace(DIGEST, "Relative to the hub.", "In C:\\hubs\\mine."),
+)
+add(
+    "paths.relative",
+    "a file address in a report",
+    lambda f: f.replace(DIGEST, "Relative to the hub.", "See file:///hubs/mine."),
+)
+add(
+    "paths.relative",
+    "an absolute checkpoint",
+    lambda f: f.json(MANIFEST, lambda c: c["jobs"][0].update(pinn_checkpoint="/store/model.keras")),
+)
+add(
+    "paths.relative",
+    "a path that climbs out",
+    lambda f: f.json(
+        MANIFEST, lambda c: c["jobs"][0].update(pinn_checkpoint="../../other/model.keras")
+    ),
+)
+add(
+    "paths.exist",
+    "a checkpoint that is not there",
+    lambda f: f.json(
+        MANIFEST, lambda c: c["jobs"][0].update(pinn_checkpoint="data/phase_e/model.keras")
+    ),
+)
+add(
+    "paths.exist",
+    "a path that climbs out and in",
+    lambda f: f.json(
+        MANIFEST,
+        lambda c: c["jobs"][0].update(phase_c_npz="data/../" + c["jobs"][0]["phase_c_npz"]),
+    ),
+)
+add(
+    "paths.exist",
+    "a log path with backslashes",
+    lambda f: f.json(
+        "data/phase_f/reconstruction_manifest.json",
+        lambda c: c["execution_results"][0].update(log_path="cli\\x.log"),
+    ),
+)
+add(
+    "paths.exist",
+    "a path that is a number",
+    lambda f: f.json(SUMMARY, lambda c: c["jobs"][0].update(metrics_csv=7)),
+)
 
 # Times.
-add("times.utc", "a local time with its offset", lambda f: f.json(DELTAS, lambda c: c.update(generated_at=c["generated_at"].replace("Z", "+01:00"))))
-add("times.utc", "a time without Z", lambda f: f.json(DELTAS, lambda c: c.update(generated_at=c["generated_at"][:-1])))
-add("times.utc", "fractions of seconds", lambda f: f.json(DELTAS, lambda c: c.update(generated_at=c["generated_at"].replace("Z", ".5Z"))))
-add("times.utc", "a 13th month", lambda f: f.json(DELTAS, lambda c: c.update(generated_at="2026-13-01T00:00:00Z")))
-add("times.utc", "a time to come", lambda f: f.json(DELTAS, lambda c: c.update(generated_at="2999-01-01T00:00:00Z")))
-add("times.utc", "a number for a time", lambda f: f.json(DELTAS, lambda c: c.update(generated_at=1700000000)))
-add("times.utc", "a local time inside a log's line", lambda f: _lines(f, LOG, lambda l: [l[0][:-1] + " since 2026-01-02 03:04:05\n", *l[1:]]))
-add("times.utc", "a German time in a report", lambda f: f.replace(DIGEST, "Relative to the hub.", "Made 2.1.2026, 03:04 Uhr."))
-add("times.order", "deltas from before the solvers ran", lambda f: f.json(CRATE, lambda c: _entity(c, "#make/metrics_delta_summary").update(endTime="2020-01-01T00:00:00Z")))
-add("times.order", "a delta time after its step's end", lambda f: f.json(DELTAS, lambda c: c.update(generated_at=_later(f))))
-add("times.order", "a reconstruction from before its view", lambda f: f.arrays("data/phase_f/DOSE/VIEW/test/ptychi_reconstruction.npz", lambda a: a.update(timestamp=np.array("2020-01-01T00:00:00Z"))))
-add("logs.lines", "a line without a time", lambda f: _lines(f, LOG, lambda l: [l[0], "done\n", *l[1:]]))
-add("logs.lines", "a local time at a line's start", lambda f: _lines(f, LOG, lambda l: [l[0].replace("T", " ", 1).replace("Z", "", 1), *l[1:]]))
+add(
+    "times.utc",
+    "a local time with its offset",
+    lambda f: f.json(
+        DELTAS, lambda c: c.update(generated_at=c["generated_at"].replace("Z", "+01:00"))
+    ),
+)
+add(
+    "times.utc",
+    "a time without Z",
+    lambda f: f.json(DELTAS, lambda c: c.update(generated_at=c["generated_at"][:-1])),
+)
+add(
+    "times.utc",
+    "fractions of seconds",
+    lambda f: f.json(
+        DELTAS, lambda c: c.update(generated_at=c["generated_at"].replace("Z", ".5Z"))
+    ),
+)
+add(
+    "times.utc",
+    "a 13th month",
+    lambda f: f.json(DELTAS, lambda c: c.update(generated_at="2026-13-01T00:00:00Z")),
+)
+add(
+    "times.utc",
+    "a time to come",
+    lambda f: f.json(DELTAS, lambda c: c.update(generated_at="2999-01-01T00:00:00Z")),
+)
+add(
+    "times.utc",
+    "a number for a time",
+    lambda f: f.json(DELTAS, lambda c: c.update(generated_at=1700000000)),
+)
+add(
+    "times.utc",
+    "a local time inside a log's line",
+    lambda f: _lines(f, LOG, lambda l: [l[0][:-1] + " since 2026-01-02 03:04:05\n", *l[1:]]),
+)
+add(
+    "times.utc",
+    "a German time in a report",
+    lambda f: f.replace(DIGEST, "Relative to the hub.", "Made 2.1.2026, 03:04 Uhr."),
+)
+add(
+    "times.order",
+    "deltas from before the solvers ran",
+    lambda f: f.json(
+        CRATE,
+        lambda c: _entity(c, "#make/metrics_delta_summary").update(endTime="2020-01-01T00:00:00Z"),
+    ),
+)
+add(
+    "times.order",
+    "a delta time after its step's end",
+    lambda f: f.json(DELTAS, lambda c: c.update(generated_at=_later(f))),
+)
+add(
+    "times.order",
+    "a reconstruction from before its view",
+    lambda f: f.arrays(
+        "data/phase_f/DOSE/VIEW/test/ptychi_reconstruction.npz",
+        lambda a: a.update(timestamp=np.array("2020-01-01T00:00:00Z")),
+    ),
+)
+add(
+    "logs.lines",
+    "a line without a time",
+    lambda f: _lines(f, LOG, lambda l: [l[0], "done\n", *l[1:]]),
+)
+add(
+    "logs.lines",
+    "a local time at a line's start",
+    lambda f: _lines(f, LOG, lambda l: [l[0].replace("T", " ", 1).replace("Z", "", 1), *l[1:]]),
+)
 add("logs.lines", "an empty line", lambda f: _lines(f, LOG, lambda l: [l[0], "\n", *l[1:]]))
 add("logs.lines", "captured output alone", lambda f: f.write(LOG, "| done\n"))
 add("logs.lines", "a usage message for a log", lambda f: f.write(LOG, "usage: run [-h]\n"))
@@ -168,16 +324,28 @@ def _pickled(f: Forgery) -> None:
 add("npz.no_pickle", "a pickled array", _pickled)
 add("npz.no_pickle", "a pickle instead of an archive", lambda f: f.write(CANVAS, b"\x80\x04N."))
 add("npz.intact", "an NPZ cut short", lambda f: f.write(CANVAS, f.read(CANVAS)[:-1000]))
-add("npz.intact", "an NPZ cut in half", lambda f: f.write(CANVAS, f.read(CANVAS)[: len(f.read(CANVAS)) // 2]))
+add(
+    "npz.intact",
+    "an NPZ cut in half",
+    lambda f: f.write(CANVAS, f.read(CANVAS)[: len(f.read(CANVAS)) // 2]),
+)
 
 
 def _flipped(content: bytes, place: int) -> bytes:
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
-add("npz.intact", "one bit flipped in an array", lambda f: f.write(CANVAS, _flipped(f.read(CANVAS), 100_000)))
+add(
+    "npz.intact",
+    "one bit flipped in an array",
+    lambda f: f.write(CANVAS, _flipped(f.read(CANVAS), 100_000)),
+)
 add("pictures.intact", "a picture cut short", lambda f: f.write(PLOT, f.read(PLOT)[:-20]))
-add("pictures.intact", "one bit flipped in a picture", lambda f: f.write(PLOT, _flipped(f.read(PLOT), 5000)))
+add(
+    "pictures.intact",
+    "one bit flipped in a picture",
+    lambda f: f.write(PLOT, _flipped(f.read(PLOT), 5000)),
+)
 add("pictures.intact", "a text for a picture", lambda f: f.write(PLOT, "no picture\n"))
 
 
@@ -197,18 +365,58 @@ def _crate(identifier: str, **changes: object):  # noqa: ANN202
     return lambda f: f.json(CRATE, lambda c: _entity(c, identifier).update(changes))
 
 
-add("crate.hashes", "one bit of a picture's pixels", lambda f: f.write(PLOT, _flipped(f.read(PLOT), 5000)), hidden=False)
-add("crate.hashes", "a log with a line more", lambda f: f.write(LOG, f.read(LOG) + b"| more\n"), hidden=False)
-add("crate.hashes", "another hash in the crate", _crate("summary/summary.md", sha256="0" * 64), hidden=False)
-add("crate.hashes", "another size in the crate", _crate("summary/summary.md", contentSize="1"), hidden=False)
-add("crate.complete", "a file that the crate does not know", lambda f: f.write("analysis/notes.txt", "mine\n"), hidden=False)
+add(
+    "crate.hashes",
+    "one bit of a picture's pixels",
+    lambda f: f.write(PLOT, _flipped(f.read(PLOT), 5000)),
+    hidden=False,
+)
+add(
+    "crate.hashes",
+    "a log with a line more",
+    lambda f: f.write(LOG, f.read(LOG) + b"| more\n"),
+    hidden=False,
+)
+add(
+    "crate.hashes",
+    "another hash in the crate",
+    _crate("summary/summary.md", sha256="0" * 64),
+    hidden=False,
+)
+add(
+    "crate.hashes",
+    "another size in the crate",
+    _crate("summary/summary.md", contentSize="1"),
+    hidden=False,
+)
+add(
+    "crate.complete",
+    "a file that the crate does not know",
+    lambda f: f.write("analysis/notes.txt", "mine\n"),
+    hidden=False,
+)
 add("crate.complete", "a file of the crate is gone", lambda f: f.remove(LOG), hidden=False)
 add("crate.self_digest", "the crate was edited", _crate("./", keywords="none"), hidden=False)
-add("crate.self_digest", "a seed in the crate was edited", lambda f: f.text(CRATE, lambda t: t.replace('"value": 123', '"value": 124', 1)), hidden=False)
-add("crate.rules", "no licence", lambda f: f.json(CRATE, lambda c: _entity(c, "./").pop("license") and None))
+add(
+    "crate.self_digest",
+    "a seed in the crate was edited",
+    lambda f: f.text(CRATE, lambda t: t.replace('"value": 123', '"value": 124', 1)),
+    hidden=False,
+)
+add(
+    "crate.rules",
+    "no licence",
+    lambda f: f.json(CRATE, lambda c: _entity(c, "./").pop("license") and None),
+)
 add("crate.rules", "a term that the context does not have", _crate("./", photons=3))
-add("crate.rules", "a file that no step made", lambda f: f.json(CRATE, lambda c: _entity(c, "#make/phase_manifests").update(result=[])))
-add("crate.rules", "another time of publication", _crate("./", datePublished="2020-01-01T00:00:00Z"))
+add(
+    "crate.rules",
+    "a file that no step made",
+    lambda f: f.json(CRATE, lambda c: _entity(c, "#make/phase_manifests").update(result=[])),
+)
+add(
+    "crate.rules", "another time of publication", _crate("./", datePublished="2020-01-01T00:00:00Z")
+)
 
 
 def _setting(section: str, name: str, value: object):  # noqa: ANN202
@@ -235,9 +443,17 @@ for section, name, value in (
     add("crate.settings", f"another {section}.{name} in the study", _setting(section, name, value))
 add("crate.settings", "threads of another study", _crate("#study/threads", value="16"))
 add("crate.settings", "doses without this one", _crate("#study/doses", value="[77]"))
-add("crate.condition", "the crate is of another dose", _crate("./", name="tiny: 77 photons per exposure, dense view"))
+add(
+    "crate.condition",
+    "the crate is of another dose",
+    _crate("./", name="tiny: 77 photons per exposure, dense view"),
+)
 add("crate.condition", "another specimen", _crate("#specimen-source", sha256="0" * 64))
-add("crate.condition", "a step of another partition", _crate("#make/pinn_model/partition", value="77|dense"))
+add(
+    "crate.condition",
+    "a step of another partition",
+    _crate("#make/pinn_model/partition", value="77|dense"),
+)
 
 # The stored report.
 REPORT = "analysis/verification_report.json"
@@ -254,7 +470,24 @@ def _report(edit) -> object:  # noqa: ANN001
     return write
 
 
-add("verification_report.unedited", "a check of the report set to failed", _report(lambda c: c["checks"][0].update(ok=False)), hidden=False)
-add("verification_report.unedited", "another number of checks", _report(lambda c: c.update(n_checks=1)), hidden=False)
-add("verification_report.unedited", "no digest", _report(lambda c: c.pop("digest") and None), hidden=False)
-add("verification_report.unedited", "no JSON", lambda f: f.write(REPORT, "all well\n"), hidden=False)
+add(
+    "verification_report.unedited",
+    "a check of the report set to failed",
+    _report(lambda c: c["checks"][0].update(ok=False)),
+    hidden=False,
+)
+add(
+    "verification_report.unedited",
+    "another number of checks",
+    _report(lambda c: c.update(n_checks=1)),
+    hidden=False,
+)
+add(
+    "verification_report.unedited",
+    "no digest",
+    _report(lambda c: c.pop("digest") and None),
+    hidden=False,
+)
+add(
+    "verification_report.unedited", "no JSON", lambda f: f.write(REPORT, "all well\n"), hidden=False
+)

@@ -58,7 +58,9 @@ def _weights(f: Forgery, folder: str, edit: Callable[[dict[str, np.ndarray]], ob
         with h5py.File(file, "r+") as weights:
             found: dict[str, h5py.Dataset] = {}
             weights.visititems(
-                lambda name, node: found.update({name: node}) if isinstance(node, h5py.Dataset) else None
+                lambda name, node: (
+                    found.update({name: node}) if isinstance(node, h5py.Dataset) else None
+                )
             )
             values = {name: node[()] for name, node in found.items()}
             edit(values)
@@ -96,13 +98,37 @@ def _bit(content: bytes) -> bytes:
 
 
 add("phase_e.archive", "a Lambda layer", lambda f: _members(f, f"{BASELINE}/model.keras", _lambda))
-add("phase_e.archive", "one bit flipped", lambda f: f.write(f"{PINN}/model.keras", _bit(f.read(f"{PINN}/model.keras"))))
-add("phase_e.archive", "no configuration", lambda f: _members(f, f"{PINN}/model.keras", lambda m: m.pop("config.json")))
-add("phase_e.archive", "a member more", lambda f: _members(f, f"{PINN}/model.keras", lambda m: m.update({"code.py": b"1"})))
-add("phase_e.archive", "a text for an archive", lambda f: [f.write(f"{PINN}/model.keras", "weights\n"), _restate_size(f)] and None)
+add(
+    "phase_e.archive",
+    "one bit flipped",
+    lambda f: f.write(f"{PINN}/model.keras", _bit(f.read(f"{PINN}/model.keras"))),
+)
+add(
+    "phase_e.archive",
+    "no configuration",
+    lambda f: _members(f, f"{PINN}/model.keras", lambda m: m.pop("config.json")),
+)
+add(
+    "phase_e.archive",
+    "a member more",
+    lambda f: _members(f, f"{PINN}/model.keras", lambda m: m.update({"code.py": b"1"})),
+)
+add(
+    "phase_e.archive",
+    "a text for an archive",
+    lambda f: [f.write(f"{PINN}/model.keras", "weights\n"), _restate_size(f)] and None,
+)
 add("phase_e.weights", "one weight of another value", lambda f: _weights(f, PINN, _first_kernel))
-add("phase_e.weights", "another hash", lambda f: f.json(f"{PINN}/bundle.json", lambda c: c.update(weights_sha256="0" * 64)))
-add("phase_e.weights", "another number of parameters", lambda f: f.json(f"{PINN}/bundle.json", lambda c: c.update(n_parameters=c["n_parameters"] + 1)))
+add(
+    "phase_e.weights",
+    "another hash",
+    lambda f: f.json(f"{PINN}/bundle.json", lambda c: c.update(weights_sha256="0" * 64)),
+)
+add(
+    "phase_e.weights",
+    "another number of parameters",
+    lambda f: f.json(f"{PINN}/bundle.json", lambda c: c.update(n_parameters=c["n_parameters"] + 1)),
+)
 
 
 @mutant("phase_e.weights_differ", "Baseline is PtychoPINN under another name")
@@ -139,15 +165,58 @@ def _(f: Forgery) -> None:
     _state_weights(f, BASELINE)
 
 
-for key, value in {"kind": "PtychoPINN", "gridsize": 2, "N": 32, "seeds": {"grouping": 7}, "schema_version": 2}.items():
-    add("phase_e.kind", f"Baseline with another {key}", lambda f, k=key, v=value: f.json(f"{BASELINE}/bundle.json", lambda c: c.update({k: v})))
-add("phase_e.inputs", "trained on the test view", lambda f: f.json(f"{BASELINE}/bundle.json", lambda c: c.update(inputs={k.replace("train", "test"): v for k, v in c["inputs"].items()})))
-add("phase_e.inputs", "trained on other bytes", lambda f: f.json(f"{BASELINE}/bundle.json", lambda c: c.update(inputs=dict.fromkeys(c["inputs"], "0" * 64))))
-add("phase_e.inputs", "without the view's provenance", lambda f: f.json(f"{BASELINE}/bundle.json", lambda c: c["transformations"].pop(0) and None))
-add("phase_e.inputs", "provenance ends with the view", lambda f: f.json(f"{BASELINE}/bundle.json", lambda c: c["transformations"].pop() and None))
-add("phase_e.images", "Baseline saw one image less", lambda f: f.json(f"{BASELINE}/bundle.json", lambda c: c.update(n_fit=c["n_fit"] - 1)))
-add("phase_e.images", "PtychoPINN saw more groups than there are", lambda f: f.json(f"{PINN}/bundle.json", lambda c: c.update(n_fit=c["n_fit"] + 100)))
-add("phase_e.images", "nothing was held out", lambda f: f.json(f"{PINN}/bundle.json", lambda c: c.update(n_validation=0)))
+for key, value in {
+    "kind": "PtychoPINN",
+    "gridsize": 2,
+    "N": 32,
+    "seeds": {"grouping": 7},
+    "schema_version": 2,
+}.items():
+    add(
+        "phase_e.kind",
+        f"Baseline with another {key}",
+        lambda f, k=key, v=value: f.json(f"{BASELINE}/bundle.json", lambda c: c.update({k: v})),
+    )
+add(
+    "phase_e.inputs",
+    "trained on the test view",
+    lambda f: f.json(
+        f"{BASELINE}/bundle.json",
+        lambda c: c.update(inputs={k.replace("train", "test"): v for k, v in c["inputs"].items()}),
+    ),
+)
+add(
+    "phase_e.inputs",
+    "trained on other bytes",
+    lambda f: f.json(
+        f"{BASELINE}/bundle.json", lambda c: c.update(inputs=dict.fromkeys(c["inputs"], "0" * 64))
+    ),
+)
+add(
+    "phase_e.inputs",
+    "without the view's provenance",
+    lambda f: f.json(f"{BASELINE}/bundle.json", lambda c: c["transformations"].pop(0) and None),
+)
+add(
+    "phase_e.inputs",
+    "provenance ends with the view",
+    lambda f: f.json(f"{BASELINE}/bundle.json", lambda c: c["transformations"].pop() and None),
+)
+add(
+    "phase_e.images",
+    "Baseline saw one image less",
+    lambda f: f.json(f"{BASELINE}/bundle.json", lambda c: c.update(n_fit=c["n_fit"] - 1)),
+)
+add(
+    "phase_e.images",
+    "PtychoPINN saw more groups than there are",
+    lambda f: f.json(f"{PINN}/bundle.json", lambda c: c.update(n_fit=c["n_fit"] + 100)),
+)
+add(
+    "phase_e.images",
+    "nothing was held out",
+    lambda f: f.json(f"{PINN}/bundle.json", lambda c: c.update(n_validation=0)),
+)
 
 
 def _history(f: Forgery, line: int, column: int, value: str) -> None:
@@ -163,12 +232,36 @@ add("phase_e.history", "a loss of nan", lambda f: _history(f, 1, 1, "nan"))
 add("phase_e.history", "an epoch twice", lambda f: _history(f, 2, 0, "1"))
 add("phase_e.history", "no time", lambda f: _history(f, 1, 4, "0.0"))
 add("phase_e.history", "a rising learning rate", lambda f: _history(f, 2, 3, "0.9"))
-add("phase_e.history", "other columns", lambda f: f.replace(f"{BASELINE}/history.csv", "loss", "los"))
-add("phase_e.history", "no epochs", lambda f: f.text(f"{BASELINE}/history.csv", lambda t: t.split("\n")[0] + "\n"))
+add(
+    "phase_e.history",
+    "other columns",
+    lambda f: f.replace(f"{BASELINE}/history.csv", "loss", "los"),
+)
+add(
+    "phase_e.history",
+    "no epochs",
+    lambda f: f.text(f"{BASELINE}/history.csv", lambda t: t.split("\n")[0] + "\n"),
+)
 add("phase_e.history", "a word for a number", lambda f: _history(f, 1, 2, "small"))
-for key, value in {"final_loss": 0.125, "epochs_completed": 9, "best_epoch": 9, "best_validation_loss": 0.125}.items():
-    add("phase_e.epochs", f"another {key}", lambda f, k=key, v=value: f.json(f"{BASELINE}/bundle.json", lambda c: c.update({k: v})))
-add("phase_e.epochs", "more epochs were planned", lambda f: f.json(f"{BASELINE}/bundle.json", lambda c: c["settings"].update(epochs=c["settings"]["epochs"] + 1)))
+for key, value in {
+    "final_loss": 0.125,
+    "epochs_completed": 9,
+    "best_epoch": 9,
+    "best_validation_loss": 0.125,
+}.items():
+    add(
+        "phase_e.epochs",
+        f"another {key}",
+        lambda f, k=key, v=value: f.json(f"{BASELINE}/bundle.json", lambda c: c.update({k: v})),
+    )
+add(
+    "phase_e.epochs",
+    "more epochs were planned",
+    lambda f: f.json(
+        f"{BASELINE}/bundle.json",
+        lambda c: c["settings"].update(epochs=c["settings"]["epochs"] + 1),
+    ),
+)
 
 
 def _job(**changes: object):  # noqa: ANN202
@@ -209,16 +302,32 @@ def _with_nan(image: np.ndarray) -> np.ndarray:
 add("phase_f.reconstruction", "zeros", lambda f: _solved(f, np.zeros_like))
 add("phase_f.reconstruction", "a constant", lambda f: _solved(f, np.ones_like))
 add("phase_f.reconstruction", "a NaN", lambda f: _solved(f, _with_nan))
-add("phase_f.reconstruction", "another dtype", lambda f: _solved(f, lambda image: image.astype(np.complex128)))
+add(
+    "phase_f.reconstruction",
+    "another dtype",
+    lambda f: _solved(f, lambda image: image.astype(np.complex128)),
+)
 add("phase_f.reconstruction", "another canvas", lambda f: _solved(f, lambda image: image[:-2]))
 for key, value in {
     "algorithm": np.array("ePIE"),
     "timestamp": np.array("2026-01-02 03:04:05"),
     "computation_time_s": np.array(-1.0),
 }.items():
-    add("phase_f.reconstruction", f"another {key}", lambda f, k=key, v=value: f.arrays(SOLVED, lambda a: a.update({k: v})))
-add("phase_f.reconstruction", "no probe", lambda f: f.arrays(SOLVED, lambda a: a.pop("reconstructed_probe")))
-add("phase_f.reconstruction", "an array more", lambda f: f.arrays(SOLVED, lambda a: a.update(truth=a["reconstructed_object"])))
+    add(
+        "phase_f.reconstruction",
+        f"another {key}",
+        lambda f, k=key, v=value: f.arrays(SOLVED, lambda a: a.update({k: v})),
+    )
+add(
+    "phase_f.reconstruction",
+    "no probe",
+    lambda f: f.arrays(SOLVED, lambda a: a.pop("reconstructed_probe")),
+)
+add(
+    "phase_f.reconstruction",
+    "an array more",
+    lambda f: f.arrays(SOLVED, lambda a: a.update(truth=a["reconstructed_object"])),
+)
 
 
 @mutant("phase_f.not_the_truth", "the truth for a reconstruction")
@@ -233,8 +342,14 @@ def _losses(f: Forgery, edit: Callable[[list[str]], list[str]]) -> None:
 
 
 add("phase_f.loss_history", "an epoch is missing", lambda f: _losses(f, lambda l: [l[0], *l[2:]]))
-add("phase_f.loss_history", "the loss rises", lambda f: _losses(f, lambda l: [*l, f"{len(l)},99\n"]))
-add("phase_f.loss_history", "a loss of nan", lambda f: _losses(f, lambda l: [*l[:-1], f"{len(l) - 1},nan\n"]))
+add(
+    "phase_f.loss_history", "the loss rises", lambda f: _losses(f, lambda l: [*l, f"{len(l)},99\n"])
+)
+add(
+    "phase_f.loss_history",
+    "a loss of nan",
+    lambda f: _losses(f, lambda l: [*l[:-1], f"{len(l) - 1},nan\n"]),
+)
 add("phase_f.loss_history", "a word", lambda f: _losses(f, lambda l: [*l, "more\n"]))
 add("phase_f.loss_history", "other columns", lambda f: f.replace(LOSSES, "loss", "error"))
 for what, edit in {
@@ -242,13 +357,38 @@ for what, edit in {
     "the splits exchanged": lambda c: c["execution_results"].reverse(),
     "another number of jobs": lambda c: c.update(total_jobs=3),
     "one split only": lambda c: c["jobs"].pop() and None,
-    "the log of the other split": lambda c: c["execution_results"][0].update(log_path=c["execution_results"][1]["log_path"]),
+    "the log of the other split": lambda c: c["execution_results"][0].update(
+        log_path=c["execution_results"][1]["log_path"]
+    ),
     "the other split's output": lambda c: c["jobs"][0].update(output=c["jobs"][1]["output"]),
     "another algorithm": lambda c: c["jobs"][0].update(algorithm="ePIE"),
     "another dose": lambda c: c["jobs"][0].update(dose=77),
 }.items():
     add("phase_f.manifest", what, lambda f, edit=edit: f.json(SOLVED_MANIFEST, edit))
-add("phase_f.provenance", "phase C's record overwritten", lambda f: f.metadata(SOLVED, lambda m: m["transformations"].pop(0)))
-add("phase_f.provenance", "made from other bytes", lambda f: f.metadata(SOLVED, lambda m: m["transformations"][-1].update(inputs=dict.fromkeys(m["transformations"][-1]["inputs"], "0" * 64))))
-add("phase_f.provenance", "made from the other split", lambda f: f.metadata(SOLVED, lambda m: m["transformations"][-1]["parameters"].update(split="train")))
-add("phase_f.provenance", "another probe", lambda f: f.arrays(SOLVED, lambda a: a["reconstructed_probe"].__imul__(np.complex64(1.01))))
+add(
+    "phase_f.provenance",
+    "phase C's record overwritten",
+    lambda f: f.metadata(SOLVED, lambda m: m["transformations"].pop(0)),
+)
+add(
+    "phase_f.provenance",
+    "made from other bytes",
+    lambda f: f.metadata(
+        SOLVED,
+        lambda m: m["transformations"][-1].update(
+            inputs=dict.fromkeys(m["transformations"][-1]["inputs"], "0" * 64)
+        ),
+    ),
+)
+add(
+    "phase_f.provenance",
+    "made from the other split",
+    lambda f: f.metadata(
+        SOLVED, lambda m: m["transformations"][-1]["parameters"].update(split="train")
+    ),
+)
+add(
+    "phase_f.provenance",
+    "another probe",
+    lambda f: f.arrays(SOLVED, lambda a: a["reconstructed_probe"].__imul__(np.complex64(1.01))),
+)

@@ -1,0 +1,63 @@
+"""Every mutated hub is found, by the check that is meant to find it."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from fly64_assets.hub.verify import CHECKS, Hub, Memory, run_checks
+from fly64_assets_tests.hub.verify.forging import Original
+from fly64_assets_tests.hub.verify.mutants import MUTANTS, Mutant
+
+SEALS = {
+    *("crate.hashes", "crate.complete", "crate.self_digest", "hub.no_links"),
+    *("verification_report.unedited", "hub.one_condition", "layout.nothing_else"),
+    *("layout.complete", "json.valid"),
+}
+"""One of these finds any edit that is not hidden."""
+
+
+def failing(root: Path, memory: Memory) -> dict[str, list[str]]:
+    """Failed check -> its findings."""
+    report = run_checks(Hub(root, memory), threads=1)
+    return {outcome.check.name: list(map(str, outcome.findings)) for outcome in report.failed}
+
+
+def test_an_untouched_hub_passes_every_check(original: Original, memory: Memory):
+    report = run_checks(Hub(original.root, memory))
+    assert {o.check.name: list(map(str, o.findings)) for o in report.failed} == {}
+    assert len(report.outcomes) == len(CHECKS)
+
+
+def test_hiding_alone_changes_nothing(original: Original, memory: Memory, tmp_path: Path):
+    forgery = original.copy_to(tmp_path / "hub")
+    forgery.reseal()
+    assert failing(forgery.root, memory) == {}
+
+
+def test_every_check_has_a_mutant():
+    counted = Counter(mutant.check for mutant in MUTANTS)
+    assert set(counted) == set(CHECKS)
+
+
+def test_mutants_have_names_of_their_own():
+    names = Counter(map(str, MUTANTS))
+    assert [name for name, number in names.items() if number > 1] == []
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+def test_mutant_is_found(mutant: Mutant, original: Original, memory: Memory, tmp_path: Path, tally):
+    forgery = original.copy_to(tmp_path / "hub")
+    mutant.edit(forgery)
+    plain = set(failing(forgery.root, memory))
+    found = plain
+    if mutant.hidden:
+        forgery.reseal()
+        found = set(failing(forgery.root, memory))
+    shutil.rmtree(forgery.root)
+    tally.append((mutant, mutant.check in found, found))
+    assert plain & SEALS, "the edit as it stands is held by a hash"
+    assert mutant.check in found
