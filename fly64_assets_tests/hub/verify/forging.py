@@ -130,6 +130,10 @@ class Forgery:
         paths = (path for path in self.root.rglob("*") if not path.is_dir())
         return sorted(path.relative_to(self.root).as_posix() for path in paths)
 
+    def _is_plain(self, name: str) -> bool:
+        """Whether it can be read: neither a link nor a pipe."""
+        return not (self.root / name).is_symlink() and (self.root / name).is_file()
+
     def _changed(self) -> list[str]:
         """Files that are no longer the original's, by inode."""
         found = []
@@ -146,7 +150,7 @@ class Forgery:
         while pending:
             pending = False
             for name in self._changed():
-                if name in (CRATE, REPORT) or (self.root / name).is_symlink():
+                if name in (CRATE, REPORT) or not self._is_plain(name):
                     continue
                 digest = sha256_of(self.root / name)
                 known = current.get(name)
@@ -164,7 +168,7 @@ class Forgery:
         """Put a file's new hash wherever its old one stands."""
         for name in self.files:
             path = self.root / name
-            if path.is_symlink() or name in (changed, REPORT):
+            if not self._is_plain(name) or name in (changed, REPORT):
                 continue
             if name == PAGE:
                 self._page(changed, old, new)

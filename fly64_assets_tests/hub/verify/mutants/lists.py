@@ -112,7 +112,7 @@ add("inventory.complete", "a line too much", lambda f: f.text(INVENTORY, lambda 
 add(
     "inventory.complete",
     "it lists itself",
-    lambda f: _lines(f, INVENTORY, lambda l: sorted([*l, f"{INVENTORY}\n"])),
+    lambda f: _lines(f, INVENTORY, lambda rows: sorted([*rows, f"{INVENTORY}\n"])),
 )
 add("inventory.complete", "an absolute path", lambda f: f.replace(INVENTORY, LOG, f"/{LOG}"))
 add(
@@ -121,9 +121,9 @@ add(
 add(
     "inventory.sorted",
     "two lines swapped",
-    lambda f: _lines(f, INVENTORY, lambda l: [l[1], l[0], *l[2:]]),
+    lambda f: _lines(f, INVENTORY, lambda rows: [rows[1], rows[0], *rows[2:]]),
 )
-add("inventory.sorted", "a line twice", lambda f: _lines(f, INVENTORY, lambda l: [l[0], *l]))
+add("inventory.sorted", "a line twice", lambda f: _lines(f, INVENTORY, lambda rows: [rows[0], *rows]))
 
 # Texts.
 BOM = b"\xef\xbb\xbf"
@@ -162,12 +162,12 @@ add(
 add(
     "paths.relative",
     "an absolute path in a log",
-    lambda f: _lines(f, LOG, lambda l: [l[0][:-1] + " in /home/me/results/store\n", *l[1:]]),
+    lambda f: _lines(f, LOG, lambda rows: [rows[0][:-1] + " in /home/me/results/store\n", *rows[1:]]),
 )
 add(
     "paths.relative",
     "a home folder in a log",
-    lambda f: _lines(f, LOG, lambda l: [l[0][:-1] + " in ~/results\n", *l[1:]]),
+    lambda f: _lines(f, LOG, lambda rows: [rows[0][:-1] + " in ~/results\n", *rows[1:]]),
 )
 add(
     "paths.relative",
@@ -258,7 +258,7 @@ add(
 add(
     "times.utc",
     "a local time inside a log's line",
-    lambda f: _lines(f, LOG, lambda l: [l[0][:-1] + " since 2026-01-02 03:04:05\n", *l[1:]]),
+    lambda f: _lines(f, LOG, lambda rows: [rows[0][:-1] + " since 2026-01-02 03:04:05\n", *rows[1:]]),
 )
 add(
     "times.utc",
@@ -289,17 +289,17 @@ add(
 add(
     "logs.lines",
     "a line without a time",
-    lambda f: _lines(f, LOG, lambda l: [l[0], "done\n", *l[1:]]),
+    lambda f: _lines(f, LOG, lambda rows: [rows[0], "done\n", *rows[1:]]),
 )
 add(
     "logs.lines",
     "a local time at a line's start",
-    lambda f: _lines(f, LOG, lambda l: [l[0].replace("T", " ", 1).replace("Z", "", 1), *l[1:]]),
+    lambda f: _lines(f, LOG, lambda rows: [rows[0].replace("T", " ", 1).replace("Z", "", 1), *rows[1:]]),
 )
-add("logs.lines", "an empty line", lambda f: _lines(f, LOG, lambda l: [l[0], "\n", *l[1:]]))
+add("logs.lines", "an empty line", lambda f: _lines(f, LOG, lambda rows: [rows[0], "\n", *rows[1:]]))
 add("logs.lines", "captured output alone", lambda f: f.write(LOG, "| done\n"))
 add("logs.lines", "a usage message for a log", lambda f: f.write(LOG, "usage: run [-h]\n"))
-add("logs.order", "the last line comes first", lambda f: _lines(f, LOG, lambda l: [l[-1], *l[:-1]]))
+add("logs.order", "the last line comes first", lambda f: _lines(f, LOG, lambda rows: [rows[-1], *rows[:-1]]))
 
 
 def _later(forgery: Forgery) -> str:

@@ -31,9 +31,9 @@ for check, path, edits in (
         SUMMARY,
         {
             "another count": _sub(SUMMARY, "success 2", "success 1"),
-            "a job less": _lines(SUMMARY, lambda l: l[:-1]),
+            "a job less": _lines(SUMMARY, lambda rows: rows[:-1]),
             "a failed job": _sub(SUMMARY, "success, returncode 0", "failed, returncode 1"),
-            "the jobs exchanged": _lines(SUMMARY, lambda l: [*l[:-2], l[-1], l[-2]]),
+            "the jobs exchanged": _lines(SUMMARY, lambda rows: [*rows[:-2], rows[-1], rows[-2]]),
             "another dose": _sub(SUMMARY, r"dose \d+", "dose 77"),
         },
     ),
@@ -41,11 +41,11 @@ for check, path, edits in (
         "reports.highlights",
         HIGHLIGHTS,
         {
-            "a line less": _lines(HIGHLIGHTS, lambda l: l[:-1]),
+            "a line less": _lines(HIGHLIGHTS, lambda rows: rows[:-1]),
             "no sign": _sub(HIGHLIGHTS, r" [+-](\d)", r" \1"),
             "four decimals": _sub(HIGHLIGHTS, r"(\d\.\d{3}) ", r"\g<1>0 "),
             "N/A": _sub(HIGHLIGHTS, r"[+-]\d\.\d{3}", "N/A"),
-            "lines exchanged": _lines(HIGHLIGHTS, lambda l: [l[1], l[0], *l[2:]]),
+            "lines exchanged": _lines(HIGHLIGHTS, lambda rows: [rows[1], rows[0], *rows[2:]]),
             "a blank more": _sub(HIGHLIGHTS, " : ", "  : "),
         },
     ),
@@ -54,7 +54,7 @@ for check, path, edits in (
         PREVIEW,
         {
             "amplitude instead of phase": lambda f: f.write(PREVIEW, _preview_of_amplitude(f)),
-            "a line more": _lines(PREVIEW, lambda l: [*l, l[0]]),
+            "a line more": _lines(PREVIEW, lambda rows: [*rows, rows[0]]),
             "the sign turned": lambda f: f.text(
                 PREVIEW,
                 lambda t: (
@@ -74,12 +74,12 @@ for check, path, edits in (
             "another score": _sub(METRICS, r"(\| MAE strict .*?)\d\.\d{4}", r"\g<1>0.1234"),
             "another share": _sub(METRICS, r"\d+\.\d %", "12.3 %"),
             "more photons": _sub(METRICS, r"\d{3},\d{3}", "999,999"),
-            "a row less": _lines(METRICS, lambda l: [x for x in l if not x.startswith("| SSIM ")]),
+            "a row less": _lines(METRICS, lambda rows: [x for x in rows if not x.startswith("| SSIM ")]),
             "a table less": lambda f: f.text(
                 METRICS,
                 lambda t: t.split("## Metadata")[0] + "## Metadata of the simulated datasets\n",
             ),
-            "a heading less": _lines(METRICS, lambda l: [x for x in l if x != "## Datasets\n"]),
+            "a heading less": _lines(METRICS, lambda rows: [x for x in rows if x != "## Datasets\n"]),
             "a number in the words": _sub(METRICS, "Numbers are those", "All 37 numbers are those"),
             "a number for an aggregate that is missing": _sub(
                 METRICS, r"\| Baseline .*", "| Baseline | N/A | N/A | N/A | N/A | N/A | N/A |"
@@ -125,7 +125,7 @@ for check, path, edits in (
                 ),
             ),
             "another density": _sub(SHORT, r"train \d+\.\d", "train 1.0"),
-            "a line less": _lines(SHORT, lambda l: l[:-1]),
+            "a line less": _lines(SHORT, lambda rows: rows[:-1]),
         },
     ),
     (
@@ -137,11 +137,11 @@ for check, path, edits in (
             "a reference that does not exist": _sub(
                 DIGEST, r"- `analysis/metrics_summary.md`", "- `analysis/metrics.md`"
             ),
-            "no references": _lines(DIGEST, lambda l: [x for x in l if not x.startswith("- `")]),
+            "no references": _lines(DIGEST, lambda rows: [x for x in rows if not x.startswith("- `")]),
             "a heading less": _sub(DIGEST, "## Key Deltas\n\n", ""),
             "a delta less": _lines(
                 DIGEST,
-                lambda l: [x for x in l if not x.startswith("| MAE Δ (PtychoPINN - PtyChi)")],
+                lambda rows: [x for x in rows if not x.startswith("| MAE Δ (PtychoPINN - PtyChi)")],
             ),
         },
     ),
@@ -274,7 +274,7 @@ add(
     "another status on the page",
     _sub(CHECKS_PAGE, "passed (+)\\|", "failed \\1|"),
 )
-add("check_report.page", "a row less", _lines(CHECKS_PAGE, lambda l: l[:-1]))
+add("check_report.page", "a row less", _lines(CHECKS_PAGE, lambda rows: rows[:-1]))
 add(
     "check_report.page", "another count on the page", _sub(CHECKS_PAGE, r"^\d+ passed", "99 passed")
 )
@@ -290,8 +290,8 @@ for what, edit in {
     "another hash": _sub(
         PAGE, r"(\| cli/phase_e_pinn_model.log .*\| )[0-9a-f]{12}", r"\g<1>000000000000"
     ),
-    "a hash less": _lines(PAGE, lambda l: [x for x in l if "phase_e_pinn_model.log" not in x]),
-    "an asset less": _lines(PAGE, lambda l: [x for x in l if not x.startswith("| pinn_model ")]),
+    "a hash less": _lines(PAGE, lambda rows: [x for x in rows if "phase_e_pinn_model.log" not in x]),
+    "an asset less": _lines(PAGE, lambda rows: [x for x in rows if not x.startswith("| pinn_model ")]),
     "another study": _sub(PAGE, "Study `", "Study `my-"),
     "another dose": _sub(PAGE, r"# 1,000", "# 2,000"),
 }.items():

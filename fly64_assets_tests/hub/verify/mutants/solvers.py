@@ -341,16 +341,16 @@ def _losses(f: Forgery, edit: Callable[[list[str]], list[str]]) -> None:
     f.text(LOSSES, lambda text: "".join(edit(text.splitlines(keepends=True))))
 
 
-add("phase_f.loss_history", "an epoch is missing", lambda f: _losses(f, lambda l: [l[0], *l[2:]]))
+add("phase_f.loss_history", "an epoch is missing", lambda f: _losses(f, lambda rows: [rows[0], *rows[2:]]))
 add(
-    "phase_f.loss_history", "the loss rises", lambda f: _losses(f, lambda l: [*l, f"{len(l)},99\n"])
+    "phase_f.loss_history", "the loss rises", lambda f: _losses(f, lambda rows: [*rows, f"{len(rows)},99\n"])
 )
 add(
     "phase_f.loss_history",
     "a loss of nan",
-    lambda f: _losses(f, lambda l: [*l[:-1], f"{len(l) - 1},nan\n"]),
+    lambda f: _losses(f, lambda rows: [*rows[:-1], f"{len(rows) - 1},nan\n"]),
 )
-add("phase_f.loss_history", "a word", lambda f: _losses(f, lambda l: [*l, "more\n"]))
+add("phase_f.loss_history", "a word", lambda f: _losses(f, lambda rows: [*rows, "more\n"]))
 add("phase_f.loss_history", "other columns", lambda f: f.replace(LOSSES, "loss", "error"))
 for what, edit in {
     "a failed reconstruction": lambda c: c["execution_results"][0].update(returncode=1),
