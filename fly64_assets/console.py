@@ -263,6 +263,13 @@ def _score_table(summary: Mapping[str, Any], condition: Condition) -> Table:
     return table
 
 
+def show_deltas(hub: Path, path: str) -> None:
+    """The delta lines of an exported hub, then their file's path relative to it."""
+    for line in numbers.delta_lines(json.loads((hub / path).read_text("utf-8"))["deltas"]):
+        OUT.print(line)
+    OUT.print(f"deltas: {path}")
+
+
 def show_results(
     context: StudyContext,
     planner: Planner,

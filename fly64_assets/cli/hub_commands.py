@@ -33,6 +33,7 @@ def export(study_file: str | None, dose: str, view: str, hub: str, clobber: bool
     from fly64_assets.context import StudyContext
     from fly64_assets.errors import InputError
     from fly64_assets.hub.export import export_hub
+    from fly64_assets.hub.layout import METRICS_DELTA_SUMMARY
     from fly64_assets.instance import read_only_instance
 
     context = StudyContext.load(study_file)
@@ -47,6 +48,7 @@ def export(study_file: str | None, dose: str, view: str, hub: str, clobber: bool
         console.OUT.print(f"moved aside: {console.short(done.moved_aside)}")
     what = "exported" if done.outcome == "exported" else "unchanged since its last export"
     console.OUT.print(f"{console.short(Path(hub))}: {done.n_files} files, {what}")
+    console.show_deltas(Path(hub), METRICS_DELTA_SUMMARY)
     return verify_and_show(Path(hub))
 
 

@@ -13,7 +13,12 @@ import numpy as np
 from fly64_assets.errors import InputError
 from fly64_assets.solvers.grouping import hold_out
 from fly64_assets.solvers.inference import predict_patches
-from fly64_assets.solvers.interface import Measurement, Patches, ProgressCallback
+from fly64_assets.solvers.interface import (
+    Measurement,
+    Patches,
+    ProgressCallback,
+    require_finite,
+)
 from fly64_assets.solvers.model_bundle import LoadedModel, TrainedModel
 from fly64_assets.solvers.resampling import TAPS
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
@@ -47,7 +52,8 @@ def train(
         The model with the weights of least validation loss.
 
     Raises:
-        InputError: there is not one true patch per image, or too few images to hold any out.
+        InputError: there is not one true patch per image, too few images to hold any out, or a
+            value of the measurement is not finite.
         TrainingDiverged: the loss is no finite number any more.
         SolverEnvironmentError: torch is loaded in this process.
     """
@@ -58,6 +64,7 @@ def train(
             f"shape is {true_patches.shape}, {measurement.diffraction.shape} wanted: "
             "Baseline needs the true patch of every image",
         )
+    require_finite(measurement)
     images = np.arange(len(measurement))[:, None]
     try:
         held_out = hold_out(measurement.positions_px, images, settings.validation_fraction)

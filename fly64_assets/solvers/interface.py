@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fly64_assets.errors import SolverEnvironmentError
+from fly64_assets.errors import InputError, SolverEnvironmentError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +55,21 @@ def measurement_of(dataset: Dataset) -> Measurement:
         intensity_scale=float(dataset.metadata["physics"]["intensity_scale"]),
         canvas_shape=dataset.object_guess.shape,
     )
+
+
+def require_finite(measurement: Measurement) -> None:
+    """Refuse numbers that are none before a solver sees them.
+
+    On some processors an activation turns NaN into 0, and a network trains on as if nothing were.
+
+    Raises:
+        InputError: a value of the measurement is not finite; the array is named.
+    """
+    import numpy as np
+
+    for key in ("diffraction", "positions_px", "probe", "intensity_scale"):
+        if not np.isfinite(getattr(measurement, key)).all():
+            raise InputError("measurement", key, "holds values that are not finite")
 
 
 @dataclass(frozen=True, eq=False)

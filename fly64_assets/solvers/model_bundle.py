@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.solvers.interface import Measurement
+from fly64_assets.solvers.interface import Measurement, require_finite
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
 
 if TYPE_CHECKING:
@@ -116,8 +116,9 @@ class LoadedModel:
         """Refuse a measurement that this network was not made for.
 
         Raises:
-            InputError: another kind, patch size or probe.
+            InputError: another kind, patch size or probe, or a value that is not finite.
         """
+        require_finite(measurement)
         if self.kind != kind:
             raise InputError(self.source, "kind", f"is {self.kind}, {kind} wanted")
         if self.patch_size != measurement.patch_size:

@@ -25,6 +25,7 @@ from fly64_assets.solvers.interface import (
     Progress,
     ProgressCallback,
     claim_process_for,
+    require_finite,
 )
 from fly64_assets.solvers.torch_isolation import Isolation
 
@@ -179,9 +180,7 @@ def _refuse_unusable(measurement: Measurement) -> None:
     for key, wanted in (("probe", (size, size)), ("positions_px", (n, 2))):
         if getattr(measurement, key).shape != wanted:
             refuse(key, f"shape is {getattr(measurement, key).shape}, {wanted} is wanted")
-    for key in ("diffraction", "positions_px", "probe", "intensity_scale"):
-        if not np.isfinite(getattr(measurement, key)).all():
-            refuse(key, "holds values that are not finite")
+    require_finite(measurement)
     for key in ("diffraction", "probe", "intensity_scale"):
         if not np.any(getattr(measurement, key)):
             refuse(key, "is zero everywhere; there is nothing to reconstruct from")

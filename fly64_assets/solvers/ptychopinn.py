@@ -27,7 +27,12 @@ from fly64_assets.solvers.grouping import (
     split_positions,
 )
 from fly64_assets.solvers.inference import predict_patches
-from fly64_assets.solvers.interface import Measurement, Patches, ProgressCallback
+from fly64_assets.solvers.interface import (
+    Measurement,
+    Patches,
+    ProgressCallback,
+    require_finite,
+)
 from fly64_assets.solvers.model_bundle import LoadedModel, TrainedModel
 from fly64_assets.solvers.resampling import TAPS
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
@@ -118,10 +123,12 @@ def train(
         The model with the weights of least validation loss.
 
     Raises:
-        InputError: the groups are not what gridsize asks for, or too few to hold any out.
+        InputError: the groups are not what gridsize asks for, too few to hold any out, or a value
+            of the measurement is not finite.
         TrainingDiverged: the loss is no finite number any more.
         SolverEnvironmentError: torch is loaded in this process.
     """
+    require_finite(measurement)
     group_size = gridsize**2
     _require_groups(training_groups, group_size, len(measurement))
     held_out = _hold_out(measurement, training_groups, settings.validation_fraction)

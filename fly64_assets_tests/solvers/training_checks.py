@@ -84,11 +84,13 @@ def train_pinn(
     )
 
 
-def train_baseline(measurement: Measurement | None = None, **changes: object) -> TrainedModel:
+def train_baseline(
+    measurement: Measurement | None = None, patches: np.ndarray | None = None, **changes: object
+) -> TrainedModel:
     measurement = measurement or closed.scan(48, dose=1e4, seed=1)
     return baseline.train(
         measurement,
-        closed.patches_at(measurement.positions_px),
+        closed.patches_at(measurement.positions_px) if patches is None else patches,
         BASELINE_SETTINGS.model_copy(update=changes),
         seed=SEED,
         threads=2,
@@ -211,11 +213,21 @@ def test_the_same_seed_gives_the_same_bytes(pinn, supervised, tmp_path):
             assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
-def test_a_pattern_that_is_no_number_stops_the_training():
-    measurement = closed.scan(16, dose=1e4, seed=1)
+@pytest.mark.parametrize("train", [train_pinn, train_baseline])
+def test_a_pattern_that_is_no_number_is_refused(train):
+    """Some processors' activations turn NaN into 0: the loss would not tell."""
+    measurement = closed.scan(48, dose=1e4, seed=1)
     measurement.diffraction[3, 5, 5] = np.nan
+    with pytest.raises(InputError, match="diffraction: holds values that are not finite"):
+        train(measurement=measurement)
+
+
+def test_a_loss_that_is_no_number_stops_the_training():
+    measurement = closed.scan(16, dose=1e4, seed=1)
+    patches = closed.patches_at(measurement.positions_px)
+    patches[3] = np.nan
     with pytest.raises(TrainingDiverged, match="Baseline: loss .*nan in epoch 1 of 2"):
-        train_baseline(measurement)
+        train_baseline(measurement, patches)
 
 
 @pytest.mark.parametrize(

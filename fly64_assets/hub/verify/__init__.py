@@ -24,7 +24,7 @@ from fly64_assets.hub.verify import (  # importing a module registers its checks
     texts,
     views,
 )
-from fly64_assets.hub.verify.checks import CHECKS, Check, Finding
+from fly64_assets.hub.verify.checks import CHECKS, Check, Finding, in_order
 from fly64_assets.hub.verify.contract import CRATE, MANIFEST
 from fly64_assets.hub.verify.reading import Hub, Memory
 from fly64_assets.hub.verify.report import Outcome, Report, run_checks, write_report
@@ -44,6 +44,7 @@ __all__ = [
     "Memory",
     "Outcome",
     "Report",
+    "in_order",
     "open_hub",
     "run_checks",
     "verify_hub",

@@ -122,14 +122,17 @@ def _settings(hub: Hub, stated: dict[str, Any]) -> Iterator[tuple[str, str, Any,
             yield path, f"_metadata {name}", value, chosen.get(name)
         path = reconstruction(hub, split)
         solved = hub.metadata(path)["transformations"][-1]["parameters"]
-        yield path, "_metadata ptychi", stated.get("ptychi"), solved.get("ptychi")
-        yield path, "_metadata threads", stated.get("threads"), solved.get("threads")
+        seed = stated.get("seeds", {}).get("grouping")
+        for name in ("ptychi", "threads"):
+            yield path, f"_metadata {name}", stated.get(name), solved.get(name)
+        yield path, "_metadata seed", seed, solved.get("seed")
         path = hub.comparison(split, "scoring.json")
         if path in hub.files:
             compared = hub.json(path)["transformations"][-1]["parameters"]
+            place = "transformations[-1].parameters"
             for name in ("scoring", "threads"):
-                key = f"transformations[-1].parameters.{name}"
-                yield path, key, stated.get(name), compared.get(name)
+                yield path, f"{place}.{name}", stated.get(name), compared.get(name)
+            yield path, f"{place}.seed", seed, compared.get("seed")
     for model, section in SECTIONS.items():
         path = bundle_file(hub, model, "bundle.json")
         bundle = hub.json(path)
@@ -140,6 +143,39 @@ def _settings(hub: Hub, stated: dict[str, Any]) -> Iterator[tuple[str, str, Any,
     sigma = stated.get("scoring", {}).get("ms_ssim_sigma_px")
     for number, job in enumerate(hub.json(contract.MANIFEST)["jobs"]):
         yield contract.MANIFEST, f"jobs[{number}].ms_ssim_sigma", sigma, job.get("ms_ssim_sigma")
+
+
+@check("crate.versions", contract.CRATE, "versions in the files are those of the software it names")
+def versions(hub: Hub) -> Iterator[Finding]:
+    made = steps(hub)
+    for asset, path, key, name, version in _versions(hub):
+        used = made.get(asset, Step()).versions_used
+        if name in used and used[name] != version:
+            yield Finding(path, key, f"is {version!r}, the crate names {used[name]!r}")
+
+
+def _versions(hub: Hub) -> Iterator[tuple[str, str, str, str, Any]]:
+    """(asset, file, key, software, version) of every version that a file states."""
+    program = "fly64_assets"
+    for model, asset in ASSETS.items():
+        path = bundle_file(hub, model, "bundle.json")
+        bundle = hub.json(path)
+        for name, version in bundle.get("frameworks", {}).items():
+            yield asset, path, f"frameworks.{name}", name, version
+        last = bundle["transformations"][-1].get("version")
+        yield asset, path, "transformations[-1].version", program, last
+    for split in SPLITS:
+        for path, asset in (
+            (hub.dataset(split), "dataset"),
+            (hub.overlap_view(split), "overlap_view"),
+            (reconstruction(hub, split), "ptychi_reconstruction"),
+        ):
+            last = hub.metadata(path)["transformations"][-1].get("version")
+            yield f"{split}/{asset}", path, "transformations[-1].version", program, last
+        path = hub.comparison(split, "scoring.json")
+        if path in hub.files:
+            last = hub.json(path)["transformations"][-1].get("version")
+            yield f"{split}/comparison", path, "transformations[-1].version", program, last
 
 
 @check(

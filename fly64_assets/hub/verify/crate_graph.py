@@ -26,6 +26,7 @@ class Step:
         consumed: ``asset/file name`` -> sha256 of the file that was consumed.
         places: the same -> where that file lies in the hub; none for the specimen.
         versions: asset -> data version that was consumed.
+        versions_used: software -> its version.
     """
 
     stated: dict[str, Any] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class Step:
     consumed: dict[str, str] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    versions_used: dict[str, str] = field(default_factory=dict)
 
 
 def entities(hub: Hub) -> dict[str, dict[str, Any]]:
@@ -83,6 +85,9 @@ def _steps(graph: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Step]]
         if action.get("@type") != "CreateAction":
             continue
         step = Step(end=str(action.get("endTime") or ""))
+        for key in _targets(action.get("instrument")):
+            software = graph.get(key, {})
+            step.versions_used[str(software.get("name"))] = str(software.get("softwareVersion"))
         for key in _targets(action.get("additionalProperty")):
             entity = graph.get(key, {})
             kind, name, value = (entity.get(part) for part in ("propertyID", "name", "value"))

@@ -107,6 +107,8 @@ def _on_sample(hub: Hub, path: str, what: str, measure: Callable[[Any, int], Any
             )
         except InputError as error:
             raise Broken(path, error.key, error.problem) from None
+        except ZeroDivisionError:
+            raise Broken(path, "diffraction", "there is no light to expect") from None
 
     return hub.once(what, [path], judge)
 
@@ -160,6 +162,8 @@ def true_patches(hub: Hub) -> Iterator[Finding]:
     from fly64_assets.ptychography.forward import extract_patches
 
     def worst(data: Any, padding: int) -> tuple[int, float]:
+        if data.patches is None:
+            raise InputError(path, "Y", "is missing")
         chosen = np.linspace(0, len(data) - 1, min(SAMPLE, len(data))).round().astype(int)
         expected = extract_patches(
             np.asarray(data.object_guess),

@@ -172,17 +172,23 @@ def probe(hub: Hub) -> Iterator[Finding]:
 def kind(hub: Hub) -> Iterator[Finding]:
     side = hub.arrays(hub.overlap_view("train"), "probeGuess")["probeGuess"].shape[0]
     stated = parameters(hub, "train")
+    seed = stated["seeds"]["grouping"]
     for model in contract.NETWORKS:
         path, bundle = bundle_file(hub, model, "bundle.json"), _bundle(hub, model)
+        gridsize = stated["gridsize"] if model == "PtychoPINN" else 1
         expected = {
             "schema_version": 1,
             "kind": model,
-            "gridsize": stated["gridsize"] if model == "PtychoPINN" else 1,
+            "gridsize": gridsize,
             "N": side,
-            "seeds": {"grouping": stated["seeds"]["grouping"]},
+            "seeds": {"grouping": seed},
         }
         for key, value in expected.items():
             yield from compare(path, value, bundle.get(key), key=key)
+        trained = bundle["transformations"][-1]["parameters"]
+        for key, value in {"model": model, "gridsize": gridsize, "seed": seed}.items():
+            place = f"transformations[-1].parameters.{key}"
+            yield from compare(path, value, trained.get(key), key=place)
 
 
 @check(

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.hub.verify.checks import Broken
+from fly64_assets.hub.verify.checks import Broken, shown
 from fly64_assets.ptychography import npz
 from fly64_assets.study import SPLITS
 
@@ -56,10 +56,12 @@ class Hub:
     Attributes:
         root: its folder.
         memory: see `Memory`.
+        hashes: sha256 of its files by path, as far as they are known.
     """
 
     root: Path
     memory: Memory = field(default_factory=Memory)
+    hashes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.root = Path(self.root)
@@ -133,18 +135,14 @@ class Hub:
 
     def sha256(self, path: str) -> str:
         """Of a file's bytes."""
-        file, status = self.path(path), self.files[path]
-        # One content as long as the very file was not written to.
-        key = ("sha256", status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-
-        def digest() -> str:
-            try:
-                with file.open("rb") as stream:
-                    return hashlib.file_digest(stream, "sha256").hexdigest()
-            except OSError as error:
-                raise Broken(path, "", f"cannot be read: {error.strerror or error}") from None
-
-        return self.memory.get(key, digest)
+        if path in self.hashes:
+            return self.hashes[path]
+        try:
+            with self.path(path).open("rb") as stream:
+                self.hashes[path] = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise Broken(path, "", f"cannot be read: {error.strerror or error}") from None
+        return self.hashes[path]
 
     def hash_all(self, threads: int) -> None:
         """Hash every file, the large ones first; what cannot be read is left to the checks."""
@@ -177,14 +175,17 @@ class Hub:
     def lines(self, path: str) -> list[str]:
         return self.text(path).splitlines()
 
-    def json(self, path: str) -> Any:
-        """A JSON file, strictly: no key twice, no NaN, no infinity."""
+    def json(self, path: str) -> dict[str, Any]:
+        """A JSON file, strictly: an object, no key twice, no NaN, no infinity."""
 
         def parse() -> Any:
             try:
-                return parse_json(self.text(path))
+                content = parse_json(self.text(path))
             except (ValueError, RecursionError) as error:
                 raise Broken(path, "", f"is no valid JSON: {error}") from None
+            if not isinstance(content, dict):
+                raise Broken(path, "", f"is {shown(content)}, no JSON object")
+            return content
 
         return self.once("json", [path], parse)
 

@@ -207,8 +207,10 @@ def _sigma(hub: Hub, split: str) -> float:
     """Pre-smoothing of MS-SSIM, px, as the comparison manifest states it."""
     for job in hub.json(contract.MANIFEST)["jobs"]:
         if job["split"] == split:
-            return float(job["ms_ssim_sigma"])
-    raise Broken(contract.MANIFEST, "jobs", f"has none for {split}")
+            sigma = job.get("ms_ssim_sigma")
+            if isinstance(sigma, float):
+                return sigma
+    raise Broken(contract.MANIFEST, "jobs", f"state no ms_ssim_sigma for {split}")
 
 
 def _phases(truth: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -253,13 +255,26 @@ def _scores(
     return rows
 
 
+def _complex(
+    hub: Hub, path: str, inside: tuple[slice, slice] | None = None
+) -> dict[str, np.ndarray]:
+    """Every model and the truth in double precision, of one shape and finite."""
+    stored = hub.arrays(path, *MODELS, "truth")
+    found = {}
+    for key, values in stored.items():
+        if values.shape != stored["truth"].shape or not np.isfinite(values).all():
+            raise Broken(path, key, "is not finite, or of another shape than the truth")
+        found[key] = (values if inside is None else values[inside]).astype(np.complex128)
+    return found
+
+
 def fitted_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
     """Per model the rows that come from the aligned arrays."""
     path, sigma = hub.comparison(split, ALIGNED), _sigma(hub, split)
     threshold = float(setting(hub, "scoring", "frc_threshold"))
 
     def measure() -> dict[str, Any]:
-        found = {key: values.astype(np.complex128) for key, values in hub.arrays(path).items()}
+        found = _complex(hub, path)
         return {
             model: _scores(found["truth"], found[model], sigma, "", threshold) for model in MODELS
         }
@@ -272,10 +287,7 @@ def strict_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
     path, sigma, box = hub.comparison(split, CANVAS), _sigma(hub, split), _area(hub, split)
 
     def measure() -> dict[str, Any]:
-        inside = slice(box[0], box[1]), slice(box[2], box[3])
-        found = {
-            key: values[inside].astype(np.complex128) for key, values in hub.arrays(path).items()
-        }
+        found = _complex(hub, path, (slice(box[0], box[1]), slice(box[2], box[3])))
         rows = {}
         for model in MODELS:
             turned = np.angle((found["truth"].conj() * found[model]).sum())
@@ -364,7 +376,7 @@ def alignments(hub: Hub, split: str) -> dict[str, Any]:
     )
 
     def measure() -> dict[str, Any]:
-        found = hub.arrays(path)
+        found = hub.arrays(path, *MODELS, "truth")
         inside = slice(box[0], box[1]), slice(box[2], box[3])
         made = {}
         for model in MODELS:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fly64_assets.hub.verify import contract
-from fly64_assets.hub.verify.checks import Finding, check, compare
+from fly64_assets.hub.verify.checks import Broken, Finding, check, compare
 from fly64_assets.hub.verify.datasets import data001_problems
 from fly64_assets.hub.verify.models import bundle_file
 from fly64_assets.hub.verify.reading import Hub, per_split
@@ -126,10 +126,15 @@ def summary_counts(hub: Hub) -> Iterator[Finding]:
 
 
 def scores_of(hub: Hub, split: str) -> dict[str, dict[str, dict[str, float]]]:
-    """model -> metric -> the filled columns of a split's table."""
+    """model -> metric -> the filled columns of a split's table, which must be complete."""
     by_model: dict[str, dict[str, dict[str, float]]] = {model: {} for model in MODELS}
-    for (model, metric), values in score_table(hub, split).items():
-        by_model[model][metric] = values
+    table = score_table(hub, split)
+    for model in MODELS:
+        for metric in contract.METRIC_ROWS:
+            if (model, metric) not in table:
+                path = hub.comparison(split, "comparison_metrics.csv")
+                raise Broken(path, f"{model} {metric}", "is missing")
+            by_model[model][metric] = table[model, metric]
     return by_model
 
 

@@ -94,6 +94,10 @@ def _subset(hub: Hub, split: str) -> Iterator[Finding]:
         yield Finding(own, "scan_index", "names an image twice")
     for key in PER_FRAME:
         theirs, ours = hub.mapped(whole, key), hub.mapped(own, key)
+        wanted = (len(rows), *theirs.shape[1:])
+        if ours.shape != wanted or len(theirs) <= rows.max():
+            yield Finding(own, key, f"is {ours.shape}, phase C's is {theirs.shape}")
+            continue
         for start in range(0, len(rows), 256):
             part = slice(start, start + 256)
             if not np.array_equal(theirs[rows[part]], ours[part]):
@@ -304,6 +308,8 @@ def diameter(hub: Hub) -> Iterator[Finding]:
 def _measured_diameter(hub: Hub, path: str, fraction: float) -> float:
     def measure() -> float:
         probe = hub.arrays(path, "probeGuess")["probeGuess"]
+        if not np.abs(probe).sum() > 0:
+            raise Broken(path, "probeGuess", "has no power")
         return geometry.probe_diameter(probe, fraction)
 
     return hub.once("diameter", [path], measure, fraction)

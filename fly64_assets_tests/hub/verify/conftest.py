@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fly64_assets.hub.verify import CHECKS, Memory
+from fly64_assets.hub.verify import Memory
 from fly64_assets_tests.conftest import FinishedRun, fly64
 from fly64_assets_tests.hub.verify.forging import Original
-from fly64_assets_tests.hub.verify.mutants import Mutant
-
-Tally = list[tuple[Mutant, bool, set[str]]]
 
 
 @pytest.fixture(scope="session")
@@ -34,18 +30,3 @@ def original(hub: Path) -> Original:
 def memory() -> Memory:
     """What was computed from one content holds for every mutant that still has it."""
     return Memory()
-
-
-@pytest.fixture(scope="session")
-def tally() -> Iterator[Tally]:
-    """Every mutant with whether it was found and by what; shown at the end (pytest -s)."""
-    results: Tally = []
-    yield results
-    if not results:
-        return
-    print(f"\n{'check':<32} mutants  found  by it alone")
-    for name in CHECKS:
-        own = [(found, by) for mutant, found, by in results if mutant.check == name]
-        alone = sum(by == {name} for _, by in own)
-        print(f"{name:<32} {len(own):>7} {sum(found for found, _ in own):>6} {alone:>12}")
-    print(f"{'all':<32} {len(results):>7} {sum(found for _, found, _ in results):>6}")

@@ -37,6 +37,7 @@ class Original:
     Attributes:
         root: its folder.
         hashes: relative path -> sha256, the verification report left out.
+        inodes: relative path -> inode, by which a copy's file is known to be untouched.
     """
 
     def __init__(self, root: Path) -> None:
@@ -44,6 +45,7 @@ class Original:
         paths = (path for path in root.rglob("*") if path.is_file())
         names = [path.relative_to(root).as_posix() for path in paths]
         self.hashes = {name: sha256_of(root / name) for name in names if name != REPORT}
+        self.inodes = {name: (root / name).stat().st_ino for name in names}
 
     def copy_to(self, folder: Path) -> Forgery:
         shutil.copytree(self.root, folder, copy_function=os.link)
@@ -112,8 +114,11 @@ class Forgery:
         path = self.path(template)
         found = {key: array.copy() for key, array in read_npz(path).items()}
         edit(found)
+        before = path.read_bytes()
         path.unlink()
         write_npz(path, found)
+        if path.read_bytes() == before:
+            raise ValueError(f"{template}: the edit changes nothing")
 
     def metadata(self, template: str, edit: Callable[[dict[str, Any]], object]) -> None:
         """Edit the ``_metadata`` of an NPZ."""
@@ -135,18 +140,21 @@ class Forgery:
         return not (self.root / name).is_symlink() and (self.root / name).is_file()
 
     def _changed(self) -> list[str]:
-        """Files that are no longer the original's, by inode."""
-        found = []
-        for name in self.files:
-            original, path = self.original.root / name, self.root / name
-            if path.is_symlink() or not original.exists() or not path.samefile(original):
-                found.append(name)
-        return found
+        """Files that are no longer the original's."""
+        return [
+            name
+            for name in self.files
+            if (self.root / name).lstat().st_ino != self.original.inodes.get(name)
+        ]
+
+    def known_hashes(self) -> dict[str, str]:
+        """sha256 of every file that is still the original's."""
+        changed = set(self._changed())
+        return {name: sha for name, sha in self.original.hashes.items() if name not in changed}
 
     def reseal(self) -> None:
         """Make every hash, size, list and digest fit the files as they are."""
-        current = dict(self.original.hashes)
-        pending = True
+        current, pending = dict(self.original.hashes), True
         while pending:
             pending = False
             for name in self._changed():
@@ -162,7 +170,8 @@ class Forgery:
         if there != set(self.original.hashes):
             listed = sorted(there - {INVENTORY})
             self.write(INVENTORY, "".join(f"{name}\n" for name in listed))
-        self._reseal_crate()
+            current[INVENTORY] = sha256_of(self.root / INVENTORY)
+        self._reseal_crate(current)
 
     def _substitute(self, changed: str, old: str, new: str) -> None:
         """Put a file's new hash wherever its old one stands."""
@@ -196,7 +205,7 @@ class Forgery:
         except Exception:  # the forgery may be that it is no NPZ, or has none
             return b""
 
-    def _reseal_crate(self) -> None:
+    def _reseal_crate(self, hashes: dict[str, str]) -> None:
         try:
             document = json.loads(self.read(CRATE))
             graph = document["@graph"]
@@ -212,10 +221,10 @@ class Forgery:
             graph = _with(graph, name)
         document["@graph"] = graph
         for entity in graph:
-            path = self.root / unquote(str(entity.get("@id")))
-            if entity.get("@type") == "File" and path.is_file():
-                entity["sha256"], size = sha256_of(path), path.stat().st_size
-                entity["contentSize"] = str(size)
+            name = unquote(str(entity.get("@id")))
+            if entity.get("@type") == "File" and name in hashes and self._is_plain(name):
+                entity["sha256"] = hashes[name]
+                entity["contentSize"] = str((self.root / name).stat().st_size)
         root = next(entity for entity in graph if entity["@id"] == "./")
         root.pop("identifier", None)
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

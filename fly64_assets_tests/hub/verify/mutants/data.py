@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
+from fly64_assets.ptychography.npz import read_npz
 from fly64_assets_tests.hub.verify.forging import Forgery
 from fly64_assets_tests.hub.verify.mutants import add, mutant
 
@@ -16,9 +19,8 @@ BUNDLE = "data/phase_d/DOSE/VIEW/metrics_bundle.json"
 
 
 def _scale(f: Forgery) -> float:
-    found: list[float] = []
-    f.metadata(TRAIN, lambda m: found.append(m["physics"]["intensity_scale"]))
-    return found[0]
+    stored = read_npz(f.path(TRAIN), ["_metadata"])["_metadata"]
+    return json.loads(str(stored[()]))["physics"]["intensity_scale"]
 
 
 def _in_both(f: Forgery, edit) -> None:  # noqa: ANN001

@@ -13,6 +13,7 @@ from fly64_assets_tests.hub.verify.mutants import add, mutant
 
 MANIFEST, SUMMARY = "analysis/comparison_manifest.json", "analysis/metrics_summary.json"
 DELTAS, DIGEST = "analysis/metrics_delta_summary.json", "analysis/metrics_digest.md"
+STOPPED = "2026-01-02T03:04:05Z stopped\n"
 LOG = "cli/phase_e_pinn_model.log"
 SCORING = "analysis/DOSE/VIEW/test/scoring.json"
 CANVAS = "analysis/DOSE/VIEW/test/reconstructions.npz"
@@ -74,12 +75,12 @@ def _(f: Forgery) -> None:
 add(
     "hub.no_blocker",
     "a blocker lies in the analysis",
-    lambda f: f.write("analysis/blocker.log", "stopped\n"),
+    lambda f: f.write("analysis/blocker.log", STOPPED),
 )
 add(
     "hub.no_blocker",
     "a blocker lies deep",
-    lambda f: f.write("analysis/DOSE/VIEW/blocker.log", "stopped\n"),
+    lambda f: f.write("analysis/DOSE/VIEW/blocker.log", STOPPED),
 )
 add("layout.complete", "a log is missing", lambda f: f.remove(LOG))
 add(
@@ -123,7 +124,11 @@ add(
     "two lines swapped",
     lambda f: _lines(f, INVENTORY, lambda rows: [rows[1], rows[0], *rows[2:]]),
 )
-add("inventory.sorted", "a line twice", lambda f: _lines(f, INVENTORY, lambda rows: [rows[0], *rows]))
+add(
+    "inventory.sorted",
+    "a line twice",
+    lambda f: _lines(f, INVENTORY, lambda rows: [rows[0], *rows]),
+)
 
 # Texts.
 BOM = b"\xef\xbb\xbf"
@@ -162,7 +167,9 @@ add(
 add(
     "paths.relative",
     "an absolute path in a log",
-    lambda f: _lines(f, LOG, lambda rows: [rows[0][:-1] + " in /home/me/results/store\n", *rows[1:]]),
+    lambda f: _lines(
+        f, LOG, lambda rows: [rows[0][:-1] + " in /home/me/results/store\n", *rows[1:]]
+    ),
 )
 add(
     "paths.relative",
@@ -258,7 +265,9 @@ add(
 add(
     "times.utc",
     "a local time inside a log's line",
-    lambda f: _lines(f, LOG, lambda rows: [rows[0][:-1] + " since 2026-01-02 03:04:05\n", *rows[1:]]),
+    lambda f: _lines(
+        f, LOG, lambda rows: [rows[0][:-1] + " since 2026-01-02 03:04:05\n", *rows[1:]]
+    ),
 )
 add(
     "times.utc",
@@ -294,12 +303,21 @@ add(
 add(
     "logs.lines",
     "a local time at a line's start",
-    lambda f: _lines(f, LOG, lambda rows: [rows[0].replace("T", " ", 1).replace("Z", "", 1), *rows[1:]]),
+    lambda f: _lines(
+        f, LOG, lambda rows: [rows[0].replace("T", " ", 1).replace("Z", "", 1), *rows[1:]]
+    ),
 )
-add("logs.lines", "an empty line", lambda f: _lines(f, LOG, lambda rows: [rows[0], "\n", *rows[1:]]))
+add(
+    "logs.lines", "an empty line", lambda f: _lines(f, LOG, lambda rows: [rows[0], "\n", *rows[1:]])
+)
 add("logs.lines", "captured output alone", lambda f: f.write(LOG, "| done\n"))
 add("logs.lines", "a usage message for a log", lambda f: f.write(LOG, "usage: run [-h]\n"))
-add("logs.order", "the last line comes first", lambda f: _lines(f, LOG, lambda rows: [rows[-1], *rows[:-1]]))
+add("logs.order", "the last of a log's times comes first", lambda f: _lines(f, LOG, _last_first))
+
+
+def _last_first(rows: list[str]) -> list[str]:
+    last = max(number for number, row in enumerate(rows) if not row.startswith("| "))
+    return [rows[last], *rows[:last], *rows[last + 1 :]]
 
 
 def _later(forgery: Forgery) -> str:
@@ -453,6 +471,22 @@ add(
     "crate.condition",
     "a step of another partition",
     _crate("#make/pinn_model/partition", value="77|dense"),
+)
+
+
+def _bundle(edit):  # noqa: ANN001, ANN202
+    return lambda f: f.json("data/phase_e/DOSE/VIEW/Baseline/bundle.json", edit)
+
+
+add(
+    "crate.versions",
+    "trained with another TensorFlow",
+    _bundle(lambda c: c["frameworks"].update(tensorflow="1.15.0")),
+)
+add(
+    "crate.versions",
+    "trained by another version",
+    _bundle(lambda c: c["transformations"][-1].update(version="9.9")),
 )
 
 # The stored report.

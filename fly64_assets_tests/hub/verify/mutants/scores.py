@@ -140,12 +140,12 @@ add(
 add(
     "scores.ptychi_object",
     "one pixel of PtyChi outside the area",
-    lambda f: f.arrays(CANVAS, lambda a: a["PtyChi"].__setitem__((0, 0), 1)),
+    lambda f: f.arrays(CANVAS, lambda a: a["PtyChi"].__setitem__((0, 0), 2)),
 )
 add(
     "scores.ptychi_object",
     "PtyChi of another run",
-    lambda f: f.arrays(SOLVED, lambda a: a["reconstructed_object"].__setitem__((0, 0), 1)),
+    lambda f: f.arrays(SOLVED, lambda a: a["reconstructed_object"].__setitem__((0, 0), 2)),
 )
 add(
     "scores.models_differ",

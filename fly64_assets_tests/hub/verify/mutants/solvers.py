@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fly64_assets.ptychography.npz import read_npz
 from fly64_assets_tests.hub.verify.forging import Forgery
 from fly64_assets_tests.hub.verify.mutants import add, mutant
 
@@ -83,6 +84,11 @@ def _lambda(members: dict[str, bytes]) -> None:
     members["config.json"] = members["config.json"].replace(b'"Conv2D"', b'"Lambda"', 1)
 
 
+def _no_archive(f: Forgery) -> None:
+    f.write(f"{PINN}/model.keras", "weights\n")
+    _restate_size(f)
+
+
 def _first_kernel(values: dict[str, np.ndarray]) -> None:
     name = next(name for name in sorted(values) if "known_probe" not in name)
     values[name].flat[0] += 1e-3
@@ -116,7 +122,7 @@ add(
 add(
     "phase_e.archive",
     "a text for an archive",
-    lambda f: [f.write(f"{PINN}/model.keras", "weights\n"), _restate_size(f)] and None,
+    lambda f: _no_archive(f),
 )
 add("phase_e.weights", "one weight of another value", lambda f: _weights(f, PINN, _first_kernel))
 add(
@@ -332,18 +338,23 @@ add(
 
 @mutant("phase_f.not_the_truth", "the truth for a reconstruction")
 def _(f: Forgery) -> None:
-    found: dict[str, np.ndarray] = {}
-    f.arrays(CANVAS, lambda a: found.update(truth=a["truth"].copy()))
-    _solved(f, lambda _: found["truth"].copy())
+    truth = read_npz(f.path(CANVAS), ["truth"])["truth"]
+    _solved(f, lambda _: truth.copy())
 
 
 def _losses(f: Forgery, edit: Callable[[list[str]], list[str]]) -> None:
     f.text(LOSSES, lambda text: "".join(edit(text.splitlines(keepends=True))))
 
 
-add("phase_f.loss_history", "an epoch is missing", lambda f: _losses(f, lambda rows: [rows[0], *rows[2:]]))
 add(
-    "phase_f.loss_history", "the loss rises", lambda f: _losses(f, lambda rows: [*rows, f"{len(rows)},99\n"])
+    "phase_f.loss_history",
+    "an epoch is missing",
+    lambda f: _losses(f, lambda rows: [rows[0], *rows[2:]]),
+)
+add(
+    "phase_f.loss_history",
+    "the loss rises",
+    lambda f: _losses(f, lambda rows: [*rows, f"{len(rows)},99\n"]),
 )
 add(
     "phase_f.loss_history",

@@ -10,6 +10,23 @@ from fly64_assets_tests.hub.verify.mutants import add, mutant
 MANIFEST, SUMMARY = "analysis/comparison_manifest.json", "analysis/metrics_summary.json"
 DELTAS = "analysis/metrics_delta_summary.json"
 
+
+def _reversed(content: dict[str, Any]) -> None:
+    content["jobs"].reverse()
+    content["execution_results"].reverse()
+
+
+def _test_only(content: dict[str, Any]) -> None:
+    for key in ("jobs", "execution_results"):
+        content[key].pop(0)
+    content.update(n_jobs=1, n_executed=1, n_success=1)
+
+
+def _counted_failure(content: dict[str, Any]) -> None:
+    content["execution_results"][1].update(returncode=1, error="ValueError: constant")
+    content.update(n_success=1, n_failed=1)
+
+
 for check, path, edits in (
     (
         "manifest.keys",
@@ -23,17 +40,8 @@ for check, path, edits in (
         "manifest.order",
         MANIFEST,
         {
-            "test before train": lambda c: (
-                (c["jobs"].reverse(), c["execution_results"].reverse()) and None
-            ),
-            "the test split only": lambda c: (
-                (
-                    c["jobs"].pop(0),
-                    c["execution_results"].pop(0),
-                    c.update(n_jobs=1, n_executed=1, n_success=1),
-                )
-                and None
-            ),
+            "test before train": _reversed,
+            "the test split only": _test_only,
             "a split twice": lambda c: c["jobs"].append(c["jobs"][0]),
             "another dose": lambda c: c["jobs"][0].update(dose=77),
             "the dose as a text": lambda c: c["jobs"][0].update(dose="1000"),
@@ -79,13 +87,7 @@ for check, path, edits in (
         "manifest.no_failure",
         MANIFEST,
         {
-            "a failed comparison, counted": lambda c: (
-                (
-                    c["execution_results"][1].update(returncode=1, error="ValueError: constant"),
-                    c.update(n_success=1, n_failed=1),
-                )
-                and None
-            ),
+            "a failed comparison, counted": _counted_failure,
             "an error beside returncode 0": lambda c: c["execution_results"][1].update(error="x"),
             "the other split's log": lambda c: c["execution_results"][0].update(
                 log_path=c["execution_results"][1]["log_path"]
