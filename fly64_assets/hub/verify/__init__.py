@@ -12,11 +12,13 @@ from pathlib import Path
 
 from fly64_assets.errors import InputError
 from fly64_assets.hub.verify import (  # importing a module registers its checks
+    comparisons,
     crate,
     datasets,
     files,
     models,
     pages,
+    recomputed,
     reconstructions,
     reports,
     scores,
@@ -31,7 +33,7 @@ from fly64_assets.hub.verify.report import Outcome, Report, run_checks, write_re
 
 SUBJECTS = (
     *(files, texts, datasets, views, models, reconstructions),
-    *(scores, summaries, reports, crate, pages),
+    *(scores, recomputed, comparisons, summaries, reports, crate, pages),
 )
 """The modules that hold rules."""
 

@@ -94,11 +94,18 @@ class Where:
     holds: Callable[[Any], bool]
 
 
+ROUNDING = 1e-13
+
+
 def close(expected: float, found: Any, relative: float) -> bool:
-    """Whether ``found`` is a finite number within ``relative`` of ``expected``; 0: equal."""
+    """Whether ``found`` is a finite number within ``relative`` of ``expected``; 0: equal.
+
+    A tolerance also lets pass what rounding leaves of a zero.
+    """
     if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
         return False
-    return abs(found - expected) <= relative * max(abs(expected), abs(found))
+    rounding = ROUNDING if relative else 0.0
+    return abs(found - expected) <= relative * max(abs(expected), abs(found)) + rounding
 
 
 def differences(

@@ -77,9 +77,6 @@ NUMBER = re.compile(r"-?\d+\.\d{6}")
 TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
-MAX_SHIFT_PX = 4.0
-FRC_THRESHOLD = 0.5
-OVERLAP_TOLERANCE = 0.02
 SMALLEST_AREA_PX = 11
 
 

@@ -51,11 +51,14 @@ def _archive_problems(hub: Hub, path: str) -> list[str]:
     try:
         with zipfile.ZipFile(hub.path(path)) as archive:
             damaged = archive.testzip()
-            names = set(archive.namelist())
+            listed = archive.namelist()
+            names = set(listed)
             config = archive.read("config.json").decode() if "config.json" in names else ""
     except DAMAGE as error:
         return [f"is no whole .keras archive: {error}"]
     problems = []
+    if len(listed) != len(names):
+        problems.append("holds a member twice")
     if damaged:
         problems.append(f"{damaged} does not have its checksum")
     if names != MEMBERS:

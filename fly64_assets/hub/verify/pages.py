@@ -10,10 +10,16 @@ from fly64_assets.hub.verify import contract
 from fly64_assets.hub.verify.checks import Broken, Finding, check, compare
 from fly64_assets.hub.verify.crate import study_name
 from fly64_assets.hub.verify.crate_graph import steps
-from fly64_assets.hub.verify.datasets import counts_in, positions
 from fly64_assets.hub.verify.markdown import Row, compare_sections
 from fly64_assets.hub.verify.reading import Hub
-from fly64_assets.hub.verify.reports import LABELS, OTHERS, _delta, _target, title
+from fly64_assets.hub.verify.report_numbers import (
+    LABELS,
+    OTHERS,
+    delta_text,
+    photons_text,
+    target_overlap,
+    title,
+)
 from fly64_assets.hub.verify.summaries import mean_deltas, scores_of, split_deltas
 from fly64_assets.hub.verify.views import counts, overlap_numbers
 from fly64_assets.study import MODELS, SPLITS
@@ -128,7 +134,7 @@ def _deltas(hub: Hub) -> list[Row]:
     for over, deltas in tables.items():
         for other in OTHERS:
             values = deltas[f"vs_{other}"]
-            cells = (_delta(values[m][c], m) for m in LABELS for c in contract.COMPONENTS)
+            cells = (delta_text(values[m][c], m) for m in LABELS for c in contract.COMPONENTS)
             rows.append((over, other, *cells))
     return rows
 
@@ -136,11 +142,8 @@ def _deltas(hub: Hub) -> list[Row]:
 def _overlap(hub: Hub) -> list[Row]:
     def column(split: str) -> list[str]:
         numbers, found = counts(hub, split), overlap_numbers(hub, split)
-        total = counts_in(hub, hub.overlap_view(split))
-        whole = positions(hub, hub.dataset(split))
-        (y0, x0), (y1, x1) = whole.min(axis=0), whole.max(axis=0)
         overlaps = (
-            _target(hub, split),
+            target_overlap(hub, split),
             found["reached_overlap"],
             *(found[f"metric_{name}_avg"] for name in ("1_group_based", "2_image_based")),
             found["metric_3_group_to_group_avg"],
@@ -150,8 +153,7 @@ def _overlap(hub: Hub) -> list[Row]:
             f"{numbers['n_images_kept']:,d}",
             f"{numbers['n_centres']:,d}",
             *("-" if value is None else f"{value:.3f}" for value in overlaps),
-            f"{total:,.0f}",
-            f"{total / ((y1 - y0) * (x1 - x0)):,.1f}",
+            *photons_text(hub, split),
         ]
 
     titles = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import stat
@@ -173,7 +174,9 @@ class Hub:
             raise Broken(path, f"byte {error.start}", "is no UTF-8") from None
 
     def lines(self, path: str) -> list[str]:
-        return self.text(path).splitlines()
+        """Lines of a text file; LF alone ends one."""
+        found = self.text(path).split("\n")
+        return found if found[-1] else found[:-1]
 
     def json(self, path: str) -> dict[str, Any]:
         """A JSON file, strictly: an object, no key twice, no NaN, no infinity."""
@@ -241,6 +244,13 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
@@ -256,7 +266,12 @@ def parse_json(text: str) -> Any:
     Raises:
         ValueError: not JSON, a key twice, NaN or an infinity.
     """
-    return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+    return json.loads(
+        text,
+        parse_constant=_refuse_constant,
+        parse_float=_finite,
+        object_pairs_hook=_unique,
+    )
 
 
 def per_split(make: Callable[[str], Any]) -> Mapping[str, Any]:

@@ -1,159 +1,38 @@
-"""Checks of the reports for people: every number in them, recomputed from tables and arrays.
-
-The expected texts are made here, from the contract and the formats of the reports, and share
-nothing with what writes them.
-"""
+"""Checks of the reports for people: every number in them, recomputed from tables and arrays."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from fly64_assets.hub.verify import contract
 from fly64_assets.hub.verify.checks import Finding, check
-from fly64_assets.hub.verify.datasets import counts_in, positions
 from fly64_assets.hub.verify.markdown import Row, compare_lines, compare_sections
 from fly64_assets.hub.verify.reading import Hub
-from fly64_assets.hub.verify.summaries import aggregates, mean_deltas, scores_of, split_deltas
-from fly64_assets.hub.verify.views import counts, metrics_path, overlap_numbers
+from fly64_assets.hub.verify.report_numbers import (
+    BETTER,
+    FRC_PHRASES,
+    LABELS,
+    MEAN,
+    METRIC_TITLES,
+    OTHERS,
+    SANE,
+    SUBJECT,
+    counts_line,
+    counts_table,
+    datasets_table,
+    delta_label,
+    delta_text,
+    direction_text,
+    highlight_lines,
+    metric_title,
+    photon_lines,
+    sanity_status,
+    tables_of_deltas,
+    title,
+)
+from fly64_assets.hub.verify.summaries import aggregates, mean_deltas, scores_of
 from fly64_assets.study import MODELS, SPLITS
-
-SUBJECT, *OTHERS = MODELS
-LABELS = {"ms_ssim": "MS-SSIM", "mae": "MAE"}
-BETTER = {"ms_ssim": "higher", "mae": "lower"}
-FAVOURS = {"ms_ssim": "positive", "mae": "negative"}
-SANE = 0.80
-MEAN = "mean of train and test"
-METRIC_TITLES = {
-    "mae": ("MAE", "lower", "1 / rad"),
-    "mse": ("MSE", "lower", "1 / rad^2"),
-    "psnr": ("PSNR", "higher", "dB"),
-    "ssim": ("SSIM", "higher", "1"),
-    "ms_ssim": ("MS-SSIM", "higher", "1"),
-    "frc50": ("FRC50", "higher", "fraction of Nyquist"),
-}
-FRC_PHRASES = ("FRC50 is a fraction of Nyquist", "FRC50 is 1 for that reason")
-
-
-def title(hub: Hub) -> str:
-    return f"{hub.dose:,d} photons per exposure, {hub.view} view"
-
-
-def _text(value: float | None, spec: str) -> str:
-    return "N/A" if value is None else format(value, spec)
-
-
-def _delta(value: float | None, metric: str) -> str:
-    return _text(value, "+.3f" if metric == "ms_ssim" else "+.6f")
-
-
-def _counts(hub: Hub) -> dict[str, int]:
-    """Numbers of comparisons, counted in the manifest's lists."""
-    manifest = hub.json(contract.MANIFEST)
-    results = manifest["execution_results"]
-    failed = sum(result["returncode"] != 0 for result in results)
-    return {
-        "total": len(manifest["jobs"]),
-        "executed": len(results),
-        "success": len(results) - failed,
-        "failed": failed,
-    }
-
-
-def _counts_line(hub: Hub) -> str:
-    return "comparisons: " + ", ".join(f"{key} {value}" for key, value in _counts(hub).items())
-
-
-def _counts_table(hub: Hub) -> list[Row]:
-    found = _counts(hub)
-    return [("comparisons", *found), ("both splits", *(f"{n:,d}" for n in found.values()))]
-
-
-def _photons(hub: Hub, split: str) -> tuple[str, str]:
-    """Total photons and photons per px^2 of a split's view, as text."""
-    total = counts_in(hub, hub.overlap_view(split))
-    whole = positions(hub, hub.dataset(split))
-    (y0, x0), (y1, x1) = whole.min(axis=0), whole.max(axis=0)
-    return f"{total:,.0f}", f"{total / ((y1 - y0) * (x1 - x0)):,.1f}"
-
-
-def _photon_lines(hub: Hub) -> list[str]:
-    (train, train_density), (test, test_density) = (_photons(hub, split) for split in SPLITS)
-    return [
-        f"total photons: train {train}  test {test}",
-        f"photons/px²: train {train_density}  test {test_density}",
-    ]
-
-
-def _target(hub: Hub, split: str) -> float | None:
-    return hub.json(metrics_path(hub, split)).get("target_overlap")
-
-
-def _datasets_table(hub: Hub) -> list[Row]:
-    rows: list[Row] = [
-        (
-            *("split", "images in the half", "images in the view", "share", "group centres"),
-            *("overlap target", "overlap reached", "total photons", "photons/px²"),
-        )
-    ]
-    for split in SPLITS:
-        numbers = counts(hub, split)
-        total, kept = numbers["n_images_total"], numbers["n_images_kept"]
-        reached = overlap_numbers(hub, split)["reached_overlap"]
-        rows.append(
-            (
-                split,
-                f"{total:,d}",
-                f"{kept:,d}",
-                f"{100 * kept / total:.1f} %",
-                f"{numbers['n_centres']:,d}",
-                _text(_target(hub, split), ".3f"),
-                _text(reached, ".3f"),
-                *_photons(hub, split),
-            )
-        )
-    return rows
-
-
-def _status(means: Mapping[str, float]) -> str:
-    low = [
-        short
-        for short, component in (("amp", "amplitude"), ("phase", "phase"))
-        if means[f"mean_{component}"] < SANE
-    ]
-    return f"LOW ({','.join(low)})" if low else "OK"
-
-
-def _unit(metric: str, component: str) -> str:
-    return f"{LABELS[metric]} {component}" + (
-        " (rad)" if metric == "mae" and component == "phase" else ""
-    )
-
-
-def _label(metric: str, other: str) -> str:
-    return f"{LABELS[metric]} Δ ({SUBJECT} - {other})"
-
-
-def _direction(metric: str) -> str:
-    return f"{BETTER[metric]} is better, a {FAVOURS[metric]} delta favours {SUBJECT}"
-
-
-def _tables_of_deltas(hub: Hub) -> dict[str, Any]:
-    return {MEAN: mean_deltas(hub), **{split: split_deltas(hub, split) for split in SPLITS}}
-
-
-def _highlights(hub: Hub) -> list[str]:
-    deltas, lines = mean_deltas(hub), []
-    for metric in LABELS:
-        width = max(len(_label(metric, other)) for other in OTHERS) + 2
-        for other in OTHERS:
-            values = deltas[f"vs_{other}"][metric]
-            shown = "  ".join(
-                f"{name} {_delta(values[name], metric)}" for name in contract.COMPONENTS
-            )
-            lines.append(f"{_label(metric, other):<{width}}: {shown}")
-    return lines
 
 
 @check(
@@ -163,7 +42,7 @@ def _highlights(hub: Hub) -> list[str]:
 )
 def comparison_summary(hub: Hub) -> Iterator[Finding]:
     path = "analysis/comparison_summary.txt"
-    lines = [f"Comparison summary: {title(hub)}", _counts_line(hub), ""]
+    lines = [f"Comparison summary: {title(hub)}", counts_line(hub), ""]
     for number, result in enumerate(hub.json(contract.MANIFEST)["execution_results"], start=1):
         split = result["split"]
         lines.append(
@@ -180,7 +59,7 @@ def comparison_summary(hub: Hub) -> Iterator[Finding]:
 )
 def highlights(hub: Hub) -> Iterator[Finding]:
     path = "analysis/metrics_delta_highlights.txt"
-    yield from compare_lines(path, _highlights(hub), hub.text(path))
+    yield from compare_lines(path, highlight_lines(hub), hub.text(path))
 
 
 @check(
@@ -190,10 +69,10 @@ def highlights(hub: Hub) -> Iterator[Finding]:
 )
 def preview(hub: Hub) -> Iterator[Finding]:
     path, deltas = "analysis/metrics_delta_highlights_preview.txt", mean_deltas(hub)
+    phases = {(m, other): deltas[f"vs_{other}"][m]["phase"] for m in LABELS for other in OTHERS}
     lines = [
-        f"{_label(metric, other)}: {_delta(deltas[f'vs_{other}'][metric]['phase'], metric)}"
-        for metric in LABELS
-        for other in OTHERS
+        f"{delta_label(metric, other)}: {delta_text(value, metric)}"
+        for (metric, other), value in phases.items()
     ]
     yield from compare_lines(path, lines, hub.text(path))
 
@@ -242,7 +121,7 @@ def metrics_summary(hub: Hub) -> Iterator[Finding]:
     path, means = "analysis/metrics_summary.md", aggregates(hub)
     columns = [("ms_ssim", c, k) for c in contract.COMPONENTS for k in ("mean", "best")]
     columns += [("mae", c, "mean") for c in contract.COMPONENTS]
-    aggregate: list[Row] = [("model", *(f"{_unit(m, c)} {kind}" for m, c, kind in columns))]
+    aggregate: list[Row] = [("model", *(f"{metric_title(m, c)} {kind}" for m, c, kind in columns))]
     for model in MODELS:
         values = (means[model][metric][f"{kind}_{c}"] for metric, c, kind in columns)
         aggregate.append((model, *(f"{value:.3f}" for value in values)))
@@ -257,8 +136,8 @@ def metrics_summary(hub: Hub) -> Iterator[Finding]:
     ]
     expected = [
         (f"# Metrics summary: {title(hub)}", []),
-        ("## Comparisons", [_counts_table(hub)]),
-        ("## Datasets", [_datasets_table(hub)]),
+        ("## Comparisons", [counts_table(hub)]),
+        ("## Datasets", [datasets_table(hub)]),
         ("## Aggregate metrics", [aggregate]),
         ("## Metrics by split", []),
         *(
@@ -278,7 +157,7 @@ def _model_table(hub: Hub, model: str) -> list[Row]:
             best = means[metric].get(f"best_{component}")
             rows.append(
                 (
-                    _unit(metric, component),
+                    metric_title(metric, component),
                     BETTER[metric],
                     f"{means[metric][f'mean_{component}']:.3f}",
                     "-" if best is None else f"{best:.3f}",
@@ -300,9 +179,9 @@ def _deltas_table(hub: Hub, metric: str) -> list[Row]:
         ("minus", "over", "Δ amplitude", "better in amplitude", phase, "better in phase")
     ]
     for other in OTHERS:
-        for over, deltas in _tables_of_deltas(hub).items():
+        for over, deltas in tables_of_deltas(hub).items():
             values = [deltas[f"vs_{other}"][metric][name] for name in contract.COMPONENTS]
-            cells = ((_delta(v, metric), _winner(v, metric, other)) for v in values)
+            cells = ((delta_text(v, metric), _winner(v, metric, other)) for v in values)
             rows.append((other, over, *(cell for pair in cells for cell in pair)))
     return rows
 
@@ -314,7 +193,7 @@ def _sanity(hub: Hub) -> list[tuple[str, str, str, str]]:
             model,
             f"{means['ms_ssim']['mean_amplitude']:.3f}",
             f"{means['ms_ssim']['mean_phase']:.3f}",
-            _status(means["ms_ssim"]),
+            sanity_status(means["ms_ssim"]),
         )
         for model, means in aggregates(hub).items()
     ]
@@ -330,14 +209,14 @@ def aggregate_report(hub: Hub) -> Iterator[Finding]:
     sanity: list[Row] = [("model", "mean amplitude", "mean phase", "status"), *_sanity(hub)]
     expected = [
         (f"# Aggregate report: {title(hub)}", []),
-        ("## Comparisons", [_counts_table(hub)]),
-        ("## Datasets", [_datasets_table(hub)]),
+        ("## Comparisons", [counts_table(hub)]),
+        ("## Datasets", [datasets_table(hub)]),
         ("## MS-SSIM sanity", [sanity]),
         ("## Scores by model", []),
         *((f"### {model}", [_model_table(hub, model)]) for model in MODELS),
         (f"## Deltas: {SUBJECT} minus the other model", []),
         *(
-            (f"### {LABELS[metric]}: {_direction(metric)}", [_deltas_table(hub, metric)])
+            (f"### {LABELS[metric]}: {direction_text(metric)}", [_deltas_table(hub, metric)])
             for metric in LABELS
         ),
     ]
@@ -355,8 +234,8 @@ def aggregate_highlights(hub: Hub) -> Iterator[Finding]:
     width = max(map(len, MODELS))
     lines = [
         f"Aggregate highlights: {title(hub)}",
-        _counts_line(hub),
-        *_photon_lines(hub),
+        counts_line(hub),
+        *photon_lines(hub),
         "",
         f"MS-SSIM, {MEAN}, against {SANE:.2f} (higher is better)",
         *(
@@ -365,7 +244,7 @@ def aggregate_highlights(hub: Hub) -> Iterator[Finding]:
         ),
         "",
         "Deltas of the means (MS-SSIM: higher is better, MAE: lower is better)",
-        *_highlights(hub),
+        *highlight_lines(hub),
     ]
     yield from compare_lines(path, lines, hub.text(path))
 
@@ -387,7 +266,7 @@ def digest(hub: Hub) -> Iterator[Finding]:
     scores: list[Row] = [
         (
             "model",
-            *(f"{_unit(m, 'phase')} {over}" for m in LABELS for over in ("test", "mean")),
+            *(f"{metric_title(m, 'phase')} {over}" for m in LABELS for over in ("test", "mean")),
             "sanity",
         )
     ]
@@ -396,11 +275,11 @@ def digest(hub: Hub) -> Iterator[Finding]:
         for metric in LABELS:
             cells.append(f"{test[model][metric]['phase']:.4f}")
             cells.append(f"{means[model][metric]['mean_phase']:.3f}")
-        scores.append((model, *cells, _status(means[model]["ms_ssim"])))
+        scores.append((model, *cells, sanity_status(means[model]["ms_ssim"])))
     deltas: list[Row] = [
         ("delta", "better", "phase test", "phase mean", "amplitude test", "amplitude mean")
     ]
-    tables = _tables_of_deltas(hub)
+    tables = tables_of_deltas(hub)
     for metric in LABELS:
         for other in OTHERS:
             values = (
@@ -409,11 +288,15 @@ def digest(hub: Hub) -> Iterator[Finding]:
                 for over in ("test", MEAN)
             )
             deltas.append(
-                (_label(metric, other), BETTER[metric], *(_delta(v, metric) for v in values))
+                (
+                    delta_label(metric, other),
+                    BETTER[metric],
+                    *(delta_text(v, metric) for v in values),
+                )
             )
     expected = [
         (f"# Phase G {hub.view.title()} Metrics Digest", []),
-        ("## Pipeline Summary", [_counts_table(hub), _datasets_table(hub)]),
+        ("## Pipeline Summary", [counts_table(hub), datasets_table(hub)]),
         ("## Highlights", [scores]),
         ("## Key Deltas", [deltas]),
         ("## References", []),
@@ -443,22 +326,22 @@ def digest(hub: Hub) -> Iterator[Finding]:
     "two tables of phase deltas, recomputed, and no amplitude",
 )
 def ssim_grid(hub: Hub) -> Iterator[Finding]:
-    path, tables = "analysis/ssim_grid_summary.md", _tables_of_deltas(hub)
+    path, tables = "analysis/ssim_grid_summary.md", tables_of_deltas(hub)
     text = hub.text(path)
 
     def grid(metric: str) -> list[Row]:
         rows: list[Row] = [("dose", "view", "over", *(f"vs {other}" for other in OTHERS))]
         for over, deltas in tables.items():
-            cells = (_delta(deltas[f"vs_{other}"][metric]["phase"], metric) for other in OTHERS)
+            cells = (delta_text(deltas[f"vs_{other}"][metric]["phase"], metric) for other in OTHERS)
             rows.append((str(hub.dose), hub.view, over, *cells))
         return rows
 
     expected = [
         (f"# SSIM grid summary: {title(hub)}", []),
-        (f"## MS-SSIM Δ, phase: {_direction('ms_ssim')}", [grid("ms_ssim")]),
-        (f"## MAE Δ, phase (rad): {_direction('mae')}", [grid("mae")]),
+        (f"## MS-SSIM Δ, phase: {direction_text('ms_ssim')}", [grid("ms_ssim")]),
+        (f"## MAE Δ, phase (rad): {direction_text('mae')}", [grid("mae")]),
     ]
-    lines = [f"- {line}" for line in _photon_lines(hub)]
+    lines = [f"- {line}" for line in photon_lines(hub)]
     yield from compare_sections(path, text, expected, lines=lines)
     if "amplitude" in text.lower():
         yield Finding(path, "", "speaks of amplitude; the grid is of phases")

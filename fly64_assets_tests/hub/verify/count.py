@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fly64_assets.hub.verify import Hub, Memory, in_order, run_checks
+from fly64_assets.hub.verify import CHECKS, Hub, Memory, in_order, run_checks
 from fly64_assets_tests.hub.verify.forging import Original
 from fly64_assets_tests.hub.verify.mutants import MUTANTS, Mutant
 
@@ -31,14 +31,15 @@ def results(hub: Path) -> list[tuple[Mutant, set[str]]]:
 
 def main() -> None:
     found = results(Path(sys.argv[1]).resolve())
-    print("| check | mutants | found | by it alone |\n|---|--:|--:|--:|")
+    print("| check | what must hold | mutants | found | by it alone |\n|---|---|--:|--:|--:|")
     totals = [0, 0, 0]
-    for name in (one.name for one in in_order()):
-        own = [by for mutant, by in found if mutant.check == name]
-        row = [len(own), sum(name in by for by in own), sum(by == {name} for by in own)]
+    for one in in_order():
+        own = [by for mutant, by in found if mutant.check == one.name]
+        row = [len(own), sum(one.name in by for by in own), sum(by == {one.name} for by in own)]
         totals = [total + number for total, number in zip(totals, row, strict=True)]
-        print(f"| `{name}` | {' | '.join(map(str, row))} |")
-    print(f"| all | {' | '.join(map(str, totals))} |")
+        rule = one.rule.replace("|", "\\|")
+        print(f"| `{one.name}` | {rule} | {' | '.join(map(str, row))} |")
+    print(f"| all {len(CHECKS)} | | {' | '.join(map(str, totals))} |")
     for mutant, by in found:
         if mutant.check not in by:
             print(f"not found: {mutant}; failed: {sorted(by)}")

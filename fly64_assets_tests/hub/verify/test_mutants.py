@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fly64_assets.hub.verify import CHECKS, Hub, Memory, run_checks
+from fly64_assets.study import PROJECT_ROOT
 from fly64_assets_tests.hub.verify.forging import Forgery, Original
 from fly64_assets_tests.hub.verify.mutants import MUTANTS, Mutant
 
@@ -45,6 +47,15 @@ def test_hiding_alone_changes_nothing(original: Original, memory: Memory, tmp_pa
 def test_every_check_has_a_mutant():
     counted = Counter(mutant.check for mutant in MUTANTS)
     assert set(counted) == set(CHECKS)
+
+
+def test_the_documentation_counts_every_checks_mutants():
+    text = (PROJECT_ROOT / "docs" / "verify.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([\w.]+)` \|.*\| (\d+) \| (\d+) \| \d+ \|$", text, re.MULTILINE)
+    counted = Counter(mutant.check for mutant in MUTANTS)
+    assert {name: (int(number), int(found)) for name, number, found in rows} == {
+        name: (number, number) for name, number in counted.items()
+    }
 
 
 def test_mutants_have_names_of_their_own():

@@ -154,6 +154,7 @@ add(
         SCORING, lambda t: t.replace('"phase_offset_rad": ', '"phase_offset_rad": NaN, "x": ', 1)
     ),
 )
+add("json.valid", "a number beyond all", lambda f: f.replace(SUMMARY, "{", '{"n": 1e999,'))
 add("json.valid", "a key twice", lambda f: f.replace(SUMMARY, "{", '{"n_failed": 3,'))
 add("json.valid", "a list", lambda f: f.write("analysis/check_report.json", "[]\n"))
 add("json.valid", "cut off", lambda f: f.write(MANIFEST, f.read(MANIFEST)[:-40] + b"\n"))

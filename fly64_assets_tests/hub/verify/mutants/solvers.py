@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Callable
 
@@ -84,6 +85,17 @@ def _lambda(members: dict[str, bytes]) -> None:
     members["config.json"] = members["config.json"].replace(b'"Conv2D"', b'"Lambda"', 1)
 
 
+def _twice(f: Forgery) -> None:
+    """Which of two members of one name is read depends on who reads."""
+    path = f"{PINN}/model.keras"
+    written = io.BytesIO(f.read(path))
+    with zipfile.ZipFile(written, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("config.json", archive.read("config.json"))
+    f.write(path, written.getvalue())
+    _restate_size(f)
+
+
 def _no_archive(f: Forgery) -> None:
     f.write(f"{PINN}/model.keras", "weights\n")
     _restate_size(f)
@@ -119,6 +131,7 @@ add(
     "a member more",
     lambda f: _members(f, f"{PINN}/model.keras", lambda m: m.update({"code.py": b"1"})),
 )
+add("phase_e.archive", "a member twice", lambda f: _twice(f))
 add(
     "phase_e.archive",
     "a text for an archive",

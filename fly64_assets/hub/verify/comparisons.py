@@ -1,0 +1,194 @@
+"""Checks of what a comparison says about itself: its log, its durations, scoring.json.
+
+Scores are in ``scores.py`` and ``recomputed.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.checks import Finding, check, compare, shown
+from fly64_assets.hub.verify.datasets import positions
+from fly64_assets.hub.verify.models import ASSETS, bundle_file
+from fly64_assets.hub.verify.reading import Hub
+from fly64_assets.hub.verify.recomputed import (
+    alignments,
+    fitted_scores,
+    same_number,
+    strict_scores,
+)
+from fly64_assets.hub.verify.reconstructions import reconstruction
+from fly64_assets.hub.verify.scores import FOLDER, TABLE, area_of, score_table
+from fly64_assets.hub.verify.views import compare_lineage
+from fly64_assets.study import MODELS, SPLITS
+
+RELATIVE = 1e-8
+"""Of fitted numbers: Newton steps end at 1e-9 rad."""
+
+STITCHED = re.compile(
+    r"(\w+): (\d+) patches stitched in (\d+\.\d\d) s, \d+\.\d % of the scored pixels outside "
+    r"every patch's central \d+ px"
+)
+
+
+@check(
+    "scores.seconds", TABLE, "computation times are those of phase F and of the comparison's log"
+)
+def seconds(hub: Hub) -> Iterator[Finding]:
+    for split in SPLITS:
+        path, stated = hub.comparison(split, "comparison_metrics.csv"), score_table(hub, split)
+        times = {
+            model: stated.get((model, "computation_time_s"), {}).get("value") for model in MODELS
+        }
+        made = float(
+            hub.arrays(reconstruction(hub, split), "computation_time_s")["computation_time_s"]
+        )
+        if times["PtyChi"] is None or not same_number(times["PtyChi"], made):
+            yield Finding(
+                path, "PtyChi computation_time_s", f"is {times['PtyChi']}, made in {made:.6f}"
+            )
+        log = _log_lines(hub, split)
+        logged = {m[1]: float(m[3]) for line in log if (m := STITCHED.fullmatch(line))}
+        for model in contract.NETWORKS:
+            found, said = times[model], logged.get(model)
+            if found is None or said is None or abs(found - said) > 0.005 + 1e-6:
+                reason = f"is {found}, comparison.log says {said}"
+                yield Finding(path, f"{model} computation_time_s", reason)
+
+
+def _log_lines(hub: Hub, split: str) -> list[str]:
+    """Lines of a comparison.log without their times."""
+    return [line[21:] for line in hub.lines(hub.comparison(split, "comparison.log"))]
+
+
+@check(
+    "scores.log",
+    FOLDER + "/comparison.log",
+    "the log speaks of this split, its images and its scores",
+)
+def log(hub: Hub) -> Iterator[Finding]:
+    for split in SPLITS:
+        path, lines = hub.comparison(split, "comparison.log"), _log_lines(hub, split)
+        number = len(positions(hub, hub.overlap_view(split)))
+        first = f"comparing {split} of {hub.dose}|{hub.view}: {number} images"
+        if not lines or lines[0] != first:
+            yield Finding(path, "line 1", f"is {shown(lines[:1])}, expected {first!r}")
+        stated = score_table(hub, split)
+        last = "scored: " + "; ".join(
+            f"{model} MS-SSIM phase {stated[model, 'ms_ssim']['phase']:.6f} "
+            f"amplitude {stated[model, 'ms_ssim']['amplitude']:.6f}"
+            for model in MODELS
+            if (model, "ms_ssim") in stated
+        )
+        if not lines or not _alike(last, lines[-1]):
+            yield Finding(path, f"line {len(lines)}", f"is {shown(lines[-1:])}, expected {last!r}")
+        found = [m for line in lines if (m := STITCHED.fullmatch(line))]
+        if [(m[1], int(m[2])) for m in found] != [(model, number) for model in contract.NETWORKS]:
+            yield Finding(path, "stitched", f"does not say {number} patches of each network")
+
+
+_DECIMAL = re.compile(r"-?\d+\.\d+")
+
+
+def _alike(expected: str, found: str) -> bool:
+    """One text but for what rounding twice can change: the log rounds what the table rounded."""
+    if _DECIMAL.sub("#", expected) != _DECIMAL.sub("#", found):
+        return False
+    pairs = zip(_DECIMAL.findall(expected), _DECIMAL.findall(found), strict=True)
+    return all(
+        len(other.partition(".")[2]) == 3 and abs(float(one) - float(other)) <= 0.0005 + 1e-6
+        for one, other in pairs
+    )
+
+
+@check(
+    "scores.scoring_json",
+    FOLDER + "/scoring.json",
+    "where there: area, ranges, fitted ambiguities and terms are those of the arrays",
+)
+def scoring_json(hub: Hub) -> Iterator[Finding]:
+    for split in SPLITS:
+        path = hub.comparison(split, "scoring.json")
+        if path not in hub.files:
+            continue
+        stated, number = hub.json(path), len(positions(hub, hub.overlap_view(split)))
+        fitted, strict = fitted_scores(hub, split), strict_scores(hub, split)
+        expected = {
+            "status": "success",
+            "area": dict(zip(("y0", "y1", "x0", "x1"), area_of(hub, split), strict=True)),
+            "n_images": dict.fromkeys(MODELS, number),
+            "data_ranges": fitted["PtychoPINN"]["range"],
+            "fitted": {
+                model: _fitted(made, {**fitted[model]["terms"], **strict[model]["terms"]})
+                for model, made in alignments(hub, split).items()
+            },
+        }
+        known = {key: value for key, value in stated.items() if key in expected}
+        yield from compare(path, expected, known, relative=RELATIVE)
+        yield from _warnings(path, stated.get("warnings"), expected["fitted"])
+
+
+def _fitted(made: Any, terms: dict[str, list[float]]) -> dict[str, Any]:
+    return {
+        "shift_px": list(made.shift_px),
+        "registration_applied": made.registration_applied,
+        "phase_offset_rad": made.phase_offset_rad,
+        "phase_plane_rad_per_px": list(made.phase_plane_rad_per_px),
+        "amplitude_scale": made.amplitude_scale,
+        "ms_ssim_terms": terms,
+    }
+
+
+def _warnings(path: str, stated: Any, fitted: dict[str, Any]) -> Iterator[Finding]:
+    """A warning for each shift that was not applied and each negative term, and no other."""
+    expected = set()
+    for model, made in fitted.items():
+        if not made["registration_applied"]:
+            expected.add(("registration_not_applied", model, "registration_applied", None))
+        for name, terms in made["ms_ssim_terms"].items():
+            if min(terms) < 0:
+                expected.add(("negative_ms_ssim_term", model, *name.split(" ")))
+    keys = ("kind", "model", "metric", "component")
+    found = {
+        tuple(item.get(key) for key in keys)
+        for item in (stated if isinstance(stated, list) else [])
+        if isinstance(item, dict)
+    }
+    if not isinstance(stated, list) or found != expected:
+        yield Finding(
+            path,
+            "warnings",
+            f"are {sorted(map(str, found))}, expected {sorted(map(str, expected))}",
+        )
+
+
+@check(
+    "scores.provenance",
+    FOLDER + "/scoring.json",
+    "where there: it was made from this hub's view, networks and reconstruction",
+)
+def provenance(hub: Hub) -> Iterator[Finding]:
+    for split in SPLITS:
+        path = hub.comparison(split, "scoring.json")
+        if path not in hub.files:
+            continue
+        solved = reconstruction(hub, split).rpartition("/")[0]
+        paths = {
+            f"{ASSETS[model]}/{name}": bundle_file(hub, model, name)
+            for model in contract.NETWORKS
+            for name in ("bundle.json", "history.csv", "model.keras")
+        }
+        paths |= {
+            f"{split}/ptychi_reconstruction/{name}": f"{solved}/{name}"
+            for name in ("loss_history.csv", "ptychi_reconstruction.npz")
+            if f"{solved}/{name}" in hub.files
+        }
+        records = hub.json(path).get("transformations")
+        yield from compare_lineage(
+            hub, split, f"{split}/comparison", path, records, "compare", paths
+        )
+        found = records[-1]["parameters"].get("split")
+        yield from compare(path, split, found, key="transformations[-1].split")

@@ -1,0 +1,156 @@
+"""The numbers of the reports as text, from tables, arrays and coordinates.
+
+Formats are those of the contract and of the reports' readers; nothing is shared with what writes
+them. Which number stands where is in ``reports.py`` and ``pages.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.datasets import counts_in, positions
+from fly64_assets.hub.verify.markdown import Row
+from fly64_assets.hub.verify.reading import Hub
+from fly64_assets.hub.verify.summaries import mean_deltas, split_deltas
+from fly64_assets.hub.verify.views import counts, metrics_path, overlap_numbers
+from fly64_assets.study import MODELS, SPLITS
+
+SUBJECT, *OTHERS = MODELS
+LABELS = {"ms_ssim": "MS-SSIM", "mae": "MAE"}
+BETTER = {"ms_ssim": "higher", "mae": "lower"}
+FAVOURS = {"ms_ssim": "positive", "mae": "negative"}
+SANE = 0.80
+MEAN = "mean of train and test"
+METRIC_TITLES = {
+    "mae": ("MAE", "lower", "1 / rad"),
+    "mse": ("MSE", "lower", "1 / rad^2"),
+    "psnr": ("PSNR", "higher", "dB"),
+    "ssim": ("SSIM", "higher", "1"),
+    "ms_ssim": ("MS-SSIM", "higher", "1"),
+    "frc50": ("FRC50", "higher", "fraction of Nyquist"),
+}
+FRC_PHRASES = ("FRC50 is a fraction of Nyquist", "FRC50 is 1 for that reason")
+
+
+def title(hub: Hub) -> str:
+    return f"{hub.dose:,d} photons per exposure, {hub.view} view"
+
+
+def as_text(value: float | None, spec: str) -> str:
+    return "N/A" if value is None else format(value, spec)
+
+
+def delta_text(value: float | None, metric: str) -> str:
+    return as_text(value, "+.3f" if metric == "ms_ssim" else "+.6f")
+
+
+def comparison_counts(hub: Hub) -> dict[str, int]:
+    """Numbers of comparisons, counted in the manifest's lists."""
+    manifest = hub.json(contract.MANIFEST)
+    results = manifest["execution_results"]
+    failed = sum(result["returncode"] != 0 for result in results)
+    return {
+        "total": len(manifest["jobs"]),
+        "executed": len(results),
+        "success": len(results) - failed,
+        "failed": failed,
+    }
+
+
+def counts_line(hub: Hub) -> str:
+    return "comparisons: " + ", ".join(
+        f"{key} {value}" for key, value in comparison_counts(hub).items()
+    )
+
+
+def counts_table(hub: Hub) -> list[Row]:
+    found = comparison_counts(hub)
+    return [("comparisons", *found), ("both splits", *(f"{n:,d}" for n in found.values()))]
+
+
+def photons_text(hub: Hub, split: str) -> tuple[str, str]:
+    """Total photons and photons per px^2 of a split's view, as text."""
+    total = counts_in(hub, hub.overlap_view(split))
+    whole = positions(hub, hub.dataset(split))
+    (y0, x0), (y1, x1) = whole.min(axis=0), whole.max(axis=0)
+    return f"{total:,.0f}", f"{total / ((y1 - y0) * (x1 - x0)):,.1f}"
+
+
+def photon_lines(hub: Hub) -> list[str]:
+    (train, train_density), (test, test_density) = (photons_text(hub, split) for split in SPLITS)
+    return [
+        f"total photons: train {train}  test {test}",
+        f"photons/px²: train {train_density}  test {test_density}",
+    ]
+
+
+def target_overlap(hub: Hub, split: str) -> float | None:
+    return hub.json(metrics_path(hub, split)).get("target_overlap")
+
+
+def datasets_table(hub: Hub) -> list[Row]:
+    rows: list[Row] = [
+        (
+            *("split", "images in the half", "images in the view", "share", "group centres"),
+            *("overlap target", "overlap reached", "total photons", "photons/px²"),
+        )
+    ]
+    for split in SPLITS:
+        numbers = counts(hub, split)
+        total, kept = numbers["n_images_total"], numbers["n_images_kept"]
+        reached = overlap_numbers(hub, split)["reached_overlap"]
+        rows.append(
+            (
+                split,
+                f"{total:,d}",
+                f"{kept:,d}",
+                f"{100 * kept / total:.1f} %",
+                f"{numbers['n_centres']:,d}",
+                as_text(target_overlap(hub, split), ".3f"),
+                as_text(reached, ".3f"),
+                *photons_text(hub, split),
+            )
+        )
+    return rows
+
+
+def sanity_status(means: Mapping[str, float]) -> str:
+    low = [
+        short
+        for short, component in (("amp", "amplitude"), ("phase", "phase"))
+        if means[f"mean_{component}"] < SANE
+    ]
+    return f"LOW ({','.join(low)})" if low else "OK"
+
+
+def metric_title(metric: str, component: str) -> str:
+    return f"{LABELS[metric]} {component}" + (
+        " (rad)" if metric == "mae" and component == "phase" else ""
+    )
+
+
+def delta_label(metric: str, other: str) -> str:
+    return f"{LABELS[metric]} Δ ({SUBJECT} - {other})"
+
+
+def direction_text(metric: str) -> str:
+    return f"{BETTER[metric]} is better, a {FAVOURS[metric]} delta favours {SUBJECT}"
+
+
+def tables_of_deltas(hub: Hub) -> dict[str, Any]:
+    return {MEAN: mean_deltas(hub), **{split: split_deltas(hub, split) for split in SPLITS}}
+
+
+def highlight_lines(hub: Hub) -> list[str]:
+    deltas, lines = mean_deltas(hub), []
+    for metric in LABELS:
+        width = max(len(delta_label(metric, other)) for other in OTHERS) + 2
+        for other in OTHERS:
+            values = deltas[f"vs_{other}"][metric]
+            shown = "  ".join(
+                f"{name} {delta_text(values[name], metric)}" for name in contract.COMPONENTS
+            )
+            lines.append(f"{delta_label(metric, other):<{width}}: {shown}")
+    return lines
