@@ -3,12 +3,12 @@
 A file of a store is traced through the event log of its study's Dagster instance, a file of a hub
 through the hub's RO-Crate alone; where the two lie apart, ``lineage_store.py`` and
 ``hub/crate_lineage.py`` read them. This module finds where a file belongs, walks the chain and
-compares it with the disk. It writes nothing.
+compares it with the disk. It writes nothing. What any other file says of itself is read by
+``lineage_carried.py``.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +20,9 @@ from typing import Any, Protocol
 from fly64_assets.errors import InputError
 from fly64_assets.hub.layout import RO_CRATE
 from fly64_assets.store import sha256_of
+
+LONGEST = 100
+"""Makings in one line of descent; a study has about a dozen, so more were not exported by us."""
 
 
 class Match(StrEnum):
@@ -137,15 +140,18 @@ class _Walk:
     positions: dict[Hashable, int] = field(default_factory=dict)
     steps: list[Step | None] = field(default_factory=list)
 
-    def visit(self, made: Made, only: str | None = None) -> int:
+    def visit(self, made: Made, only: str | None = None, depth: int = 1) -> int:
         """Append a making and all that it was made from; its position."""
         if made.key in self.positions:
             return self.positions[made.key]
+        if depth > LONGEST:
+            problem = f"is said to come from more than {LONGEST} steps in a row"
+            raise InputError(self.home.root / self.file, "", problem)
         position = self.positions[made.key] = len(self.steps)
         self.steps.append(None)
         paths = [only] if only else sorted(made.files)
         files = tuple(self._state(path, made) for path in paths)
-        inputs = tuple(self.visit(self.home.made(key)) for key in made.inputs)
+        inputs = tuple(self.visit(self.home.made(key), depth=depth + 1) for key in made.inputs)
         self.steps[position] = Step(made, files, inputs)
         return position
 
@@ -155,7 +161,7 @@ class _Walk:
             return FileState(path, wanted, Match.NOT_HERE, None)
         if path not in self.digests:
             file = self.home.root / path
-            self.digests[path] = sha256_of(file) if file.is_file() else None
+            self.digests[path] = digest_on_disk(file) if os.path.isfile(file) else None
         found = self.digests[path]
         return FileState(path, wanted, self._match(path, made, found), found)
 
@@ -187,6 +193,34 @@ def trace(home: Home, path: str) -> Lineage:
     return Lineage(path, home.kind, tuple(step for step in walk.steps if step is not None))
 
 
+def digest_on_disk(file: Path) -> str:
+    """sha256 of a file's bytes.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return sha256_of(file)
+    except OSError as error:
+        raise InputError(file, "", f"cannot be read: {error.strerror or error}") from None
+
+
+def unknown_file(path: Path, problem: str) -> InputError:
+    """The refusal of a path that no record names; one that is no file is refused for that first.
+
+    Args:
+        path: what was asked for, whether it exists or not.
+        problem: why a regular file has no lineage, e.g. ``no asset of the store owns ...``.
+    """
+    if os.path.isdir(path):
+        return InputError(path, "", "is a folder; the lineage is that of one file")
+    if not os.path.exists(path):
+        return InputError(path, "", f"does not exist, and {problem}")
+    if not os.path.isfile(path):
+        return InputError(path, "", "is no regular file; only files have a lineage")
+    return InputError(path, "", problem)
+
+
 def seeds_of(settings: Mapping[str, Any], prefix: str = "") -> dict[str, int]:
     """Every random seed in a product's settings, by its dotted key."""
     found: dict[str, int] = {}
@@ -206,7 +240,7 @@ def home_of(path: Path) -> Iterator[tuple[Home, str] | None]:
     """
     path = Path(os.path.abspath(path))
     for folder in path.parents:
-        if (folder / RO_CRATE).is_file():
+        if os.path.isfile(folder / RO_CRATE):
             from fly64_assets.hub.crate_lineage import HubHome
 
             yield HubHome(folder), path.relative_to(folder).as_posix()
@@ -219,48 +253,3 @@ def home_of(path: Path) -> Iterator[tuple[Home, str] | None]:
                 yield home, path.relative_to(store).as_posix()
             return
     yield None
-
-
-def carried_transformations(path: Path) -> list[dict[str, Any]]:
-    """The provenance that a file carries in itself, wherever it lies.
-
-    Args:
-        path: an NPZ with ``_metadata``, or a JSON object with ``transformations``.
-
-    Raises:
-        InputError: it is no such file.
-    """
-    if path.is_dir():
-        raise InputError(path, "", "is a folder; the lineage is that of one file")
-    if not path.is_file():
-        raise InputError(path, "", "does not exist, and no store or hub has a record of it")
-    found: Any = None
-    if path.suffix == ".npz":
-        found = _npz_metadata(path)
-    elif path.suffix == ".json":
-        found = _json_value(path.read_bytes())
-    records = found.get("transformations") if isinstance(found, dict) else None
-    if not isinstance(records, list) or not all(isinstance(item, dict) for item in records):
-        raise InputError(
-            path,
-            "",
-            "belongs to no store and no hub, and carries no transformations of its own "
-            "(_metadata in an NPZ, transformations in a JSON file)",
-        )
-    return records
-
-
-def _npz_metadata(path: Path) -> Any:
-    from fly64_assets.ptychography.npz import describe_npz, read_npz
-
-    header = describe_npz(path).get("_metadata")
-    if header is None or header.dtype.kind != "U" or header.shape != ():
-        return None
-    return _json_value(str(read_npz(path, ["_metadata"])["_metadata"][()]))
-
-
-def _json_value(text: str | bytes) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None

@@ -16,7 +16,7 @@ from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 from fly64_assets.catalogue import BY_KEY, PRODUCTS, Product
 from fly64_assets.errors import InputError
 from fly64_assets.ledger import PROVENANCE, InputRecord, Provenance
-from fly64_assets.lineage import Made
+from fly64_assets.lineage import Made, unknown_file
 from fly64_assets.partitions import Condition
 from fly64_assets.specimen_origins import origin_in
 
@@ -59,13 +59,13 @@ class StoreHome:
         """
         found = owner_of(path)
         if found is None:
-            raise InputError(self.root / path, "", "is no file that an asset of the store owns")
+            problem = "no asset of the store owns a file of that name"
+            raise unknown_file(self.root / path, problem)
         item, condition = found
         made = self.current(item.name, condition.partition_key)
         if made is None or path not in made.files:
-            raise InputError(
-                self.root / path, "", f"no materialization of {item.name} ({condition}) names it"
-            )
+            problem = f"no materialization of {item.name} ({condition}) names it"
+            raise unknown_file(self.root / path, problem)
         return made
 
     def made(self, key: Hashable) -> Made:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_import_shows_rules_and_changes_and_what_it_made_passes(tmp_path):
         "64 frames of 128 x 128 px on a 254 x 256 canvas",
         "1. frame_index: dropped",
         "intensity_scale: set: None ->",
-        "forward residual 0.159 as stored, 0.352 with x and y exchanged",
+        "forward residual 0.159 as imported, 0.352 with x and y exchanged",
         "new.npz, DATA-001 holds",
     ):
         assert part in text, text
@@ -106,6 +107,44 @@ def test_bad_usage(tmp_path, arguments, part):
     done = _import(MEASURED, *arguments, results=tmp_path)
     assert done.returncode == 2 and part in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("--to", "bad.h5"), ("--dry-run",)])
+def test_a_missing_file_is_named_before_anything_else(tmp_path, arguments):
+    done = _import(tmp_path / "nothere.npz", *arguments, results=tmp_path)
+    _assert_refused(done, "nothere.npz: does not exist")
+
+
+@pytest.mark.parametrize(
+    ("axes", "told"),
+    [
+        ("yx", r"0\.3\d\d exchanged, as --axes yx states, 0\.1\d\d not exchanged; .* followed"),
+        ("xy", r"0\.1\d\d as --axes xy states, 0\.3\d\d with x and y exchanged$"),
+    ],
+)
+def test_the_axes_line_says_which_way_is_the_stated_one(tmp_path, axes, told):
+    square = read_npz(MEASURED)
+    reach = max(square["objectGuess"].shape)
+    pad = [(0, reach - length) for length in square["objectGuess"].shape]
+    square["objectGuess"] = np.pad(square["objectGuess"], pad, mode="edge")
+    source = save(tmp_path / "square.npz", square)
+    done = _import(source, "--axes", axes, "--dry-run", results=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split()).removesuffix(" nothing was written")
+    assert re.search(rf"axes: forward residual {told}", text), text
+
+
+def test_data001_says_in_a_sentence_why_a_file_is_none(tmp_path):
+    (tmp_path / "empty.npz").write_bytes(b"")
+    (tmp_path / "text.npz").write_text("text\n")
+    for name, problem in (
+        ("none.npz", "does not exist"),
+        ("empty.npz", "file is empty (0 bytes)"),
+        ("text.npz", "is not an NPZ (zip) archive"),
+    ):
+        done = fly64("data001", tmp_path / name, results=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr == f"error: {tmp_path / name}: {problem}\n"
 
 
 def test_help_has_examples(tmp_path):

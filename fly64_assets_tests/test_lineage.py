@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -217,14 +218,28 @@ def test_a_file_that_belongs_to_nothing_is_bad_input(made, tmp_path):
         (text, "belongs to no store and no hub"),
         (tmp_path / "none.npz", "does not exist"),
         (tmp_path, "is a folder"),
-        (odd, "no file that an asset of the store owns"),
+        (odd, "no asset of the store owns a file of that name"),
+        (odd.with_name("none.npz"), "does not exist, and no asset of the store owns"),
+        (odd.parent, "is a folder"),
         (unmade, "no materialization of baseline_model (1000|dense) names it"),
+        (unmade.with_name("history.csv"), "does not exist, and no materialization of baseline"),
         (made.results / "dagster" / "dagster.yaml", "belongs to no store and no hub"),
     ):
         code, output = call(path)
         assert code == 2, path
         (line,) = output.splitlines()
         assert line.startswith(f"error: {path}: ") and reason in line
+
+
+def test_what_is_no_regular_file_is_said_to_be_none(made, tmp_path):
+    for path in (tmp_path / "pipe.npz", made.path("data/pipe.npz")):
+        os.mkfifo(path)
+        code, output = call(path)
+        assert (code, output) == (
+            2,
+            f"error: {path}: is no regular file; only files have a lineage\n",
+        )
+    assert "/dev/null: is no regular file" in call("/dev/null")[1]
 
 
 def test_a_store_without_its_event_log_is_bad_input(made):
@@ -342,6 +357,68 @@ def test_a_hub_may_hold_a_later_making_of_the_same_data(made, tmp_path):
     assert states(chain)[DATASET] is Match.SAME_DATA
     assert not chain.steps[1].made.exact, "the crate describes the making that the hub holds"
     assert call(hub / VIEW)[0] == 0
+
+
+def test_the_files_of_a_hub_that_no_asset_made_say_who_writes_them(hub):
+    code, output = call(hub / "ro-crate-metadata.json")
+    (line,) = output.splitlines()
+    assert code == 2 and "fly64 export writes it" in line
+    assert "names the sources of every other file of the hub" in line
+    report = hub / "analysis" / "verification_report.json"
+    report.parent.mkdir(exist_ok=True)
+    for there in (False, True):
+        if there:
+            report.write_text("{}\n")
+        code, output = call(report)
+        (line,) = output.splitlines()
+        assert code == 2 and "fly64 verify writes it" in line
+        assert "ro-crate-metadata.json names the sources" in line
+        assert ("does not exist" in line) is not there
+    code, output = call(hub / "none.csv")
+    assert code == 2 and "does not exist, and no action of the hub's ro-crate" in output
+
+
+@pytest.mark.parametrize("spoilt", ["nested", "settings", "sha256", "result", "long"])
+def test_a_hostile_crate_is_one_line_of_error(hub, spoilt):
+    crate = hub / "ro-crate-metadata.json"
+    document = json.loads(crate.read_text("utf-8"))
+    graph = {entity["@id"]: entity for entity in document["@graph"]}
+    view = graph["#make/train/overlap_view"]
+    if spoilt == "settings":
+        for entity in document["@graph"]:
+            if entity.get("propertyID") == "settings":
+                entity["value"] = "[]"
+    elif spoilt == "sha256":
+        graph[VIEW]["sha256"] = 5
+    elif spoilt == "result":
+        view["result"] = [{"@id": 5}]
+    elif spoilt == "long":
+        _lengthen(document, graph)
+    text = json.dumps(document) + "\n"
+    crate.write_text("[" * 200_000 if spoilt == "nested" else text, "utf-8")
+    code, output = call(hub / VIEW)
+    (line,) = output.splitlines()
+    problem = "more than 100 steps" if spoilt == "long" else "cannot be followed"
+    assert code == 2 and line.startswith("error: ") and problem in line
+
+
+def _lengthen(document: dict, graph: dict) -> None:
+    """The view is said to be made by 1000 steps in a row, each of its own name."""
+    action = "#make/train/overlap_view"
+    (given,) = (
+        reference["@id"]
+        for reference in graph[action]["additionalProperty"]
+        if graph[reference["@id"]]["propertyID"] == "input_data_version"
+    )
+    for number in range(1000):
+        changed = [r for r in graph[action]["additionalProperty"] if r["@id"] != given]
+        own = {"@id": f"{given}/{number}", "name": f"step{number + 1}"}
+        document["@graph"] += [
+            {**graph[action], "@id": f"#make/step{number}"}
+            | {"additionalProperty": [*changed, {"@id": own["@id"]}]},
+            {**graph[given], **own},
+        ]
+    graph[given]["name"] = "step0"
 
 
 def test_a_broken_crate_and_an_unlisted_file_are_bad_input(hub):

@@ -23,10 +23,16 @@ def data001(file: str) -> int:
     Example: fly64 data001 results/demo/store/data/phase_c/dose_1000/patched_train.npz
     """
     from fly64_assets import console
-    from fly64_assets.ptychography.data001 import check_data001, require_data001
+    from fly64_assets.ptychography.data001_rules import check_data001, refuse_first
+    from fly64_assets.ptychography.importing import require_file
 
-    console.show_rules(check_data001(file))
-    require_data001(file)
+    require_file(file)
+    rows = check_data001(file)
+    console.show_rules(rows)
+    for row in rows:
+        if row.rule == "archive" and not row.ok:  # what is wrong with it is a sentence already
+            raise InputError(file, "", row.actual)
+    refuse_first(file, rows)
     return 0
 
 
@@ -47,7 +53,7 @@ POSITIVE = _Positive(min=0, min_open=True)
 
 @click.command(name="import")
 @click.argument("file")
-@click.option("--to", "target", metavar="OUT.npz", help="File to make.")
+@click.option("--to", "target", metavar="OUT.npz", help="File to make, and its folder.")
 @click.option("--dry-run", is_flag=True, help="Say what would be changed; write nothing.")
 @click.option("--force", is_flag=True, help="Replace OUT.npz if it exists.")
 @click.option(
@@ -123,11 +129,12 @@ def import_(
       fly64 import scan.npz --to imported.npz
       fly64 import scan.h5 --key diffraction=entry/data/data --values intensity --to out.npz
     """
+    from fly64_assets.process import git_commit, program_version, utc_now
+    from fly64_assets.ptychography.importing import Answers, import_file, require_file
+
+    require_file(file)
     if target is None and not dry_run:
         raise click.UsageError("say where to: --to OUT.npz, or --dry-run to see what would change")
-    from fly64_assets.process import git_commit, program_version, utc_now
-    from fly64_assets.ptychography.importing import Answers, import_file
-
     with _Progress(file) as progress:
         report = import_file(
             file,
@@ -203,8 +210,16 @@ def _show(report: ImportReport, target: str | None) -> None:
 def _axes_line(report: ImportReport) -> str:
     if report.residuals is None:
         return "axes: no frame can be compared with x and y exchanged"
-    stored, swapped = report.residuals
-    told = f"axes: forward residual {stored:.3f} as stored, {swapped:.3f} with x and y exchanged"
-    if stored < swapped:
+    kept, exchanged = report.residuals
+    ways = {
+        None: ("as imported", "with x and y exchanged"),
+        "xy": ("as --axes xy states", "with x and y exchanged"),
+        "yx": ("exchanged, as --axes yx states", "not exchanged"),
+    }
+    this_way, other_way = ways[report.axes]
+    told = f"axes: forward residual {kept:.3f} {this_way}, {exchanged:.3f} {other_way}"
+    if kept < exchanged:
         return told
-    return told + ("; stated, so kept" if report.axes_stated else "; the data cannot tell")
+    if report.axes is None:
+        return f"{told}; the data cannot tell"
+    return f"{told}; the statement is followed all the same"

@@ -40,16 +40,17 @@ def export(study_file: str | None, dose: str, view: str, hub: str, clobber: bool
     conditions = chosen_conditions(context.study, dose, view)
     if len(conditions) != 1:
         raise InputError("--dose, --view", "", f"{dose} and {view}: a hub is one dose and one view")
+    place = Path(hub).resolve()
     with read_only_instance(context.study) as instance:
         done = export_hub(
-            context, instance, conditions[0], Path(hub), clobber=clobber, tell=console.OUT.print
+            context, instance, conditions[0], place, clobber=clobber, tell=console.OUT.print
         )
     if done.moved_aside:
         console.OUT.print(f"moved aside: {console.short(done.moved_aside)}")
     what = "exported" if done.outcome == "exported" else "unchanged since its last export"
-    console.OUT.print(f"{console.short(Path(hub))}: {done.n_files} files, {what}")
-    console.show_deltas(Path(hub), METRICS_DELTA_SUMMARY)
-    return verify_and_show(Path(hub))
+    console.OUT.print(f"{console.short(place)}: {done.n_files} files, {what}")
+    console.show_deltas(place, METRICS_DELTA_SUMMARY)
+    return verify_and_show(place)
 
 
 @click.command()
@@ -62,7 +63,8 @@ def checks(
 ) -> int:
     """Every asset check of the chosen partitions: status, severity, time, reason.
 
-    Exit 1 when a check of severity ERROR failed, or none was ever run.
+    Exit 1 when a check of severity ERROR failed, or none was ever run. The check report of a hub is
+    made again by the next run when a check changed its mind, not when it only ran again.
 
     Example: fly64 checks --dose 1000 --view dense --rerun
     """

@@ -13,6 +13,7 @@ from fly64_assets.cli.options import exit_code
 
 if TYPE_CHECKING:
     from fly64_assets.lineage import FileState, Lineage, Step
+    from fly64_assets.lineage_carried import CarriedLineage
 
 DIGITS = 12
 COLOURS = {
@@ -31,30 +32,44 @@ def lineage(file: Path, as_json: bool) -> int:
     """Print what FILE was made from, and whether each still matches what is on disk.
 
     FILE lies in a study's store or in an exported hub, whichever; any other file is asked for the
-    transformations that it carries. Exit 1 when something in the chain no longer matches.
+    transformations that it carries, and compared with those of its sources that lie beside it.
+    Exit 1 when something in the chain no longer matches.
 
     Example: fly64 lineage results/demo/store/analysis/dose_1000/dense/metrics_delta_summary.json
     """
-    from fly64_assets.lineage import carried_transformations, home_of, trace
+    from fly64_assets.lineage import home_of, trace
+    from fly64_assets.lineage_carried import carried_lineage
 
     with home_of(file) as found:
-        chain = None if found is None else trace(*found)
-    if chain is None:
-        records = carried_transformations(file)
-        content: dict[str, Any] = {"file": file.name, "kind": "file", "transformations": records}
-        lines = _transformation_lines(file.name, records)
-    else:
-        content, lines = as_dictionary(chain), tree_lines(chain)
+        chain = carried_lineage(file) if found is None else trace(*found)
     if as_json:
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(as_dictionary(chain), indent=2, ensure_ascii=False))
     else:
-        for line in lines:
+        for line in tree_lines(chain):
             click.echo(line)
-    return 0 if chain is None or chain.holds else 1
+    return 0 if chain.holds else 1
 
 
-def as_dictionary(chain: Lineage) -> dict[str, Any]:
-    """A chain as JSON values; ``inputs`` of a step are positions in ``steps``."""
+def as_dictionary(chain: Lineage | CarriedLineage) -> dict[str, Any]:
+    """A chain as JSON values; ``inputs`` of a step are positions in ``steps``.
+
+    Of a file that lies in no store or hub: its ``transformations`` as they are, and ``beside``.
+    """
+    from fly64_assets.lineage import Lineage
+
+    if isinstance(chain, Lineage):
+        return _chain_dictionary(chain)
+    return {
+        "file": chain.file,
+        "kind": "file",
+        "holds": chain.holds,
+        "files": chain.counts(),
+        "beside": [_file_dictionary(state) for state in chain.beside],
+        "transformations": chain.transformations,
+    }
+
+
+def _chain_dictionary(chain: Lineage) -> dict[str, Any]:
     from fly64_assets.lineage import seeds_of
 
     return {
@@ -95,12 +110,24 @@ def _file_dictionary(state: FileState) -> dict[str, Any]:
     }
 
 
-def tree_lines(chain: Lineage) -> Iterator[str]:
+def tree_lines(chain: Lineage | CarriedLineage) -> Iterator[str]:
     """A chain as an indented tree; a making that stands above already is only named."""
+    from fly64_assets.lineage import Lineage
+
     yield click.style(chain.file, bold=True)
-    yield from _step_lines(chain, 0, 1, set())
     counts = ", ".join(f"{count} {_coloured(state)}" for state, count in chain.counts().items())
-    yield f"{len(chain.steps)} steps; files: {counts}"
+    if isinstance(chain, Lineage):
+        yield from _step_lines(chain, 0, 1, set())
+        yield f"{_counted(len(chain.steps), 'step')}; files: {counts}"
+        return
+    yield from _transformation_lines(chain)
+    told = f"sources beside it: {counts}" if counts else "none of its sources lies beside it"
+    count = _counted(len(chain.transformations), "transformation")
+    yield f"{count}; in no store and no hub; {told}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _step_lines(chain: Lineage, position: int, depth: int, shown: set[int]) -> Iterator[str]:
@@ -123,8 +150,7 @@ def _details(step: Step) -> Iterator[str]:
 
     made = step.made
     for state in step.files:
-        on_disk = f", on disk {state.sha256_on_disk[:DIGITS]}" if _differs(state) else ""
-        yield f"{_coloured(state.state.value)}  {state.path}  {state.sha256[:DIGITS]}{on_disk}"
+        yield _compared(state)
     if not made.exact:
         yield "that making has no record of its own any more: what follows is of a later one"
     seeds = _joined(seeds_of(made.settings)) or "none"
@@ -140,8 +166,11 @@ def _details(step: Step) -> Iterator[str]:
         )
 
 
-def _differs(state: FileState) -> bool:
-    return state.sha256_on_disk is not None and state.sha256_on_disk != state.sha256
+def _compared(state: FileState) -> str:
+    found = state.sha256_on_disk
+    differs = found is not None and found != state.sha256
+    on_disk = f", on disk {found[:DIGITS]}" if differs else ""
+    return f"{_coloured(state.state.value)}  {state.path}  {state.sha256[:DIGITS]}{on_disk}"
 
 
 def _joined(values: Mapping[str, Any]) -> str:
@@ -152,15 +181,16 @@ def _coloured(state: str) -> str:
     return click.style(state, fg=COLOURS.get(state, "red"))
 
 
-def _transformation_lines(name: str, records: list[dict[str, Any]]) -> Iterator[str]:
+def _transformation_lines(chain: CarriedLineage) -> Iterator[str]:
     """The records that a file carries, the latest first, each below what was made from it."""
-    yield click.style(name, bold=True)
-    for depth, record in enumerate(reversed(records), start=1):
+    beside = {(state.path, state.sha256): state for state in chain.beside}
+    for depth, record in enumerate(reversed(chain.transformations), start=1):
         indent = "  " * depth
         tool = click.style(str(record.get("tool")), bold=True)
         yield f"{indent}{tool} {record.get('version')} at {record.get('time')}"
-        for source, sha256 in dict(record.get("inputs") or {}).items():
-            yield f"{indent}| from {source} {str(sha256)[:DIGITS]}"
+        for source, sha256 in (record.get("inputs") or {}).items():
+            state = beside.get((source, sha256))
+            told = f"from {source} {sha256[:DIGITS]}" if state is None else _compared(state)
+            yield f"{indent}| {told}"
         parameters = json.dumps(record.get("parameters"), sort_keys=True, ensure_ascii=False)
         yield f"{indent}| {parameters}"
-    yield f"{len(records)} transformations; no store or hub holds this file, so nothing is compared"

@@ -65,13 +65,14 @@ def choose(option: str, asked: str | None, known: Iterable[str]) -> list[str]:
     Raises:
         InputError: a key that the study does not name, or none at all.
     """
-    keys = list(known)
+    keys, kind = list(known), f"{option.removeprefix('--')}s"
     if asked is None:
         return keys
     chosen = [part.strip() for part in asked.split(",") if part.strip()]
     for key in chosen:
         if key not in keys:
-            raise InputError(option, "", f"{key!r} is not one of the study's {', '.join(keys)}")
+            named = ", ".join(keys)
+            raise InputError(option, "", f"{key!r} is none of the study's {kind}: {named}")
     if not chosen:
         raise InputError(option, "", "names nothing")
     return [key for key in keys if key in chosen]

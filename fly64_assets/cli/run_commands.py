@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from dataclasses import asdict
 
 import click
 
@@ -13,15 +15,17 @@ from fly64_assets.study import PROJECT_ROOT
 
 @click.command()
 @matrix_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @exit_code
-def plan(study_file: str | None, doses: str | None, views: str | None) -> int:
-    """Say what would run, what is fresh, stale or missing. Touches nothing.
+def plan(study_file: str | None, doses: str | None, views: str | None, as_json: bool) -> int:
+    """Say what would run, on how much and for how long, and what is fresh. Touches nothing.
 
     Example: fly64 plan --dose 1000
     """
     from fly64_assets import console
     from fly64_assets.context import StudyContext
     from fly64_assets.feasibility import ViewPreview
+    from fly64_assets.forecast import Forecast
     from fly64_assets.instance import read_only_instance
 
     context = StudyContext.load(study_file)
@@ -30,7 +34,14 @@ def plan(study_file: str | None, doses: str | None, views: str | None) -> int:
     shown_views = dict.fromkeys(str(condition.view) for condition in conditions)
     counts = {view: preview.counts(view) for view in shown_views}
     with read_only_instance(context.study) as instance:
-        console.show_plan(context, context.planner(instance), conditions, counts)
+        planner = context.planner(instance)
+        forecast = Forecast(planner, conditions, counts, preview.scan_counts())
+    if as_json:
+        splits = {view: {s: asdict(c) for s, c in counts[view].items()} for view in counts}
+        content = {"study": context.study.name, "views": splits, **forecast.to_json()}
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    else:
+        console.show_plan(context, forecast, counts)
     return 0
 
 
@@ -64,8 +75,8 @@ def run(
     with study_instance(context.study, context.study_file) as instance:
         log = results_folder(context.study) / "console.log"
         with console.library_output_to(log), console.RunProgress() as progress:
-            outcomes = run_conditions(context, instance, conditions, progress.tell, force=force)
-        return console.show_results(context, context.planner(instance), conditions, outcomes)
+            matrix = run_conditions(context, instance, conditions, progress.tell, force=force)
+        return console.show_results(context, context.planner(instance), conditions, matrix)
 
 
 @click.command()

@@ -13,8 +13,19 @@ from typing import Any
 from urllib.parse import unquote
 
 from fly64_assets.errors import InputError
+from fly64_assets.hub.layout import VERIFICATION_REPORT
 from fly64_assets.hub.ro_crate_graph import CRATE, Entity, Graph, read_crate, references
-from fly64_assets.lineage import Made
+from fly64_assets.lineage import Made, unknown_file
+
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+"""What a crate that is not as it was exported raises when it is followed."""
+NOT_MADE = {
+    CRATE: "has no lineage of its own: fly64 export writes it, and it is what names the sources of "
+    "every other file of the hub",
+    VERIFICATION_REPORT: "has no lineage: fly64 verify writes it, anew each time, about the hub as "
+    f"it finds it; {CRATE} names the sources of the other files",
+}
+"""The files of a hub that no asset made."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,7 @@ class HubHome:
                 action["@id"].removeprefix("#make/"): action
                 for action in self.graph.of_type("CreateAction").values()
             }
-        except (ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise InputError(root / CRATE, "", f"cannot be followed: {error!r}") from None
 
     def owner(self, path: str) -> Made:
@@ -52,10 +63,21 @@ class HubHome:
         Raises:
             InputError: the crate gives none.
         """
-        for asset, action in self.actions.items():
-            if path in map(unquote, references(action.get("result"))):
-                return self._made(asset, None)
-        raise InputError(self.root / path, "", f"no action of the hub's {CRATE} made it")
+        if path in NOT_MADE:
+            raise unknown_file(self.root / path, NOT_MADE[path])
+        asset = self._maker(path)
+        if asset is None:
+            raise unknown_file(self.root / path, f"no action of the hub's {CRATE} made it")
+        return self._made(asset, None)
+
+    def _maker(self, path: str) -> str | None:
+        try:
+            for asset, action in self.actions.items():
+                if path in map(unquote, references(action.get("result"))):
+                    return asset
+        except UNREADABLE as error:
+            raise InputError(self.root / CRATE, "", f"cannot be followed: {error!r}") from None
+        return None
 
     def made(self, key: Hashable) -> Made:
         assert isinstance(key, _Key)
@@ -69,7 +91,7 @@ class HubHome:
             raise InputError(self.root / CRATE, asset, "is consumed, but no action made it")
         try:
             return self._described(asset, consumed)
-        except (ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise InputError(
                 self.root / CRATE, f"#make/{asset}", f"cannot be followed: {error!r}"
             ) from None
@@ -82,6 +104,12 @@ class HubHome:
         outside = {unquote(e["@id"]) for e in results if "File" not in e["@type"]}
         files = current if consumed is None else dict(consumed.files)
         version = stated["data_version"] if consumed is None else consumed.data_version
+        told = ("partition", "code_version", "fingerprint", "study", "study_sha256", "git_commit")
+        _require_texts(action["endTime"], version, *files, *files.values())
+        _require_texts(*(stated[name] for name in told))
+        settings = json.loads(stated["settings"])
+        if not isinstance(settings, dict):
+            raise TypeError("settings are no JSON object")
         software = [self.graph.entities[target] for target in references(action["instrument"])]
         return Made(
             key=_Key(asset, version, tuple(sorted(files.items()))),
@@ -95,7 +123,7 @@ class HubHome:
             study_sha256=stated["study_sha256"],
             git_commit=None if stated["git_commit"] == "unknown" else stated["git_commit"],
             versions={entity["name"]: entity["softwareVersion"] for entity in software},
-            settings=json.loads(stated["settings"]),
+            settings=settings,
             files=files,
             inputs=tuple(self._input_key(entity) for entity in self.graph.inputs(action)),
             absent=frozenset(outside),
@@ -121,3 +149,9 @@ class HubHome:
                     "origin": source["description"],
                 }
         return None
+
+
+def _require_texts(*values: Any) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r} is no text")

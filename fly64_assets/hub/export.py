@@ -21,13 +21,14 @@ from fly64_assets import blockers
 from fly64_assets.catalogue import PRODUCTS, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.errors import InputError, NotTrusted
-from fly64_assets.hub.layout import VERIFICATION_REPORT, hub_path
+from fly64_assets.hub.layout import RO_CRATE, VERIFICATION_REPORT, hub_path
 from fly64_assets.hub.ro_crate import HubFile, write_ro_crate
 from fly64_assets.ledger import Record
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import Planner, State
 from fly64_assets.process import utc_now
 from fly64_assets.store import sha256_of
+from fly64_assets.study import PROJECT_ROOT
 
 Outcome = Literal["exported", "unchanged"]
 COPIES_AT_ONCE = 2
@@ -70,10 +71,11 @@ def export_hub(
     Raises:
         NotTrusted: something of the condition is missing, stale, failed or altered, or a run
             stopped; all of it is named.
-        InputError: ``hub`` holds something else, lies in the store, or cannot be written.
+        InputError: ``hub`` is no place for one, holds something else, or cannot be written.
     """
-    hub = hub.absolute()
+    hub = hub.resolve()  # through a link to the folder that it names
     _refuse_place(context, hub)
+    _refuse_content(hub, clobber=clobber)
     records = finished_records(context, context.planner(instance), condition)
     with _staging(hub) as staging:
         files = _hub_files(records, condition)
@@ -114,11 +116,32 @@ def finished_records(
 
 
 def _refuse_place(context: StudyContext, hub: Path) -> None:
-    store = context.store.root.parent
-    if hub.resolve() == store or store in hub.resolve().parents:
-        raise InputError(hub, "--to", "lies in the study's own results; a hub has a place apart")
+    """Refuse a place where a hub would lie among other things, or move them aside with itself."""
+    results = context.store.root.parent.resolve()
+    if hub == results or results.parent in hub.parents:
+        raise InputError(hub, "--to", "lies among the studies' results; a hub has a place apart")
+    apart = {
+        "the studies' results": results.parent,
+        "the study file": context.study_file.resolve(),
+        "the project": PROJECT_ROOT,
+        "the current folder": Path.cwd(),
+    }
+    for what, path in apart.items():
+        if hub == path or hub in path.parents:
+            raise InputError(hub, "--to", f"holds {what}; a hub has a place apart")
     if hub.exists() and not hub.is_dir():
         raise InputError(hub, "--to", "is a file; a hub is a folder")
+
+
+def _refuse_content(hub: Path, *, clobber: bool) -> None:
+    """Refuse, before anything is copied, what is no older hub that could be this very one."""
+    if clobber or not hub.is_dir() or not any(hub.iterdir()):
+        return
+    if not (hub / RO_CRATE).is_file():
+        there = sorted(path.name for path in hub.iterdir())
+        raise InputError(
+            hub, "--to", f"holds something else, {there[0]} first; --clobber moves it aside"
+        )
 
 
 @contextmanager
@@ -184,7 +207,7 @@ def _put_in_place(staging: Path, hub: Path, *, clobber: bool) -> Exported:
     moved = None
     there = _contents(hub) if hub.is_dir() else {}
     if there == made:
-        return Exported("unchanged", len(made))
+        return Exported("unchanged", _n_files(made))
     if there:
         if not clobber:
             raise InputError(hub, "--to", _difference(there, made))
@@ -194,7 +217,11 @@ def _put_in_place(staging: Path, hub: Path, *, clobber: bool) -> Exported:
         hub.rmdir()
     os.rename(staging, hub)
     _sync(hub.parent)
-    return Exported("exported", len(made), moved)
+    return Exported("exported", _n_files(made), moved)
+
+
+def _n_files(contents: Mapping[str, str]) -> int:
+    return sum(not name.endswith("/") for name in contents)
 
 
 def _free_name(path: Path) -> Path:
@@ -206,16 +233,25 @@ def _free_name(path: Path) -> Path:
 
 
 def _contents(folder: Path) -> dict[str, str]:
-    """Relative path -> sha256 of every file but the verification report, which has a time."""
-    paths: Iterable[Path] = (path for path in folder.rglob("*") if not path.is_dir())
-    named = {path.relative_to(folder).as_posix(): path for path in paths}
-    named.pop(VERIFICATION_REPORT, None)
-    return {name: sha256_of(path) if path.is_file() else "" for name, path in named.items()}
+    """Relative path -> sha256 of all but the verification report, which has a time.
+
+    Folders count as well, with a slash and no sha256: an empty one is no part of a hub.
+    """
+    found = {}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_dir():
+            found[f"{name}/"] = ""
+        elif name != VERIFICATION_REPORT:
+            found[name] = sha256_of(path) if path.is_file() else ""
+    return found
 
 
 def _difference(there: Mapping[str, str], made: Mapping[str, str]) -> str:
-    differing = sorted(name for name in {*there, *made} if there.get(name) != made.get(name))
-    return (
-        f"holds something else: {len(there)} files, {len(differing)} of them other than this "
-        f"export's, {differing[0]} first; --clobber moves it aside"
-    )
+    kinds = {
+        "changed": sorted(name for name in there if name in made and there[name] != made[name]),
+        "missing": sorted(set(made) - set(there)),
+        "of its own": sorted(set(there) - set(made)),
+    }
+    told = [f"{len(names)} {kind} ({names[0]} ...)" for kind, names in kinds.items() if names]
+    return f"holds something else than this export: {', '.join(told)}; --clobber moves it aside"

@@ -78,6 +78,11 @@ def correlation(value: float) -> str:
     return f"{value:.3f}"
 
 
+def condition(dose: int, view: str) -> str:
+    """What a report is about: ``1,000 photons per exposure, dense view``."""
+    return f"{count(dose)} photons per exposure, {view} view"
+
+
 def percent(part: float, whole: float) -> str:
     """A share: ``58.4 %``."""
     return f"{100 * part / whole:.1f} %" if whole else MISSING

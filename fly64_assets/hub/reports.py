@@ -106,7 +106,7 @@ def _common(sources: Sources) -> Context:
     dose, view = manifest["filters"]["dose"], manifest["filters"]["view"]
     outcomes = (manifest["n_jobs"], *(manifest[f"n_{name}"] for name in OUTCOMES))
     return {
-        "title": f"{numbers.count(dose)} photons per exposure, {view} view",
+        "title": numbers.condition(dose, view),
         "view_title": view.title(),
         "counts_line": numbers.counts_line(*outcomes),
         "counts": Table(

@@ -76,7 +76,7 @@ def summary_context(
         hashes: hub path -> sha256 of the logs and of the bundles' models.
     """
     return {
-        "title": f"{numbers.count(dose)} photons per exposure, {view} view",
+        "title": numbers.condition(dose, view),
         "study": study,
         "scores": _scores(metrics_summary),
         "deltas": _deltas(delta_summary),

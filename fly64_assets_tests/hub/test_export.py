@@ -12,6 +12,7 @@ from fly64_assets.catalogue import product
 from fly64_assets.hub.export import export_hub
 from fly64_assets.instance import read_only_instance
 from fly64_assets.partitions import Condition
+from fly64_assets.study import PROJECT_ROOT
 from fly64_assets_tests.conftest import fly64
 
 AT = Condition(1000, "dense")
@@ -150,18 +151,63 @@ def test_clobber_moves_the_old_aside_and_loses_nothing(hub, finished):
     assert "moved aside" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("place", "problem"),
-    [("in the store", "lies in the study's own results"), ("a file", "is a file")],
-)
-def test_a_place_where_no_hub_can_be_is_refused(place, problem, finished, tmp_path):
-    target = finished.results / "tiny" / "hub"
-    if place == "a file":
-        target = tmp_path / "file"
-        target.write_text("kept")
-    done = export(finished, target)
-    assert done.returncode == 2 and problem in done.stderr
-    assert not target.exists() or target.read_text() == "kept"
+def _refused_at(place: Path, problem: str, finished, **more) -> None:
+    """Even with --clobber: exit 2, and nothing moved."""
+    before = sorted(path for path in place.parent.iterdir())
+    done = export(finished, place, "--clobber", **more)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert problem in done.stderr and len(done.stderr.splitlines()) == 1
+    assert sorted(path for path in place.parent.iterdir()) == before
+
+
+def test_a_place_among_results_is_refused(finished):
+    for place in (finished.results / "tiny" / "hub", finished.results / "other"):
+        _refused_at(place, "lies among the studies' results", finished)
+
+
+@pytest.mark.parametrize("what", ["the studies' results", "the project", "the current folder"])
+def test_what_holds_other_things_is_never_moved_aside(what, finished, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    place = {
+        "the studies' results": finished.results,
+        "the project": PROJECT_ROOT.parent,
+        "the current folder": tmp_path,
+    }[what]
+    monkeypatch.chdir(tmp_path / "here")
+    _refused_at(place, f"holds {what}", finished)
+
+
+def test_the_folder_of_the_study_file_is_no_hub(finished):
+    _refused_at(finished.study_file.parent, "a hub has a place apart", finished)
+
+
+def test_a_file_is_no_hub(finished, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    _refused_at(tmp_path / "file", "is a file", finished)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_foreign_content_is_refused_before_anything_is_copied(finished, tmp_path):
+    (tmp_path / "mine" / "empty").mkdir(parents=True)
+    done = export(finished, tmp_path / "mine")
+    assert done.returncode == 2 and "holds something else, empty first" in done.stderr
+    assert "copying" not in done.stdout
+
+
+def test_a_link_to_an_empty_folder_is_followed(finished, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    done = export(finished, tmp_path / "link")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "link").is_symlink()
+    assert set(contents(tmp_path / "real")) == contract_files()
+
+
+def test_a_stray_empty_folder_makes_a_hub_another_one(hub, finished):
+    (hub / "analysis" / "empty").mkdir()
+    done = export(finished, hub)
+    assert done.returncode == 2
+    assert "1 of its own (analysis/empty/ ...)" in done.stderr
 
 
 @pytest.mark.parametrize("options", [("--dose", "77"), ("--view", "odd")])

@@ -85,7 +85,8 @@ def test_hdf5_chunks_that_cannot_be_decompressed(bare, tmp_path):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"a,b\n1,2\n", "not an NPZ"),
+        (b"a,b\n1,2\n", "is neither NPZ nor HDF5"),
+        (b"a: 1\n" * 500, "is neither NPZ nor HDF5"),
         (pickle.dumps({"diffraction": 1}), "pickle"),
         (b"\x93NUMPY\x01\x00", "single NPY"),
     ],
@@ -99,6 +100,10 @@ def test_no_file_and_a_folder(tmp_path):
     _refused(tmp_path / "none.npz", "none.npz", "does not exist")
     (tmp_path / "folder").mkdir()
     _refused(tmp_path / "folder", "folder", "not a file", target=tmp_path / "new.npz")
+    os.mkfifo(tmp_path / "pipe")
+    _refused(tmp_path / "pipe", "pipe: is no regular file")
+    # The file comes first: what it is to become matters only if there is one.
+    _refused(tmp_path / "none.npz", "none.npz: does not exist", target=tmp_path / "new.h5")
 
 
 @pytest.mark.parametrize(
@@ -162,6 +167,17 @@ def test_what_cannot_become_data001(bare, tmp_path, key, change, problem):
     _refused(save(tmp_path / "old.npz", bare), "old.npz", key, problem)
 
 
+@pytest.mark.parametrize("depth", [65, 600, 100_000])
+def test_metadata_nested_too_deep_are_kept_as_text(sound, tmp_path, depth):
+    text = str(sound["_metadata"])
+    text = f'{text[:-1]}, "more": {"[" * depth}{"]" * depth}}}'
+    spoilt = {**sound, "_metadata": np.array(text)}
+    run_import(save(tmp_path / "old.npz", spoilt), tmp_path / "new.npz")
+    metadata = json.loads(str(read_npz(tmp_path / "new.npz")["_metadata"]))
+    (record,) = metadata["transformations"]
+    assert record["parameters"]["source_metadata"] == text
+
+
 def test_a_file_that_only_looks_like_data001(sound, tmp_path):
     metadata = json.loads(str(sound["_metadata"]))
     metadata["physics"]["intensity_scale"] *= 1.001
@@ -186,13 +202,52 @@ def test_targets_that_may_not_be_written(bare, tmp_path):
     assert taken.read_text() == "something else"
     _refused(source, "the file that is imported", target=source)
     _refused(source, "no .npz name", target=tmp_path / "new.h5")
-    _refused(source, "no folder", target=tmp_path / "none" / "new.npz")
+    _refused(source, "taken.npz is no folder", target=taken / "below" / "new.npz")
     (tmp_path / "folder.npz").mkdir()
     _refused(source, "is a folder", target=tmp_path / "folder.npz")
     if Path("/proc/self").is_dir():  # not even root may write there
         _refused(source, "cannot be written", target=Path("/proc/self/new.npz"))
+        _refused(source, "cannot be written", target=Path("/proc/self/none/new.npz"))
     run_import(source, taken, force=True)
     assert set(tmp_path.iterdir()) == {source, taken, tmp_path / "folder.npz"}
+
+
+def test_a_folder_that_is_missing_is_made_once_all_else_holds(bare, tmp_path):
+    target = tmp_path / "none" / "below" / "new.npz"
+    spoilt = {**bare, "Y": np.roll(bare["Y"], 7, axis=0)}  # found only in the finished file
+    _refused(save(tmp_path / "spoilt.npz", spoilt), "patches", target=target)
+    source = save(tmp_path / "old.npz", bare)
+    run_import(source, None)
+    assert not (tmp_path / "none").exists()
+    run_import(source, target)
+    assert {path.name for path in tmp_path.rglob("*")} == {
+        "spoilt.npz",
+        "old.npz",
+        "none",
+        "below",
+        "new.npz",
+    }
+
+
+def test_another_file_for_probe_or_object_that_is_none(bare, tmp_path):
+    source = save(tmp_path / "old.npz", bare)
+    (tmp_path / "tiny.yaml").write_text("a: 1\n")
+    for option in ("probe", "object"):
+        given = {option: str(tmp_path / "tiny.yaml")}
+        _refused(source, "tiny.yaml: is neither NPZ nor HDF5", **given)
+        _refused(source, "none.npz: does not exist", **{option: str(tmp_path / "none.npz")})
+
+
+def test_an_hdf5_file_with_a_user_block_is_hdf5(bare, tmp_path):
+    import h5py
+
+    source = tmp_path / "old.mat"
+    with h5py.File(source, "w", userblock_size=1024) as file:
+        for key, array in bare.items():
+            file[key] = array
+    run_import(source, tmp_path / "new.npz")
+    found = read_npz(tmp_path / "new.npz")["diffraction"]
+    np.testing.assert_array_equal(found, bare["diffraction"])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

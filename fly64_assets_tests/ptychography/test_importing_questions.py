@@ -350,3 +350,46 @@ def test_metadata_of_another_probe(sound, tmp_path):
     metadata["physics"]["N"] = 32
     spoilt["_metadata"] = np.array(json.dumps(metadata))
     _refused(save(tmp_path / "old.npz", spoilt), "_metadata", "physics.N is 32", "--probe")
+
+
+@pytest.mark.parametrize(
+    ("answers", "parts"),
+    [
+        ({"probe_mode": 3}, ("--probe-mode: 3 was stated", "one mode")),
+        ({"probe_mode": 0}, ("--probe-mode: 0 was stated", "one mode")),
+        ({"nan": "drop-frames"}, ("--nan: drop-frames was stated", "every frame is finite")),
+        ({"start": "keep"}, ("--start: keep was stated", "no start positions that differ")),
+        (
+            {"object": "ones", "keys": {"objectGuess": "objectGuess"}},
+            ("--key: objectGuess=objectGuess was stated", "--object ones"),
+        ),
+        (
+            {"keys": {"xcoords": "xcoords", "positions": "pairs"}},
+            ("--key: xcoords=xcoords was stated", "--key positions=pairs"),
+        ),
+    ],
+)
+def test_an_answer_to_a_question_that_nobody_asked(bare, tmp_path, answers, parts):
+    bare["probeGuess"] = bare["probeGuess"][None]
+    bare["pairs"] = np.stack([bare["xcoords"], bare["ycoords"]], axis=1)
+    source = save(tmp_path / "old.npz", bare)
+    for target in (tmp_path / "new.npz", None):
+        with pytest.raises(InputError) as refused:
+            run_import(source, target, **answers)
+        for part in (*parts, "leave"):
+            assert part in str(refused.value)
+        assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_key_beside_another_file_for_the_same(bare, tmp_path):
+    other = save(tmp_path / "other.npz", {"probeGuess": bare["probeGuess"]})
+    source = save(tmp_path / "old.npz", bare)
+    with pytest.raises(InputError, match="probeGuess=probeGuess was stated, but --probe other.npz"):
+        run_import(source, None, probe=str(other), keys={"probeGuess": "probeGuess"})
+
+
+def test_an_answer_that_only_confirms_is_taken(bare, tmp_path):
+    bare["pairs"] = np.zeros(3)
+    stated = {"values": "amplitude", "frames": "first", "zero_frequency": "centre", "axes": "xy"}
+    stated |= {"origin": "corner", "keys": {"diffraction": "diffraction"}}
+    _imported(save(tmp_path / "old.npz", bare), **stated)

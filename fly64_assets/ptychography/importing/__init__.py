@@ -8,6 +8,7 @@ and Dagster do not belong here.
 
 from fly64_assets.ptychography.importing.answers import Answers, Change
 from fly64_assets.ptychography.importing.conversion import Conversion, prepare
+from fly64_assets.ptychography.importing.source import require_file
 from fly64_assets.ptychography.importing.writing import ImportReport, import_file, refuse_target
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "import_file",
     "prepare",
     "refuse_target",
+    "require_file",
 ]

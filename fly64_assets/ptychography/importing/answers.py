@@ -1,4 +1,4 @@
-"""What a person may state about a file, and what an import changed. Plain values only."""
+"""What a person may state about a file, and what an import changed. No arrays here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from fly64_assets.errors import InputError
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many frames are done, and of how many."""
+
+UNNEEDED = {
+    "probe_mode": "the probe has one mode",
+    "nan": "every frame is finite",
+    "start": "there are no start positions that differ from the positions",
+}
+"""Answers that only some files need -> why a file does not."""
 
 STATED = "stated"
 """The reason of a change that an answer decided."""
@@ -80,10 +89,30 @@ class Change:
 
 
 class ChangeLog:
-    """Every change, in the order in which it is made."""
+    """Every change, in the order in which it is made, and which answers were needed for them."""
 
     def __init__(self) -> None:
         self.changes: list[Change] = []
+        self._needed: set[str] = set()
 
     def add(self, key: str, change: str, before: Any, after: Any, reason: str) -> None:
         self.changes.append(Change(key, change, before, after, reason))
+
+    def need(self, option: str) -> None:
+        """Note that the file raises the question that ``option`` answers."""
+        self._needed.add(option)
+
+    def refuse_unneeded(self, answers: Answers) -> None:
+        """Refuse an answer to a question that the file did not raise: something was misunderstood.
+
+        Only of the options that `UNNEEDED` lists; every other answer is followed wherever it is
+        given, and one that the file contradicts is refused where it is read.
+
+        Raises:
+            InputError: names the option, its value and why there is no such question.
+        """
+        stated = answers.stated()
+        for option, reason in UNNEEDED.items():
+            if option in stated and option not in self._needed:
+                problem = f"{stated[option]} was stated, but {reason}: leave it out"
+                raise InputError(f"--{option.replace('_', '-')}", "", problem)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.errors import InputError
+from fly64_assets.json_depth import too_deep
 from fly64_assets.ptychography import metadata as meta
 from fly64_assets.ptychography.data001_rules import DTYPES, VIEW_KEYS
 from fly64_assets.ptychography.importing.answers import STATED, Answers, ChangeLog
@@ -40,6 +41,9 @@ def named_keys(source: Source, answers: Answers, log: ChangeLog) -> dict[str, st
     for key, name in answers.keys.items():
         if key not in KNOWN:
             raise InputError("--key", key, f"is no key; keys are {', '.join(KNOWN)}")
+        if other := _stated_instead(key, answers):
+            problem = f"{key}={name} was stated, but {other} says where that is to come from"
+            raise InputError("--key", "", f"{problem}: leave one out")
         chosen[key] = name.strip("/")
         if list(chosen.values()).count(chosen[key]) > 1:
             raise InputError("--key", name, "stands for two keys")
@@ -74,6 +78,16 @@ def named_keys(source: Source, answers: Answers, log: ChangeLog) -> dict[str, st
     return chosen
 
 
+def _stated_instead(key: str, answers: Answers) -> str:
+    """The option that decides of ``key`` whatever array of the file is said to be it, if any."""
+    option = {"probeGuess": "probe", "objectGuess": "object"}.get(key)
+    if option and (file := answers.stated().get(option)):
+        return f"--{option} {file}"
+    if key in ("xcoords", "ycoords") and POSITIONS in answers.keys:
+        return f"--key {POSITIONS}={answers.keys[POSITIONS]}"
+    return ""
+
+
 def require_key(source: Source, names: Mapping[str, str], key: str, otherwise: str = "") -> str:
     """The name of a key that cannot be done without."""
     if key not in names:
@@ -99,19 +113,29 @@ def read_metadata(
         reason = "pickled objects are never loaded" if source.is_pickled(name) else "is no text"
         log.add("_metadata", "dropped and made anew", source.describe(name), "new", reason)
         return None, None
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        parsed = None
+    parsed = _parsed(text)
     if isinstance(parsed, dict) and not _metadata_problem(parsed):
         form = source.describe(name).split(", sha256")[0]
         if source.container == "NPZ" and not (form.startswith("<U") and form.endswith(" ()")):
             log.add("_metadata", "decoded", form, "0-d unicode array", "the text is as it was")
         return parsed, None
-    reason = _metadata_problem(parsed) if isinstance(parsed, dict) else "is no JSON object"
+    reason = (
+        _metadata_problem(parsed)
+        if isinstance(parsed, dict)
+        else "is no JSON object, or is nested too deep"
+    )
     reason = f"{reason}; the old text is kept as source_metadata in the import record"
     log.add("_metadata", "made anew", "foreign text", "new", reason)
     return None, text
+
+
+def _parsed(text: str) -> Any:
+    """The value of a JSON text; ``None`` where it is none or could not be copied and written."""
+    try:
+        parsed = json.loads(text)
+        return None if too_deep(parsed) else parsed
+    except (ValueError, RecursionError):
+        return None
 
 
 def _metadata_problem(parsed: Mapping[str, Any]) -> str:
@@ -162,6 +186,7 @@ class Plane:
         while values.ndim > 2 and values.shape[0] == 1:
             values = values[0]
         if values.ndim == 3 and key == "probeGuess":
+            self._log.need("probe_mode")
             mode = self._answers.probe_mode
             if mode is None or not 0 <= mode < len(values):
                 problem = f"holds {len(values)} modes, DATA-001 has one: which? say --probe-mode K"

@@ -130,6 +130,7 @@ class _Preparation:
         if patches is not None and patches.stored.dtype != np.complex64:
             reason = "every value kept to its precision"
             self.log.add("Y", "cast", str(patches.stored.dtype), "complex64", reason)
+        self.log.refuse_unneeded(self.answers)
         return Conversion(
             self.source,
             amplitudes,
@@ -227,6 +228,7 @@ class _Preparation:
         kept = np.setdiff1d(np.arange(len(frames)), broken)
         if not len(broken):
             return kept
+        self.log.need("nan")
         if self.answers.nan is None:
             key = self.names["diffraction"] if found.broken else "xcoords, ycoords"
             problem = f"{len(broken)} of {len(frames)} frames, the first {broken[0]}, hold values "
@@ -361,6 +363,7 @@ def prepare(source: Source, answers: Answers, progress: Progress) -> Conversion:
 
     Raises:
         InputError: the file is damaged or what it holds cannot become DATA-001; or there is a
-            question that nobody answered, and the error is that question.
+            question that nobody answered, and the error is that question; or an answer to a
+            question that the file does not raise.
     """
     return _Preparation(source, answers, progress).run()

@@ -132,6 +132,7 @@ class Positions:
                 self._differing(start, key, float(np.abs(found - values).max()))
 
     def _differing(self, start: str, key: str, largest: float) -> None:
+        self._log.need("start")
         choice = self._answers.start
         if choice is None:
             problem = f"differs from {key} by up to {largest:.3g} px: simulated position errors? "

@@ -6,11 +6,12 @@ What the arrays mean does not belong here. All damage becomes an `InputError` wi
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from fly64_assets.errors import InputError
 from fly64_assets.ptychography import npz
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+SMALLEST_USER_BLOCK = 512
+"""HDF5's own data start at byte 0, or at this or any doubling of it (file format, section II.A)."""
+KNOWN_STARTS = (b"PK", b"\x93NUMPY", b"\x80")
+"""Of a zip archive, whole or not, of an NPY array and of a pickle: `npz` says what is wrong."""
 LISTED = 12
 """Names that an error lists at most."""
 
@@ -195,7 +200,8 @@ def open_source(path: str | Path) -> Iterator[Source]:
         InputError: the file is missing, empty, damaged or neither.
     """
     path = Path(path)
-    if not path.is_file() or not _starts_as_hdf5(path):
+    require_file(path)
+    if _is_npz(path):
         yield _NpzSource(path)
         return
     import h5py
@@ -209,12 +215,44 @@ def open_source(path: str | Path) -> Iterator[Source]:
         yield _Hdf5Source(path, file)
 
 
-def _starts_as_hdf5(path: Path) -> bool:
+def require_file(path: str | Path) -> None:
+    """Refuse a path where no regular file lies.
+
+    Raises:
+        InputError: with what lies there instead.
+    """
+    if not os.path.exists(path):
+        raise InputError(path, "", "does not exist")
+    if not os.path.isfile(path):
+        problem = "is a folder, not a file" if os.path.isdir(path) else "is no regular file"
+        raise InputError(path, "", problem)
+
+
+def _is_npz(path: Path) -> bool:
+    """Whether to read it as NPZ rather than as HDF5.
+
+    Raises:
+        InputError: it is neither, or cannot be read.
+    """
     try:
         with path.open("rb") as file:
-            return file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
+            if file.read(len(HDF5_MAGIC)).startswith(KNOWN_STARTS) or not path.stat().st_size:
+                return True
+            if _has_hdf5_magic(file):
+                return False
     except OSError as error:
         raise InputError(path, "", f"cannot be read: {error.strerror or error}") from None
+    raise InputError(path, "", "is neither NPZ nor HDF5")
+
+
+def _has_hdf5_magic(file: IO[bytes]) -> bool:
+    at, end = 0, file.seek(0, os.SEEK_END)
+    while at < end:
+        file.seek(at)
+        if file.read(len(HDF5_MAGIC)) == HDF5_MAGIC:
+            return True
+        at = 2 * at or SMALLEST_USER_BLOCK
+    return False
 
 
 def sha256_of_file(path: str | Path) -> str:

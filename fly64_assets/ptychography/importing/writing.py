@@ -1,6 +1,6 @@
 """An import from file to file: open, prepare, write aside, hold against DATA-001, move into place.
 
-A failed import leaves nothing behind: all is made in a temporary folder beside the target.
+A failed import leaves nothing behind: all is made in a temporary folder near the target.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001 import Dataset, write_dataset
@@ -24,7 +24,7 @@ from fly64_assets.ptychography.data001_rules import (
 from fly64_assets.ptychography.importing.answers import Answers, Change, Progress
 from fly64_assets.ptychography.importing.conversion import Conversion, prepare
 from fly64_assets.ptychography.importing.frames import write_patches
-from fly64_assets.ptychography.importing.source import open_source
+from fly64_assets.ptychography.importing.source import open_source, require_file
 from fly64_assets.ptychography.metadata import Metadata, new_metadata, with_transformation
 from fly64_assets.ptychography.rules import RuleOutcome
 
@@ -42,14 +42,14 @@ class ImportReport:
         changes: everything that was changed, in order.
         rules: every rule of DATA-001 held against the new file; empty where none was written.
         residuals: forward residual as stored and with x and y exchanged, where comparable.
-        axes_stated: whether the axes were stated rather than taken from the file or its values.
+        axes: as they were stated; ``None`` where they were taken from the file or its values.
         n_frames, patch_size, canvas_shape: of the new dataset.
     """
 
     changes: tuple[Change, ...]
     rules: tuple[RuleOutcome, ...]
     residuals: tuple[float, float] | None
-    axes_stated: bool
+    axes: Literal["xy", "yx"] | None
     n_frames: int
     patch_size: int
     canvas_shape: tuple[int, int]
@@ -59,18 +59,24 @@ def refuse_target(source: str | Path, target: str | Path, *, force: bool) -> Non
     """Refuse a target that must not or cannot be written.
 
     Raises:
-        InputError: no ``.npz`` name, the source itself, there already, or in no folder.
+        InputError: no ``.npz`` name, the source itself, there already, or below a file.
     """
     source, target = Path(source), Path(target)
     if target.suffix != SUFFIX:
         raise InputError(target, "", f"is no {SUFFIX} name; a DATA-001 file has one")
-    if target.exists() and source.exists() and target.samefile(source):
+    there = os.path.exists(target)
+    if there and os.path.exists(source) and target.samefile(source):
         raise InputError(target, "", "is the file that is imported; choose another name")
-    if not target.parent.is_dir():
-        raise InputError(target, "", f"cannot be written: {target.parent} is no folder")
-    if target.is_dir() or (target.exists() and not force):
-        problem = "is a folder" if target.is_dir() else "exists already; --force replaces it"
+    if not os.path.isdir(folder := _nearest(target)):
+        raise InputError(target, "", f"cannot be written: {folder} is no folder")
+    if os.path.isdir(target) or (there and not force):
+        problem = "is a folder" if os.path.isdir(target) else "exists already; --force replaces it"
         raise InputError(target, "", problem)
+
+
+def _nearest(target: Path) -> Path:
+    """The nearest parent that exists, whatever it is."""
+    return next(folder for folder in target.absolute().parents if os.path.exists(folder))
 
 
 def import_file(
@@ -88,7 +94,8 @@ def import_file(
 
     Args:
         source: NPZ or HDF5 file.
-        target: file to make; moved into place only once it holds against every rule.
+        target: file to make; moved into place only once it holds against every rule. Its folder is
+            made then as well, where there is none.
         answers: what a person stated.
         program_version: recorded.
         git_commit: recorded.
@@ -100,6 +107,7 @@ def import_file(
         InputError: the source is damaged, cannot become DATA-001, is DATA-001 already, or raises a
             question that nobody answered; or the target may not or cannot be written.
     """
+    require_file(source)
     if target is not None:
         refuse_target(source, target, force=force)
     with open_source(source) as opened:
@@ -118,12 +126,13 @@ def import_file(
                     problem = f"once imported, {row.rule} is {row.actual}, DATA-001 wants "
                     raise InputError(source, row.key, f"{problem}{row.expected}")
                 refuse_target(source, target, force=force)
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(made, target)
     return ImportReport(
         tuple(conversion.changes),
         tuple(rules),
         conversion.residuals,
-        answers.axes is not None,
+        answers.axes,
         len(conversion.frames),
         len(conversion.probe),
         conversion.object.shape,
@@ -132,9 +141,12 @@ def import_file(
 
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
-    """A temporary folder beside the target; what the disk refuses is named."""
+    """A temporary folder beside the target or, where its folder is still to be made, above that.
+
+    What the disk refuses is named.
+    """
     try:
-        folder = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=target.parent))
+        folder = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=_nearest(target)))
     except OSError as error:
         raise InputError(target, "", f"cannot be written: {error.strerror or error}") from None
     try:
