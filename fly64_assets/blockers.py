@@ -49,6 +49,15 @@ def write(
     os.replace(unfinished, path)
 
 
+def steps(store: Store, level: Level, condition: Condition) -> list[str]:
+    """The steps that the level's blocker names; [] where there is none."""
+    path = path_of(store, level, condition)
+    if not path.is_file():
+        return []
+    lines = path.read_text("utf-8").splitlines()
+    return [line.removeprefix("step: ") for line in lines if line.startswith("step: ")]
+
+
 def clear(store: Store, level: Level, condition: Condition) -> None:
     path_of(store, level, condition).unlink(missing_ok=True)
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,20 @@ from rich.table import Table
 
 from fly64_assets import blockers
 from fly64_assets.catalogue import LEVELS, PRODUCTS, product
-from fly64_assets.check_states import CheckRow
+from fly64_assets.check_states import NOT_RUN, CheckRow
 from fly64_assets.checks.phase_check import check_step
 from fly64_assets.context import StudyContext
 from fly64_assets.feasibility import ViewCounts
+from fly64_assets.forecast import Action, Forecast, Planned
 from fly64_assets.hub import numbers
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import Planner, State, Verdict
 from fly64_assets.ptychography.rules import RuleOutcome
-from fly64_assets.runner import RunOutcome, RunRequest, StepEvent
+from fly64_assets.reaper import process_of
+from fly64_assets.run_events import StepEvent
+from fly64_assets.runner import MatrixOutcome
 from fly64_assets.study import MODELS, PROJECT_ROOT, SPLITS
+from fly64_assets.work import JOBS, RunRequest, unfinished_runs
 
 OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
 COLOURS = {
@@ -90,11 +95,10 @@ def _level_verdicts(planner: Planner, condition: Condition) -> list[Verdict]:
 
 def show_plan(
     context: StudyContext,
-    planner: Planner,
-    conditions: Iterable[Condition],
+    forecast: Forecast,
     counts: Mapping[str, Mapping[str, ViewCounts]],
 ) -> None:
-    """Views with their counts, then every product that is not fresh, with the reason."""
+    """Views with their counts, then every product that is not fresh: on how much, why, how long."""
     OUT.print(_study_line(context))
     table = Table("view", "split", "images", "centres", "training groups", "overlap reached")
     for view, splits in counts.items():
@@ -109,24 +113,66 @@ def show_plan(
                 "-" if reached is None else f"{reached:.3f}",
             )
     OUT.print(table)
-    shown: set[tuple[Any, ...]] = set()
-    pending = 0
-    for condition in conditions:
-        verdicts = _level_verdicts(planner, condition)
-        waiting = [verdict for verdict in verdicts if verdict.state is not State.FRESH]
-        OUT.print(f"[bold]{condition}[/]: {_tally(verdicts)}")
-        for verdict in waiting:
-            identity = (verdict.product.key, verdict.condition)
-            if identity in shown:
-                continue
-            shown.add(identity)
-            pending += 1
-            colour = COLOURS[verdict.state]
-            OUT.print(
-                f"  {verdict.product.name:<28} {verdict.condition!s:<16} "
-                f"[{colour}]{verdict.state:<9}[/] {verdict.reason}"
-            )
-    OUT.print(f"{pending} to make or check" if pending else "all fresh: nothing would run")
+    cells: dict[Condition, list[Planned]] = {}
+    for planned in forecast.planned:
+        cells.setdefault(planned.verdict.condition, []).append(planned)
+    for condition, here in cells.items():
+        OUT.print(f"[bold]{condition}[/]: {_tally(planned.verdict for planned in here)}")
+        for planned in here:
+            if planned.action is not Action.SKIP:
+                _show_planned(planned)
+    for orphan in _orphans(context):
+        OUT.print(f"[yellow]orphaned[/] {orphan}: the study no longer names it; it is kept")
+    OUT.print(_plan_total(forecast))
+
+
+def _show_planned(planned: Planned) -> None:
+    verdict = planned.verdict
+    colour = COLOURS[verdict.state]
+    sizes = [] if planned.images is None else [f"{planned.images:,} images"]
+    sizes += [] if planned.groups is None else [f"{planned.groups:,} groups"]
+    if planned.action is not Action.CHECK:
+        sizes.append("unknown time" if planned.seconds is None else duration(planned.seconds))
+    told = f"{planned.action}: {', '.join(sizes)}" if sizes else f"{planned.action}"
+    OUT.print(
+        f"  {verdict.product.name:<28} {verdict.condition!s:<16} "
+        f"[{colour}]{verdict.state:<9}[/] {told} ({escape(verdict.reason)})"
+    )
+
+
+def duration(seconds: float) -> str:
+    """``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def _plan_total(forecast: Forecast) -> str:
+    """What would run in all, and about how long."""
+    counts = {action: len(forecast.those(action)) for action in Action}
+    if not any(counts[action] for action in Action if action is not Action.SKIP):
+        return "all fresh: nothing would run"
+    seconds, unknown = forecast.seconds(Action.MAKE)
+    about = f", about {duration(seconds)} one after the other" if seconds else ""
+    if unknown:
+        about += f"{' and' if seconds else ','} unknown time for {unknown}"
+    parts = [f"{counts[Action.MAKE]} to make{about}"]
+    if counts[Action.CHECK]:
+        parts.append(f"{counts[Action.CHECK]} to check")
+    if counts[Action.MAKE_IF_CHANGED]:
+        perhaps, _ = forecast.seconds(Action.MAKE_IF_CHANGED)
+        parts.append(
+            f"{counts[Action.MAKE_IF_CHANGED]} only if their inputs come out different "
+            f"(about {duration(perhaps)})"
+        )
+    return "; ".join([*parts, f"{counts[Action.SKIP]} fresh"])
 
 
 def _tally(verdicts: Iterable[Verdict]) -> str:
@@ -148,21 +194,22 @@ def show_rules(outcomes: Iterable[RuleOutcome]) -> None:
 
 
 def show_checks(rows: Iterable[CheckRow], counts: Mapping[str, int]) -> None:
-    """One row a check, then how many stand where."""
-    table = Table("asset", "check", "partition", "status", "severity", "time", "reason")
-    for row in rows:
-        colour = CHECK_COLOURS[row.status]
-        table.add_row(
-            row.asset,
-            f"{row.check}{' *' if row.blocking else ''}",
-            row.partition,
-            f"[{colour}]{row.status}[/]",
-            row.severity,
-            row.time,
-            escape(row.reason),
-        )
-    OUT.print(table)
-    OUT.print("* blocking: nothing consumes the asset unless it passed")
+    """One line a check under its asset and partition, then how many stand where."""
+    rows = list(rows)
+    if all(row.status == NOT_RUN for row in rows):
+        OUT.print("nothing was made or checked yet: `fly64 run` first")
+    else:
+        width = max(len(row.check) for row in rows)
+        for asset, checks in groupby(rows, lambda row: (row.asset, row.partition)):
+            OUT.print(f"[bold]{asset[0]}[/] {asset[1]}")
+            for row in checks:
+                status = f"[{CHECK_COLOURS[row.status]}]{row.status:<7}[/]"
+                mark = "*" if row.blocking else " "
+                OUT.print(
+                    f"  {status} {row.severity:<5} {mark} {row.check:<{width}}  {row.time:<20}  "
+                    f"{escape(row.reason)}"
+                )
+        OUT.print("* blocking: nothing consumes the asset unless it passed")
     OUT.print("checks: " + ", ".join(f"{state} {count}" for state, count in counts.items()))
 
 
@@ -187,9 +234,16 @@ class RunProgress:
         if self._status:
             self._status.stop()
 
-    def tell(self, request: RunRequest, event: StepEvent) -> None:
-        """Show one event of one run."""
+    def tell(self, request: RunRequest | None, event: StepEvent) -> None:
+        """Show one event, of a run or of none."""
         if self._quiet:
+            return
+        if request is None:
+            OUT.print(f"[yellow]{event.kind}[/] {escape(event.text)}")
+            return
+        if event.kind == "skipped":
+            job = JOBS[request.level]
+            OUT.print(f"[bold]{request.condition}[/]: {job} [green]skipped[/]: {event.text}")
             return
         if request is not self._request:
             self._request = request
@@ -274,11 +328,11 @@ def show_results(
     context: StudyContext,
     planner: Planner,
     conditions: Iterable[Condition],
-    outcomes: Iterable[RunOutcome],
+    matrix: MatrixOutcome,
 ) -> int:
     """Scores, counts, deltas and where the files are; the exit code of ``fly64 run``."""
-    outcomes, conditions = list(outcomes), list(conditions)
-    if not outcomes:
+    conditions = list(conditions)
+    if not matrix.runs:
         OUT.print(f"{_study_line(context)}\nall fresh: nothing to run (--force makes it again)")
     totals = {"total": 0, "executed": 0, "success": 0, "failed": 0}
     broken: list[str] = []
@@ -290,7 +344,7 @@ def show_results(
         for name in ("executed", "success", "failed"):
             totals[name] += manifest[f"n_{name}"] if manifest else 0
         if unfinished:
-            broken += [str(verdict) for verdict in unfinished[:1]]
+            broken.append(f"{condition}: {unfinished[0]}")
         if any(verdict.product.stage == "score" for verdict in unfinished):
             continue  # a report that failed takes no score with it
         summary = _current_json(context, planner, "metrics_summary", condition)
@@ -304,17 +358,20 @@ def show_results(
             )
             OUT.print()
     OUT.print(numbers.counts_line(**totals))
-    for outcome in outcomes:
+    for outcome in matrix.runs:
         for failure in outcome.failures:
-            text = f"{failure.step}: {failure.text}"
-            OUT.print(f"[red]failed[/] {outcome.request.condition}: {text}")
+            text = failure.text if failure.step == "-" else f"{failure.step}: {failure.text}"
+            OUT.print(f"[red]failed[/] {outcome.request.condition}: {escape(text)}")
+    for cell, cause in matrix.left.items():
+        OUT.print(f"[yellow]not started[/] {cell}: {cause} did not succeed")
     for reason in broken:
         OUT.print(f"[red]not finished[/] {reason}")
     OUT.print(f"files: {short(context.store.root)}")
     OUT.print(f"web UI: {_ui_command(context)}")
     if last_deltas:
         OUT.print(f"deltas: {short(last_deltas)}")
-    return 1 if broken else 0
+    refused = any(outcome.run_id is None for outcome in matrix.runs)
+    return 1 if broken or refused else 0
 
 
 def _current_json(
@@ -349,13 +406,35 @@ def show_status(context: StudyContext, planner: Planner, conditions: Iterable[Co
         for path, text in blockers.of(context.store, condition):
             OUT.print(f"  [red]stopped[/] {path}:")
             OUT.print("\n".join(f"    {line}" for line in text.splitlines()), markup=False)
+    _show_runs(planner)
     for orphan in _orphans(context):
         OUT.print(f"[yellow]orphaned[/] {orphan}: the study no longer names it; it is kept")
     return 1 if failed else 0
 
 
+def _show_runs(planner: Planner) -> None:
+    """Runs that wait or are in progress; of one whose process is gone, that it is."""
+    for run, cells in unfinished_runs(planner.ledger.instance):
+        process = process_of(run)
+        what = ", ".join(map(str, cells)) or run.job_name
+        where = "" if process is None else f", process {process.pid}"
+        gone = process.gone if process else None
+        after = f"; {gone}: the next run or the daemon declares it failed" if gone else ""
+        OUT.print(
+            f"[cyan]in progress[/] {what}: run {run.run_id[:8]} {run.status.value.lower()}"
+            f"{where}{after}"
+        )
+
+
 def _orphans(context: StudyContext) -> list[str]:
-    """Folders of doses that the study no longer names."""
-    known = {f"dose_{dose}" for dose in context.study.doses}
-    found = context.store.root.glob("data/phase_c/dose_*")
-    return sorted(context.store.relative(path) for path in found if path.name not in known)
+    """Folders of doses and views that the study no longer names, relative to the store."""
+    doses = {f"dose_{dose}" for dose in context.study.doses}
+    views = set(context.study.views)
+    root = context.store.root
+    found = [path for path in root.glob("data/phase_c/dose_*") if path.name not in doses]
+    found += [
+        path
+        for path in root.glob("data/phase_d/dose_*/*")
+        if path.is_dir() and not (path.parent.name in doses and path.name in views)
+    ]
+    return sorted(map(context.store.relative, found))

@@ -23,9 +23,11 @@ class StudyContext:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> StudyContext:
-        """Raises InputError for a study file that breaks a rule."""
+        """Raises InputError for a study file that breaks a rule, or a store of another version."""
         study = load_study(path)
-        return cls(study, study_path(path), Store.of(study))
+        store = Store.of(study)
+        store.require_schema()
+        return cls(study, study_path(path), store)
 
     def ledger(self, instance: DagsterInstance) -> Ledger:
         return Ledger(instance, self.store)

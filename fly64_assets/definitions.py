@@ -15,37 +15,15 @@ from dagster import (
     PartitionedConfig,
     PreviewWarning,
     define_asset_job,
-    in_process_executor,
-    multiprocess_executor,
 )
 
-from fly64_assets import assets, checks
+from fly64_assets import assets, automation, checks
 from fly64_assets.catalogue import LEVELS, PRODUCTS, Level
 from fly64_assets.context import StudyContext
+from fly64_assets.executor import step_processes, this_process
 from fly64_assets.io_manager import StoreIOManager
 from fly64_assets.partitions import Per, partitions_definition
-
-JOBS: dict[Level, str] = dict(
-    zip(
-        LEVELS,
-        ("prepare_specimen", "simulate_datasets", "run_condition", "report_condition"),
-        strict=True,
-    )
-)
-"""One job a level: a run cannot span assets of different partitions definitions, and reports for
-people may fail without failing a scored run."""
-
-CHECK_JOBS: dict[Per, str] = {"dose": "check_datasets", "condition": "check_conditions"}
-"""Jobs that run every check of a partition and make nothing."""
-
-_executor = multiprocess_executor.configured(
-    {
-        # Two steps at once; the solver pool keeps two solvers apart.
-        "max_concurrent": 2,
-        # Steps fork from a server that has loaded the light part once; never TensorFlow or torch.
-        "start_method": {"forkserver": {"preload_modules": ["fly64_assets.definitions"]}},
-    }
-)
+from fly64_assets.work import CHECK_JOBS, JOBS
 
 
 def _job(level: Level):
@@ -64,7 +42,7 @@ def _check_job(context: StudyContext, per: Per):
         # Dagster takes a job's partitions from its assets, and of this job only from here.
         config=PartitionedConfig(partitions, run_config_for_partition_key_fn=lambda _: {}),
         # No check loads TensorFlow or torch, and starting a process takes longer than a check.
-        executor_def=in_process_executor,
+        executor_def=this_process,
     )
 
 
@@ -82,7 +60,9 @@ def build_definitions(context: StudyContext) -> Definitions:
             *(_job(level) for level in LEVELS),
             *(_check_job(context, per) for per in CHECK_JOBS),
         ],
-        executor=_executor,
+        schedules=automation.schedules(context),
+        sensors=automation.sensors(context),
+        executor=step_processes(context),
     )
 
 

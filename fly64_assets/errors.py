@@ -34,5 +34,9 @@ class NotTrusted(Exception):
     """A stored input that may not be consumed: missing, unchecked, failed or altered on disk."""
 
 
+class InProgress(NotTrusted):
+    """Another process is at the same work now."""
+
+
 class SolverEnvironmentError(RuntimeError):
     """TensorFlow and torch would meet in one process, which crashes the interpreter."""

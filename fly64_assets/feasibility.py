@@ -57,6 +57,11 @@ class ViewPreview:
         by_split = {"train": halves.train_index, "test": halves.test_index}
         return {split: positions[index] for split, index in by_split.items()}, float(diameter)
 
+    def scan_counts(self) -> dict[str, int]:
+        """split -> positions of its half of the scan."""
+        scan, _ = self._scan
+        return {split: len(scan[split]) for split in SPLITS}
+
     def counts(self, view: str) -> dict[str, ViewCounts]:
         """split -> what the view will hold.
 

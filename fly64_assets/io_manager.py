@@ -25,6 +25,7 @@ from dagster import (
 
 from fly64_assets.catalogue import BY_KEY, Product
 from fly64_assets.context import StudyContext
+from fly64_assets.errors import NotTrusted
 from fly64_assets.ledger import PROVENANCE, InputRecord, Provenance, Record
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import input_version
@@ -104,6 +105,7 @@ class StoreIOManager(IOManager):
     def handle_output(self, context: OutputContext, obj: Staged) -> None:
         """Move the files into place and attach their provenance to the materialization."""
         store = self.context.store
+        _require_running(context)
         for path in store.superseded(obj.product, obj.condition):
             context.log.warning(
                 f"{store.relative(path)} was made from an older {obj.product.name}: removed"
@@ -142,6 +144,23 @@ class StoreIOManager(IOManager):
             seconds=round(time.monotonic() - staged.started, 3),
             cpu_seconds=round(time.process_time(), 3),
             peak_memory_mb=round(peak_memory_mb(), 1),
+        )
+
+
+def _require_running(context: OutputContext) -> None:
+    """Refuse what a step made whose run has ended without it.
+
+    A run whose process was gone was declared failed; what its orphaned step makes now, nobody waits
+    for, and another run may be making the same.
+
+    Raises:
+        NotTrusted: the run is finished.
+    """
+    run = context.step_context.instance.get_run_by_id(context.step_context.run_id)
+    if run is not None and run.is_finished:
+        raise NotTrusted(
+            f"{context.step_context.step.key} finished after its run had ended "
+            f"({run.status.value}): not recorded"
         )
 
 

@@ -6,6 +6,7 @@ view. Dagster's two-dimensional keys read ``dose|view`` (dimensions sorted by na
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,9 +17,11 @@ from dagster import (
     StaticPartitionsDefinition,
 )
 
-from fly64_assets.study import Study
+from fly64_assets.errors import InputError
+from fly64_assets.study import NAME_PATTERN, Study
 
 Per = Literal["study", "dose", "condition"]
+DOSE_PATTERN = re.compile(r"[1-9][0-9]*")
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,19 @@ class Condition:
 
     @classmethod
     def from_partition_key(cls, key: str | None) -> Condition:
+        """The condition that a Dagster key names.
+
+        Raises:
+            InputError: it is neither a dose in decimal nor a dose and a view: no path is ever made
+                of anything else.
+        """
         if key is None:
             return cls()
-        dose, _, view = str(key).partition("|")
+        dose, bar, view = str(key).partition("|")
+        if not DOSE_PATTERN.fullmatch(dose) or (bar and not NAME_PATTERN.fullmatch(view)):
+            raise InputError(
+                "partition", str(key), "is not a dose, or a dose and a view: 1000 or 1000|dense"
+            )
         return cls(int(dose), view or None)
 
     def restricted_to(self, per: Per) -> Condition:

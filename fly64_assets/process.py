@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
+import os
 import platform
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -17,8 +20,8 @@ from pathlib import Path
 
 from fly64_assets.study import PROJECT_ROOT
 
-PR_SET_PDEATHSIG = 1
-"""<linux/prctl.h>: signal that the kernel sends to a process when its parent dies."""
+WATCH = "end with the run"
+_steps_run_here = False
 
 
 def peak_memory_mb() -> float:
@@ -32,11 +35,35 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
+@contextmanager
+def steps_run_here() -> Iterator[None]:
+    """Say that steps run in the run's own process: then their process has no run to end with."""
+    global _steps_run_here
+    before, _steps_run_here = _steps_run_here, True
+    try:
+        yield
+    finally:
+        _steps_run_here = before
+
+
 def end_with_parent() -> None:
-    """Ask the kernel to end this step when its parent dies. Does nothing outside a step process."""
-    if multiprocessing.parent_process() is None or sys.platform != "linux":
+    """End this step's process as soon as the run's process does. Nothing outside a step process.
+
+    A step is forked from the fork server, which outlives a run's process that is killed; so the
+    kernel's own signal at a parent's death (``PR_SET_PDEATHSIG``) would never come. What does come
+    is the end of the pipe that the run's process holds for every step that it asked for.
+    """
+    run = multiprocessing.parent_process()
+    if run is None or _steps_run_here:
         return
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if any(thread.name == WATCH for thread in threading.enumerate()):
+        return
+
+    def watch() -> None:
+        run.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name=WATCH, daemon=True).start()
 
 
 def utc_text(timestamp: float) -> str:

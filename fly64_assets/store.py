@@ -8,6 +8,7 @@ of Dagster.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -19,11 +20,14 @@ from pathlib import Path
 from typing import IO
 
 from fly64_assets.catalogue import BY_KEY, Product
-from fly64_assets.errors import InputError, NotTrusted
+from fly64_assets.errors import InProgress, InputError
 from fly64_assets.partitions import Condition
 from fly64_assets.study import PROJECT_ROOT, Study
 
 RESULTS_VARIABLE = "FLY64_RESULTS"
+SCHEMA_FILE = "schema_version"
+SCHEMA_VERSION = 1
+"""Of the store's layout and of what its files mean; a store says its own beside its files."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,41 @@ class Store:
             probe.touch()
             probe.unlink()
         except OSError as error:
+            raise self._not_writable(error) from None
+
+    def _not_writable(self, error: OSError) -> InputError:
+        return InputError(self.root, "", f"the store cannot be written: {error.strerror}")
+
+    def require_schema(self) -> None:
+        """Refuse a store that another version of this program laid out.
+
+        A store without a version was written before there were any, in the layout of version 1.
+
+        Raises:
+            InputError: the store's version is not the one that this program reads and writes.
+        """
+        file = self.root / SCHEMA_FILE
+        try:
+            found = file.read_text("utf-8").strip() if file.is_file() else str(SCHEMA_VERSION)
+        except (OSError, UnicodeDecodeError) as error:
+            found = f"unreadable ({type(error).__name__})"
+        if found != str(SCHEMA_VERSION):
             raise InputError(
-                self.root, "", f"the store cannot be written: {error.strerror}"
-            ) from None
+                file,
+                "schema_version",
+                f"is {found[:40]!r}, this program reads and writes {SCHEMA_VERSION}; use the "
+                f"program that wrote the store, or move {self.root.parent} aside and make the "
+                "study anew",
+            )
+
+    def _write_schema(self) -> None:
+        file = self.root / SCHEMA_FILE
+        if file.is_file():
+            return
+        unfinished = file.with_name(f".{SCHEMA_FILE}.{os.getpid()}")
+        unfinished.write_text(f"{SCHEMA_VERSION}\n", "utf-8")
+        _sync(unfinished)
+        os.replace(unfinished, file)
 
     @contextmanager
     def staging(self, name: str) -> Iterator[Path]:
@@ -107,20 +143,43 @@ class Store:
         The kernel drops the lock when its process dies, and the next writer empties what was left.
 
         Raises:
-            NotTrusted: another process is writing the same thing now.
+            InProgress: another process is writing the same thing now.
         """
-        slug = name.replace("/", ".").replace("|", "_")
-        folder = self.root / ".staging" / slug
-        lock = self.root / ".locks" / f"{slug}.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("a+") as handle:
-            _lock(handle, name)
+        folder = self.root / ".staging" / _slug(name)
+        with self.lock(name, name):
+            self._write_schema()
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             try:
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def lock(self, name: str, shown: str) -> Iterator[None]:
+        """Hold a lock of this store; the kernel lets it go when this process ends, however.
+
+        Args:
+            name: which lock.
+            shown: what is done under it, for whoever is refused.
+
+        Raises:
+            InProgress: another process holds it, and which.
+            InputError: the store cannot be written.
+        """
+        path = self.root / ".locks" / f"{_slug(name)}.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("a+")
+        except OSError as error:
+            raise self._not_writable(error) from None
+        with handle:
+            _lock(handle, shown)
+            yield
+
+    def checkpoint_folder(self, product: Product, condition: Condition) -> Path:
+        """Where the step that makes a product keeps what it would go on from."""
+        return self.root / ".checkpoints" / _slug(f"{'_'.join(product.key)}-{condition}")
 
     def commit(
         self, product: Product, condition: Condition, staged: Path
@@ -182,15 +241,20 @@ class Store:
         return None
 
 
+def _slug(name: str) -> str:
+    """A partition's name as a folder's."""
+    return name.replace("/", ".").replace("|", "_")
+
+
 def _lock(handle: IO[str], name: str) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         handle.seek(0)
-        raise NotTrusted(
+        raise InProgress(
             f"{name} is being made by process {handle.read().strip() or '?'}"
         ) from None
-    handle.seek(0)
-    handle.truncate()
-    handle.write(str(os.getpid()))
-    handle.flush()
+    # Who holds it is a courtesy: on a full disk the lock holds all the same.
+    with contextlib.suppress(OSError):
+        os.ftruncate(handle.fileno(), 0)
+        os.write(handle.fileno(), str(os.getpid()).encode())

@@ -180,6 +180,19 @@ class ScoringSettings(_Section):
     max_shift_px: PositiveNumber
 
 
+class AutomationSettings(_Section):
+    """What is done while nobody looks (``docs/automation.md``).
+
+    Attributes:
+        cron: when the nightly completion of the study begins, in UTC.
+        tries: of one partition in one night. Only a run whose process ended from outside is tried
+            again; one that failed by itself would fail again.
+    """
+
+    cron: str
+    tries: Positive
+
+
 class Study(_Section):
     """One study: the matrix of doses and views, and every setting of every phase."""
 
@@ -198,6 +211,7 @@ class Study(_Section):
     baseline: BaselineSettings
     ptychi: PtyChiSettings
     scoring: ScoringSettings
+    automation: AutomationSettings
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:

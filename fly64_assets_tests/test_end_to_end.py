@@ -21,7 +21,7 @@ from fly64_assets.planner import State
 from fly64_assets.ptychography.data001 import read_dataset, require_data001
 from fly64_assets.ptychography.npz import read_npz
 from fly64_assets.ptychography.scoring import missing_rows, read_csv
-from fly64_assets.store import sha256_of
+from fly64_assets.store import SCHEMA_FILE, sha256_of
 from fly64_assets.study import MODELS, SPLITS
 from fly64_assets_tests.conftest import fly64
 
@@ -231,7 +231,7 @@ def test_the_store_holds_what_the_catalogue_owns_and_nothing_else(opened):
         context.store.path(item, AT.restricted_to(item.per), name)
         for item in PRODUCTS
         for name in item.files
-    }
+    } | {context.store.root / SCHEMA_FILE}
     found = {
         file
         for file in context.store.root.rglob("*")

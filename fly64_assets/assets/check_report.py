@@ -41,7 +41,7 @@ def _page(run: PhaseRun, rows: list[CheckRow], counts: Mapping[str, int]) -> dic
         words=header,
     )
     dose, view = run.settings["dose"], run.settings["view"]
-    title = f"{numbers.count(dose)} photons per exposure, {view} view"
+    title = numbers.condition(dose, view)
     return {"title": title, "counts": counts, "checks": table}
 
 

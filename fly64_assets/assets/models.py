@@ -64,6 +64,7 @@ def make_pinn_model(run: PhaseRun) -> Mapping[Key, Outcome]:
         grouping_seed=run.settings["seed"],
         threads=run.settings["threads"],
         progress=run.progress("PtychoPINN"),
+        checkpoint=run.checkpoint,
     )
     return {PINN.key: _bundle(run, model, dataset.metadata)}
 
@@ -82,6 +83,7 @@ def make_baseline_model(run: PhaseRun) -> Mapping[Key, Outcome]:
         seed=run.settings["seed"],
         threads=run.settings["threads"],
         progress=run.progress("Baseline"),
+        checkpoint=run.checkpoint,
     )
     return {BASELINE.key: _bundle(run, model, dataset.metadata)}
 

@@ -26,12 +26,14 @@ from dagster import (
 from pydantic import BaseModel
 
 from fly64_assets.catalogue import BY_KEY, Key, Product, product
+from fly64_assets.checkpoints import StoredCheckpoint
 from fly64_assets.context import StudyContext
 from fly64_assets.io_manager import Staged, StoredInput
 from fly64_assets.ledger import Ledger
 from fly64_assets.partitions import Condition, partitions_definition
+from fly64_assets.planner import input_version
 from fly64_assets.process import end_with_parent
-from fly64_assets.solvers.interface import Progress, ProgressCallback
+from fly64_assets.solvers.interface import Checkpoint, Progress, ProgressCallback
 from fly64_assets.study import SPLITS, specimen_path
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -59,7 +61,8 @@ class PhaseRun:
     """What a body works with.
 
     ``threads`` is for work whose result does not depend on it; a solver, whose result does, finds
-    its threads in ``settings``, which the fingerprint covers.
+    its threads in ``settings``, which the fingerprint covers. ``checkpoint`` is what an interrupted
+    run of the same fingerprint left; it goes when the product is in place.
     """
 
     condition: Condition
@@ -70,6 +73,7 @@ class PhaseRun:
     threads: int
     log: Callable[[str], None]
     ledger: Ledger
+    checkpoint: Checkpoint
 
     def input(self, *key: str) -> StoredInput:
         return self.inputs["/".join(key)]
@@ -174,16 +178,27 @@ def build_phase_asset(
         # In the order of the catalogue, in which people read them.
         by_key = {given.record.product.key: given for given in inputs.values()}
         by_name = {"/".join(key): by_key[key] for key in first.inputs}
+        planner = context.planner(context_.instance)
         with context.store.staging(f"{name}-{condition}") as staging:
+            versions = {
+                name: input_version(first, given.record.provenance)
+                for name, given in by_name.items()
+            }
+            checkpoint = StoredCheckpoint(
+                context.store.checkpoint_folder(first, condition),
+                planner.fingerprint(first, condition, versions),
+                context_.log.info,
+            )
             run = PhaseRun(
                 condition,
-                context.planner(context_.instance).settings(first, condition),
+                planner.settings(first, condition),
                 by_name,
                 staging,
                 specimen_path(context.study, context.study_file),
                 context.study.threads,
                 context_.log.info,
                 context.ledger(context_.instance),
+                checkpoint,
             )
             outcomes = body(run)
             for product in products:
@@ -202,6 +217,8 @@ def build_phase_asset(
                     output_name=_output_name(product),
                     data_version=DataVersion(outcome.data_version),
                 )
+            # Here every product lies in its place and is recorded.
+            checkpoint.remove()
 
     return compute
 

@@ -33,6 +33,7 @@ def _body(item: Product) -> Body:
             seed=run.settings["seed"],
             threads=run.settings["threads"],
             progress=run.progress(f"PtyChi {split}"),
+            checkpoint=run.checkpoint,
         )
         arrays = {
             "reconstructed_object": result.object,

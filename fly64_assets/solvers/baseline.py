@@ -14,6 +14,8 @@ from fly64_assets.errors import InputError
 from fly64_assets.solvers.grouping import hold_out
 from fly64_assets.solvers.inference import predict_patches
 from fly64_assets.solvers.interface import (
+    NO_CHECKPOINT,
+    Checkpoint,
     Measurement,
     Patches,
     ProgressCallback,
@@ -37,6 +39,7 @@ def train(
     seed: int,
     threads: int,
     progress: ProgressCallback,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> TrainedModel:
     """Train Baseline on all images of one view of the train split.
 
@@ -47,6 +50,8 @@ def train(
         seed: weights and the order of images come from it.
         threads: of TensorFlow.
         progress: called after each epoch with loss, validation_loss and patterns_per_s.
+        checkpoint: saved after each epoch; a run that was interrupted goes on from it, to the same
+            weights as an uninterrupted one.
 
     Returns:
         The model with the weights of least validation loss.
@@ -106,7 +111,7 @@ def train(
         validation=held_out.validation[:, None].astype(np.int32),
         patterns_per_row=1,
     )
-    result = fit(model, loss, rows, settings, progress)
+    result = fit(model, loss, rows, settings, progress, checkpoint)
     return TrainedModel(
         kind=KIND,
         model=model,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fly64_assets.errors import InputError, SolverEnvironmentError
 
@@ -96,6 +96,50 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """All that a solver needs to go on in another process, to the same bits.
+
+    Attributes:
+        done, total, unit: how far it is, as in `Progress`; ``unit`` in the singular.
+        arrays: name (no slash) -> array of plain values.
+        state: JSON values.
+    """
+
+    done: int
+    total: int
+    unit: str
+    arrays: Mapping[str, np.ndarray]
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Checkpoint(Protocol):
+    """Where a solver leaves its latest snapshot and finds that of an interrupted run.
+
+    Whoever makes one answers for it that a snapshot only comes back to the same solver with the
+    same inputs, settings and code, and whole.
+    """
+
+    def load(self) -> Snapshot | None:
+        """What an interrupted run left, ``None`` to start from nothing."""
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Keep this one instead of the one before."""
+
+
+class NoCheckpoint:
+    """Keeps nothing: every run starts from nothing."""
+
+    def load(self) -> Snapshot | None:
+        return None
+
+    def save(self, snapshot: Snapshot) -> None:
+        pass
+
+
+NO_CHECKPOINT = NoCheckpoint()
 
 
 def claim_process_for(library: str, *, forbidden: str) -> None:

@@ -2,7 +2,8 @@
 
 Belongs here: the translation between DATA-001 conventions and pty-chi's, and the choice of
 pty-chi's options. Does not belong here: pty-chi's side effects on the process
-(``torch_isolation.py``), scoring, files, the study matrix.
+(``torch_isolation.py``), what a task holds between two epochs (``ptychi_state.py``), scoring,
+files, the study matrix.
 
 The algorithm is that of M. Odstrcil, A. Menzel and M. Guizar-Sicairos, "Iterative least-squares
 solver for generalized maximum-likelihood ptychography", Optics Express 26, 3108 (2018).
@@ -20,10 +21,14 @@ import numpy as np
 from scipy.special import xlogy
 
 from fly64_assets.errors import InputError
+from fly64_assets.solvers import ptychi_state
 from fly64_assets.solvers.interface import (
+    NO_CHECKPOINT,
+    Checkpoint,
     Measurement,
     Progress,
     ProgressCallback,
+    Snapshot,
     claim_process_for,
     require_finite,
 )
@@ -60,7 +65,8 @@ class IterativeReconstruction:
             log-likelihood per detector pixel above that of a perfect prediction (for Poisson data
             half the mean deviance), dimensionless, each mini-batch taken before its update.
         epochs: how many were run.
-        computation_time_s: seconds in the solver, without imports and without the callback.
+        computation_time_s: seconds in the solver, without imports, callback and checkpoints; of all
+            attempts together, where a checkpoint carried over what was done.
         library_version: the version of pty-chi.
         batch_size: diffraction patterns in a mini-batch, at most.
         probe_refined: whether the probe was optimised together with the object.
@@ -89,6 +95,7 @@ def reconstruct(
     seed: int,
     threads: int,
     progress: ProgressCallback,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> IterativeReconstruction:
     """Reconstruct the object of one split from a constant object of 1 with pty-chi's LSQML.
 
@@ -103,6 +110,8 @@ def reconstruct(
         threads: CPU threads of torch.
         progress: called after every ``epochs_per_chunk`` epochs and after the last one, with the
             figures ``loss`` and ``epochs_per_s``. What it raises ends the reconstruction.
+        checkpoint: saved after each chunk, before ``progress`` tells of it; where it holds a
+            snapshot, the reconstruction goes on from there, to the bits of an uninterrupted one.
 
     Raises:
         InputError: the measurement breaks DATA-001 or holds no counts.
@@ -112,11 +121,15 @@ def reconstruct(
     _refuse_unusable(measurement)
     claim_process_for("torch", forbidden="tensorflow")
     solver = _Solver(measurement, settings, seed=seed, threads=threads)
+    saved = checkpoint.load()
+    if saved is not None:
+        solver.restore(saved)
     while solver.epochs_done < settings.epochs:
         solver.advance(min(settings.epochs_per_chunk, settings.epochs - solver.epochs_done))
+        checkpoint.save(solver.snapshot(settings.epochs))
         figures = {
             "loss": solver.loss_history[-1][1],
-            "epochs_per_s": solver.epochs_done / solver.run_s,
+            "epochs_per_s": solver.epochs_run / solver.run_s,
         }
         progress(Progress(solver.epochs_done, settings.epochs, "epochs", figures))
     solver.refuse_worse_than_start()
@@ -125,7 +138,7 @@ def reconstruct(
         probe=solver.probe(),
         loss_history=solver.loss_history,
         epochs=solver.epochs_done,
-        computation_time_s=solver.build_s + solver.run_s,
+        computation_time_s=solver.computation_time_s,
         library_version=solver.library_version,
         batch_size=solver.batch_size,
         probe_refined=settings.refine_probe,
@@ -195,11 +208,7 @@ def _refuse_unusable(measurement: Measurement) -> None:
 
 
 class _Solver:
-    """A pty-chi task that is advanced some epochs at a time.
-
-    All that a later resume from a chunk would have to save is in here: the task (object, probe,
-    preconditioner, step-size buffers, epoch counter) and `Isolation` (the random streams).
-    """
+    """A pty-chi task that is advanced some epochs at a time, and can go on in another process."""
 
     def __init__(
         self,
@@ -216,7 +225,8 @@ class _Solver:
         self.library_version = ptychi.__version__
         self.batch_size = batch_size_for(len(measurement), settings.batch_fraction)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.run_s = 0.0
+        self.run_s, self.earlier_s = 0.0, 0.0
+        self.epochs_run = 0
         self.loss_history: list[tuple[int, float]] = []
         self._isolation = Isolation(threads, Path(ptychi.__file__).parent)
         # pty-chi's FFT is not normalised (DATA-001's is orthonormal) and its data are counts.
@@ -255,6 +265,11 @@ class _Solver:
     def epochs_done(self) -> int:
         return len(self.loss_history)
 
+    @property
+    def computation_time_s(self) -> float:
+        """Of this process and of those whose work was restored."""
+        return self.earlier_s + self.build_s + self.run_s
+
     def advance(self, epochs: int) -> None:
         """Run ``epochs`` more.
 
@@ -272,14 +287,28 @@ class _Solver:
                 epoch = reconstructor.current_epoch + 1
                 raise SolverDivergedError(epoch, f"no step size exists, {error}") from error
         self.run_s += time.perf_counter() - started
+        self.epochs_run += epochs
         losses = reconstructor.loss_tracker.table["loss"].to_numpy(np.float64)
-        for epoch, loss in enumerate(losses[before:], start=before + 1):
+        for epoch, loss in enumerate(losses[-epochs:], start=before + 1):
             if not math.isfinite(loss):
                 raise SolverDivergedError(epoch, f"the loss is {loss}")
             self.loss_history.append((epoch, float(loss) - self._loss_offset))
         for name in ("object", "probe"):
             if not np.isfinite(self._data(name)).all():
                 raise SolverDivergedError(self.epochs_done, f"the {name} is not finite")
+
+    def snapshot(self, epochs: int) -> Snapshot:
+        """Where this solver stands, of ``epochs`` to be run."""
+        state = {"losses": [*self.loss_history], "computation_time_s": self.computation_time_s}
+        arrays = ptychi_state.read(self._task.reconstructor, self._isolation)
+        return Snapshot(self.epochs_done, epochs, "epoch", arrays, state)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from where `snapshot` was taken; not a bit of what follows will differ."""
+        reconstructor = self._task.reconstructor
+        ptychi_state.write(reconstructor, self._isolation, snapshot.arrays, epoch=snapshot.done)
+        self.loss_history = [(int(epoch), float(loss)) for epoch, loss in snapshot.state["losses"]]
+        self.earlier_s = float(snapshot.state["computation_time_s"])
 
     def refuse_worse_than_start(self) -> None:
         """Refuse a fit that ended worse than the constant object it began with.

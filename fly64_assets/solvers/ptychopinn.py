@@ -28,6 +28,8 @@ from fly64_assets.solvers.grouping import (
 )
 from fly64_assets.solvers.inference import predict_patches
 from fly64_assets.solvers.interface import (
+    NO_CHECKPOINT,
+    Checkpoint,
     Measurement,
     Patches,
     ProgressCallback,
@@ -105,6 +107,7 @@ def train(
     grouping_seed: int,
     threads: int,
     progress: ProgressCallback,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> TrainedModel:
     """Train PtychoPINN on one view of the train split.
 
@@ -118,6 +121,8 @@ def train(
         grouping_seed: the weights and the order of everything come from it.
         threads: of TensorFlow.
         progress: called after each epoch with loss, validation_loss and patterns_per_s.
+        checkpoint: saved after each epoch; a run that was interrupted goes on from it, to the same
+            weights as an uninterrupted one.
 
     Returns:
         The model with the weights of least validation loss.
@@ -184,7 +189,7 @@ def train(
         validation=rows_of(held_out.validation, validation_images).draw(VALIDATION, 0),
         patterns_per_row=settings.merged_groups * group_size,
     )
-    result = fit(model, loss, rows, settings, progress)
+    result = fit(model, loss, rows, settings, progress, checkpoint)
     return TrainedModel(
         kind=KIND,
         model=model,

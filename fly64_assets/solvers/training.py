@@ -2,7 +2,7 @@
 
 The loop knows index rows and a loss; what a row means is the model's business. It draws nothing at
 random itself: the rows of an epoch are a function of the epoch alone, so that a run continued from
-a checkpoint would see what an uninterrupted one sees. What does not belong here: losses, networks,
+a checkpoint sees what an uninterrupted one sees. What does not belong here: losses, networks,
 files. Imports TensorFlow at the top: import this module only after ``start_tensorflow``.
 """
 
@@ -17,7 +17,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fly64_assets.solvers.interface import Progress, ProgressCallback
+from fly64_assets.solvers.interface import (
+    NO_CHECKPOINT,
+    Checkpoint,
+    Progress,
+    ProgressCallback,
+    Snapshot,
+)
 from fly64_assets.study import TrainingSettings
 
 HistoryRow = dict[str, float]
@@ -76,6 +82,57 @@ class TrainingResult:
     best_epoch: int
 
 
+@dataclass(eq=False)
+class _Course:
+    """A training under way: with its snapshot it goes on in another process, to the same bits.
+
+    Attributes:
+        model, optimizer: built, with the variables that training changes.
+        history: see `TrainingResult`.
+        best_weights: of the model, after the epoch of least validation loss so far.
+    """
+
+    model: keras.Model
+    optimizer: keras.Optimizer
+    history: list[HistoryRow]
+    best_weights: list[np.ndarray]
+
+    @property
+    def best_epoch(self) -> int:
+        """From 1; the first of equals."""
+        return 1 + int(np.argmin([row["validation_loss"] for row in self.history]))
+
+    def conclude_epoch(self, row: HistoryRow) -> None:
+        self.history.append(row)
+        if self.best_epoch == len(self.history):
+            self.best_weights = self.model.get_weights()
+
+    def snapshot(self, epochs: int) -> Snapshot:
+        groups = {
+            "weights": self.model.get_weights(),
+            "best": self.best_weights,
+            "optimizer": [variable.numpy() for variable in self.optimizer.variables],
+        }
+        arrays = {
+            f"{group}_{number:04d}": values
+            for group, members in groups.items()
+            for number, values in enumerate(members)
+        }
+        state = {"history": [dict(row) for row in self.history]}
+        return Snapshot(len(self.history), epochs, "epoch", arrays, state)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        def group(name: str) -> list[np.ndarray]:
+            names = sorted(key for key in snapshot.arrays if key.startswith(f"{name}_"))
+            return [snapshot.arrays[key] for key in names]
+
+        self.model.set_weights(group("weights"))
+        for variable, value in zip(self.optimizer.variables, group("optimizer"), strict=True):
+            variable.assign(value)
+        self.best_weights = group("best")
+        self.history = [dict(row) for row in snapshot.state["history"]]
+
+
 def _batches(rows: np.ndarray, batch_size: int) -> list[tf.Tensor]:
     """All rows, in order; the last batch is as small as it comes."""
     starts = range(0, len(rows), batch_size)
@@ -94,6 +151,7 @@ def fit(
     rows: TrainingRows,
     settings: TrainingSettings,
     progress: ProgressCallback,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> TrainingResult:
     """Train ``model`` in place with Adam (Kingma and Ba, ICLR 2015) and keep its best weights.
 
@@ -106,6 +164,8 @@ def fit(
         rows: see `TrainingRows`.
         settings: the model's section of the study.
         progress: called after each epoch.
+        checkpoint: saved after each epoch, before ``progress`` tells of it; where it holds a
+            snapshot, training goes on from there, and only ``seconds`` of what it returns differ.
 
     Raises:
         TrainingDiverged: a loss is not finite; names the epoch.
@@ -128,9 +188,11 @@ def fit(
 
     evaluate = tf.function(loss_of_rows, input_signature=signature, autograph=False)
     validation = _batches(rows.validation, settings.batch_size)
-    history: list[HistoryRow] = []
-    best, best_weights = math.inf, model.get_weights()
-    for epoch in range(settings.epochs):
+    course = _Course(model, optimizer, [], [])
+    saved = checkpoint.load()
+    if saved is not None:
+        course.restore(saved)
+    for epoch in range(len(course.history), settings.epochs):
         started = time.perf_counter()
         order = rows.of_epoch(epoch)
         loss = _mean_loss(step, _batches(order, settings.batch_size))
@@ -141,7 +203,7 @@ def fit(
                 f"{model.name}: loss {loss}, validation loss {validation_loss} "
                 f"in epoch {epoch + 1} of {settings.epochs}"
             )
-        history.append(
+        course.conclude_epoch(
             {
                 "epoch": epoch + 1,
                 "loss": loss,
@@ -150,10 +212,9 @@ def fit(
                 "seconds": time.perf_counter() - started,
             }
         )
-        if validation_loss < best:
-            best, best_weights = validation_loss, model.get_weights()
+        checkpoint.save(course.snapshot(settings.epochs))
         rate = len(order) * rows.patterns_per_row / (fitted - started)
         figures = {"loss": loss, "validation_loss": validation_loss, "patterns_per_s": rate}
         progress(Progress(epoch + 1, settings.epochs, "epoch", figures))
-    model.set_weights(best_weights)
-    return TrainingResult(history, 1 + int(np.argmin([row["validation_loss"] for row in history])))
+    model.set_weights(course.best_weights)
+    return TrainingResult(course.history, course.best_epoch)

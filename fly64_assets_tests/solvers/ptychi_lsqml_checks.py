@@ -23,6 +23,7 @@ from fly64_assets.solvers import ptychi_lsqml
 from fly64_assets.solvers.interface import Measurement, Progress
 from fly64_assets.solvers.ptychi_lsqml import SolverDivergedError
 from fly64_assets.study import PtyChiSettings
+from fly64_assets_tests.solvers.memory_checkpoint import MemoryCheckpoint
 
 N = 32
 CANVAS = (60, 76)
@@ -93,13 +94,16 @@ def ignore(_: Progress) -> None:
     pass
 
 
-def run(measurement, settings=FEW_EPOCHS, *, seed=SEED, progress=ignore, **changes):
+def run(
+    measurement, settings=FEW_EPOCHS, *, seed=SEED, progress=ignore, checkpoint=None, **changes
+):
     return ptychi_lsqml.reconstruct(
         measurement,
         settings.model_copy(update=changes),
         seed=seed,
         threads=1,
         progress=progress,
+        checkpoint=checkpoint or MemoryCheckpoint(),
     )
 
 
@@ -246,6 +250,59 @@ def test_same_seed_same_bits_however_it_is_chunked():
         np.testing.assert_array_equal(chunked[0].object, result.object)
         assert chunked[0].loss_history == result.loss_history
     assert not np.array_equal(chunked[0].object, run(measurement, seed=SEED + 1).object)
+
+
+@pytest.mark.parametrize("noise_model", ["POISSON", "GAUSSIAN"])
+@pytest.mark.parametrize("batching", ["UNIFORM", "RANDOM", "COMPACT"])
+@pytest.mark.parametrize("refine_probe", [False, True])
+def test_going_on_from_any_chunk_gives_the_same_bits(refine_probe, batching, noise_model):
+    """The random streams of this process stand elsewhere each time, as in another process."""
+    changes = {
+        "refine_probe": refine_probe,
+        "batching": batching,
+        "noise_model": noise_model,
+        "epochs": 16,  # probe and preconditioner change from the fourth on
+        "epochs_per_chunk": 5,
+        "total_variation": 0.5,
+    }
+    measurement = measure(n=20, dose=3000, noise=True)
+    whole = MemoryCheckpoint()
+    uninterrupted = run(measurement, checkpoint=whole, **changes)
+    assert [snapshot.done for snapshot in whole.saved] == [5, 10, 15, 16]
+    for snapshot in whole.saved:
+        torch.rand(3), np.random.rand(5), random.gauss(0, 1)
+        rest = MemoryCheckpoint(snapshot)
+        resumed = run(measurement, checkpoint=rest, **changes)
+        assert [later.done for later in rest.saved] == [
+            later.done for later in whole.saved if later.done > snapshot.done
+        ]
+        np.testing.assert_array_equal(resumed.object, uninterrupted.object)
+        np.testing.assert_array_equal(resumed.probe, uninterrupted.probe)
+        assert resumed.loss_history == uninterrupted.loss_history
+        assert resumed.computation_time_s > snapshot.state["computation_time_s"]
+
+
+OTHER_STREAM = torch.Generator().manual_seed(1).get_state().numpy()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("psi_step_sizes", lambda values: values[::-1]),
+        ("preconditioner.object", lambda values: 2 * values),
+        ("parameter.object.tensor.data", lambda values: values[:, ::-1]),
+        ("random.torch", lambda values: OTHER_STREAM),
+        ("random.numpy", lambda values: values[::-1]),
+    ],
+)
+def test_what_a_snapshot_holds_decides_what_follows(name, change):
+    """And so the comparison above can fail."""
+    measurement, whole = measure(n=20, dose=3000, noise=True), MemoryCheckpoint()
+    uninterrupted = run(measurement, checkpoint=whole)
+    first = whole.saved[0]
+    arrays = {**first.arrays, name: change(first.arrays[name])}
+    changed = run(measurement, checkpoint=MemoryCheckpoint(replace(first, arrays=arrays)))
+    assert not np.array_equal(changed.object, uninterrupted.object)
 
 
 def test_shifting_a_known_probe_once_changes_no_bit(monkeypatch):

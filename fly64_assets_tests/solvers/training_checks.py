@@ -25,6 +25,7 @@ from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
 from fly64_assets.study import load_study
 from fly64_assets_tests.solvers import closed_form_scan as closed
 from fly64_assets_tests.solvers.closed_form_scan import DIAMETER_PX
+from fly64_assets_tests.solvers.memory_checkpoint import MemoryCheckpoint
 
 start_tensorflow(2)
 
@@ -63,6 +64,7 @@ def train_pinn(
     groups: int = 24,
     seed: int = SEED,
     progress: Callable[[Progress], None] = quiet,
+    checkpoint: MemoryCheckpoint | None = None,
     **changes: object,
 ) -> TrainedModel:
     measurement = measurement or closed.scan(48, dose=1e4, seed=1)
@@ -81,11 +83,16 @@ def train_pinn(
         grouping_seed=seed,
         threads=2,
         progress=progress,
+        checkpoint=checkpoint or MemoryCheckpoint(),
     )
 
 
 def train_baseline(
-    measurement: Measurement | None = None, patches: np.ndarray | None = None, **changes: object
+    measurement: Measurement | None = None,
+    patches: np.ndarray | None = None,
+    *,
+    checkpoint: MemoryCheckpoint | None = None,
+    **changes: object,
 ) -> TrainedModel:
     measurement = measurement or closed.scan(48, dose=1e4, seed=1)
     return baseline.train(
@@ -95,6 +102,7 @@ def train_baseline(
         seed=SEED,
         threads=2,
         progress=quiet,
+        checkpoint=checkpoint or MemoryCheckpoint(),
     )
 
 
@@ -211,6 +219,43 @@ def test_the_same_seed_gives_the_same_bytes(pinn, supervised, tmp_path):
         stored(model, first), stored(again, second)
         for name in ("model.keras", "bundle.json"):
             assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("train", [train_pinn, train_baseline])
+def test_going_on_from_any_epoch_gives_the_same_bytes(train, tmp_path):
+    whole = MemoryCheckpoint()
+    uninterrupted = train(epochs=4, checkpoint=whole)
+    stored(uninterrupted, tmp_path / "whole")
+    assert [(s.done, s.total, s.unit) for s in whole.saved] == [
+        (n, 4, "epoch") for n in (1, 2, 3, 4)
+    ]
+    for snapshot in whole.saved:
+        rest = MemoryCheckpoint(snapshot)
+        resumed = train(epochs=4, checkpoint=rest)
+        assert [later.done for later in rest.saved] == list(range(snapshot.done + 1, 5))
+        stored(resumed, tmp_path / "resumed")
+        for name in ("model.keras", "bundle.json"):
+            whole_bytes = (tmp_path / "whole" / name).read_bytes()
+            assert (tmp_path / "resumed" / name).read_bytes() == whole_bytes, name
+        for row, other in zip(resumed.history, uninterrupted.history, strict=True):
+            assert {**row, "seconds": 0} == {**other, "seconds": 0}
+        assert resumed.history[: snapshot.done] == uninterrupted.history[: snapshot.done]
+
+
+def test_the_best_weights_outlive_an_interruption():
+    """A snapshot taken after the best epoch still knows its weights."""
+    whole = MemoryCheckpoint()
+    train_pinn(epochs=3, checkpoint=whole)
+    last = whole.saved[-1]
+    history = [{**row, "validation_loss": float(row["epoch"])} for row in last.state["history"]]
+    best = whole.saved[0].arrays
+    arrays = {k: best.get(k, v) if k.startswith("best_") else v for k, v in last.arrays.items()}
+    snapshot = replace(last, arrays=arrays, state={"history": history})
+    resumed = train_pinn(epochs=3, checkpoint=MemoryCheckpoint(snapshot))
+    assert resumed.best_epoch == 1
+    first = [values for key, values in sorted(best.items()) if key.startswith("weights_")]
+    for found, wanted in zip(resumed.model.get_weights(), first, strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize("train", [train_pinn, train_baseline])

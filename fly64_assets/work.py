@@ -1,0 +1,187 @@
+"""Work: what a run has to make in one partition, and what a recorded run was asked to make.
+
+The unit is a *cell*: a level in a condition, which is what one run makes and what one run at a time
+may make. The command line (``runner.py``), the night (``night.py``), the executor's locks and the
+reaper all speak of cells, so that they cannot disagree. Nothing here starts anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from dagster import (
+    AssetCheckKey,
+    AssetKey,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    MultiPartitionKey,
+    RunsFilter,
+)
+from dagster._core.storage.tags import (
+    MULTIDIMENSIONAL_PARTITION_PREFIX,
+    PARTITION_NAME_TAG,
+)
+
+from fly64_assets.catalogue import BY_KEY, LEVELS, PRODUCTS, Level, Product
+from fly64_assets.errors import InputError
+from fly64_assets.partitions import Condition, Per, dagster_key
+from fly64_assets.planner import Planner, State, digest
+
+JOBS: dict[Level, str] = dict(
+    zip(
+        LEVELS,
+        ("prepare_specimen", "simulate_datasets", "run_condition", "report_condition"),
+        strict=True,
+    )
+)
+"""One job a level: a run cannot span assets of different partitions definitions, and reports for
+people may fail without failing a scored run."""
+
+CHECK_JOBS: dict[Per, str] = {"dose": "check_datasets", "condition": "check_conditions"}
+"""Jobs that run every check of a partition and make nothing."""
+
+LAUNCH_TAG = "fly64/launch"
+"""Marks a run that the command line started; its value tells one launch from all others."""
+UNFINISHED = (
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A level in one condition, which is restricted to what the level is partitioned by."""
+
+    level: Level
+    condition: Condition
+
+    @classmethod
+    def of(cls, level: Level, condition: Condition) -> Cell:
+        return cls(level, condition.restricted_to(level.per))
+
+    def __str__(self) -> str:
+        return f"{JOBS[self.level]} {self.condition}"
+
+    @property
+    def slug(self) -> str:
+        """A file name: ``run_condition-1000_dense``."""
+        return f"{JOBS[self.level]}-{self.condition}".replace("|", "_")
+
+    def shares_files_with(self, other: Cell) -> bool:
+        """Whether one reads or writes what the other writes, so that both at once cannot be."""
+        mine, others = self.condition, other.condition
+        if mine.dose is None or others.dose is None:
+            return True
+        same_view = mine.view is None or others.view is None or mine.view == others.view
+        return mine.dose == others.dose and same_view
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One Dagster run in one partition: products to make, or products only to check."""
+
+    level: Level
+    condition: Condition
+    make: tuple[Product, ...]
+    check: tuple[Product, ...]
+
+    @property
+    def cell(self) -> Cell:
+        return Cell(self.level, self.condition)
+
+    @property
+    def assets(self) -> list[AssetKey]:
+        return [AssetKey(item.key) for item in self.make]
+
+    @property
+    def checks(self) -> list[AssetCheckKey]:
+        return [
+            AssetCheckKey(AssetKey(item.key), name)
+            for item in (*self.make, *self.check)
+            for name in item.checks
+        ]
+
+
+def next_request(
+    planner: Planner, condition: Condition, level: Level, *, force: bool = False
+) -> RunRequest | None:
+    """What one level of a condition needs next; None when it is fresh.
+
+    What was made but never checked is checked first, in a run of its own: the checks decide what
+    remains to be made.
+    """
+    at = condition.restricted_to(level.per)
+    verdicts = [planner.verdict(item, at) for item in level.products]
+    unchecked = tuple(v.product for v in verdicts if v.state is State.UNCHECKED)
+    if unchecked and not force:
+        return RunRequest(level, at, (), unchecked)
+    make = _whole_computations(v.product for v in verdicts if force or v.must_run)
+    return RunRequest(level, at, make, ()) if make else None
+
+
+def _whole_computations(products: Iterable[Product]) -> tuple[Product, ...]:
+    """Both halves of a dataset come from one simulation: asking for one asks for both."""
+    chosen = {item.key for item in products}
+    if any(key[-1] == "dataset" for key in chosen):
+        chosen |= {item.key for item in PRODUCTS if item.key[-1] == "dataset"}
+    return tuple(item for item in PRODUCTS if item.key in chosen)
+
+
+def affairs(planner: Planner, cell: Cell) -> str:
+    """Hash of how a cell stands: equal as long as nothing was made, altered or judged anew."""
+    verdicts = [planner.verdict(item, cell.condition) for item in cell.level.products]
+    return digest(
+        [
+            [v.product.name, v.state, v.reason, v.record.storage_id if v.record else None]
+            for v in verdicts
+        ]
+    )
+
+
+def partition_tags(condition: Condition) -> dict[str, str]:
+    """The tags by which Dagster knows a run's partition; none for what exists once a study."""
+    key = dagster_key(condition)
+    tags = {} if key is None else {PARTITION_NAME_TAG: str(key)}
+    if isinstance(key, MultiPartitionKey):
+        for dimension, value in key.keys_by_dimension.items():
+            tags[f"{MULTIDIMENSIONAL_PARTITION_PREFIX}{dimension}"] = value
+    return tags
+
+
+def cells_of(run: DagsterRun) -> list[Cell]:
+    """What a run makes or checks, whoever started it and by whatever job; [] when it says nothing.
+
+    The UI's own buttons and backfills run assets in a job of Dagster's, so the selection counts
+    where there is one, and the job's name where there is none.
+    """
+    keys = {tuple(key.path) for key in run.asset_selection or ()}
+    keys |= {tuple(key.asset_key.path) for key in run.asset_check_selection or ()}
+    levels = {
+        level for level in LEVELS for item in level.products if item.key in keys & BY_KEY.keys()
+    }
+    if not keys:
+        levels = {level for level, name in JOBS.items() if name == run.job_name}
+    try:
+        condition = Condition.from_partition_key(run.tags.get(PARTITION_NAME_TAG))
+    except InputError:
+        return []
+    cells = [Cell.of(level, condition) for level in LEVELS if level in levels]
+    return [cell for cell in cells if _names_its_partition(cell)]
+
+
+def _names_its_partition(cell: Cell) -> bool:
+    per, condition = cell.level.per, cell.condition
+    return (per == "study" or condition.dose is not None) and (
+        per != "condition" or condition.view is not None
+    )
+
+
+def unfinished_runs(instance: DagsterInstance) -> Iterator[tuple[DagsterRun, list[Cell]]]:
+    """Runs that wait or are in progress, with their cells."""
+    for run in instance.get_runs(RunsFilter(statuses=list(UNFINISHED))):
+        yield run, cells_of(run)
