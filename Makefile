@@ -26,7 +26,7 @@ study: $(INSTALLED)
 test: $(INSTALLED)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $$(nproc) --dist loadfile
 
 # One benchmark reads what the finished demo recorded.
 bench: demo

@@ -6,16 +6,18 @@ any test imports either: solvers run in steps or in scripts of their own.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 from hypothesis import settings
 
 from fly64_assets.context import StudyContext
@@ -42,8 +44,10 @@ TINY = {
 @pytest.fixture(autouse=True)
 def private_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads the caller's study or writes to the project's results."""
-    monkeypatch.delenv(STUDY_VARIABLE, raising=False)
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    for name in (STUDY_VARIABLE, "DAGSTER_HOME"):
+        # Set first: what a test itself puts there (`prepare_instance` does) goes with it.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / "results"))
 
 
@@ -90,11 +94,20 @@ class FinishedRun:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FinishedRun]:
-    """One real run of every asset: simulation, both networks, pty-chi, comparison."""
-    folder = tmp_path_factory.mktemp("finished")
-    study_file = folder / "study.yaml"
-    study_file.write_text(yaml.safe_dump(TINY), "utf-8")
-    results = folder / "results"
-    arguments = ("run", "--study", study_file, "--dose", "1000", "--view", "dense")
-    yield FinishedRun(study_file, results, fly64(*arguments, results=results))
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> FinishedRun:
+    """One real run of every asset: simulation, both networks, pty-chi, comparison, reports.
+
+    The first worker that needs it makes it; the others wait and take the same.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "finished"
+    study_file, results, told = folder / "study.yaml", folder / "results", folder / "run.json"
+    with FileLock(f"{folder}.lock"):
+        if not told.is_file():
+            folder.mkdir()
+            study_file.write_text(yaml.safe_dump(TINY), "utf-8")
+            arguments = ("run", "--study", study_file, "--dose", "1000", "--view", "dense")
+            run = fly64(*arguments, results=results)
+            told.write_text(json.dumps([run.returncode, run.stdout, run.stderr]), "utf-8")
+    run = subprocess.CompletedProcess([], *json.loads(told.read_text("utf-8")))
+    return FinishedRun(study_file, results, run)

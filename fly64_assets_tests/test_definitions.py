@@ -21,7 +21,7 @@ HEAVY = ("tensorflow", "keras", "torch", "ptychi", "scipy", "skimage", "pandas",
 
 @pytest.fixture(scope="module")
 def graph():
-    return build_definitions(StudyContext.load()).resolve_asset_graph()
+    return build_definitions(StudyContext.load(PROJECT_ROOT / "study.yaml")).resolve_asset_graph()
 
 
 def test_loading_imports_nothing_heavy():
@@ -78,7 +78,7 @@ def test_asset_graph_is_the_catalogue(graph):
 def test_partitions_are_dose_by_view_with_the_split_in_the_key(graph):
     condition = graph.get(AssetKey(["train", "overlap_view"])).partitions_def
     assert isinstance(condition, MultiPartitionsDefinition)
-    study = StudyContext.load().study
+    study = StudyContext.load(PROJECT_ROOT / "study.yaml").study
     assert len(condition.get_partition_keys()) == len(study.doses) * len(study.views)
     doses = graph.get(AssetKey(["train", "dataset"])).partitions_def
     assert doses.get_partition_keys() == [str(dose) for dose in study.doses]
