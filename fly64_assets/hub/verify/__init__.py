@@ -12,11 +12,18 @@ from pathlib import Path
 
 from fly64_assets.errors import InputError
 from fly64_assets.hub.verify import (  # importing a module registers its checks
+    check_report,
     comparisons,
     crate,
+    data_versions,
     datasets,
+    directions,
     files,
+    logs,
+    metadata,
     models,
+    networks,
+    origins,
     pages,
     recomputed,
     reconstructions,
@@ -24,6 +31,7 @@ from fly64_assets.hub.verify import (  # importing a module registers its checks
     scores,
     summaries,
     texts,
+    times,
     views,
 )
 from fly64_assets.hub.verify.checks import CHECKS, Check, Finding, in_order
@@ -32,8 +40,9 @@ from fly64_assets.hub.verify.reading import Hub, Memory
 from fly64_assets.hub.verify.report import Outcome, Report, run_checks, write_report
 
 SUBJECTS = (
-    *(files, texts, datasets, views, models, reconstructions),
-    *(scores, recomputed, comparisons, summaries, reports, crate, pages),
+    *(files, texts, logs, metadata, datasets, views, models, networks, reconstructions),
+    *(scores, recomputed, comparisons, summaries, reports, directions, check_report, pages),
+    *(crate, data_versions, origins, times),
 )
 """The modules that hold rules."""
 

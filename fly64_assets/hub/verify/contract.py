@@ -7,6 +7,7 @@ in what writes a hub is not repeated in what verifies it.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from fly64_assets.study import MODELS, SPLITS
 
@@ -48,17 +49,33 @@ PER_COMPARISON = (
     "reconstructions_aligned.npz",
     *(f"{model}_frc_curve.csv" for model in MODELS),
 )
-LOGS = (
-    *(f"phase_c_{split}_dataset.log" for split in SPLITS),
-    *(f"phase_d_{split}_overlap_view.log" for split in SPLITS),
-    "phase_e_pinn_model.log",
-    "phase_e_baseline_model.log",
-    *(f"phase_f_{split}_ptychi_reconstruction.log" for split in SPLITS),
-    *(f"phase_g_{split}_comparison.log" for split in SPLITS),
-    "phase_g_comparison_manifest.log",
-    "phase_g_metrics_summary.log",
-    "phase_g_metrics_delta_summary.log",
-)
+STEPS = {
+    **{
+        f"phase_c_{split}_dataset.log": (f"{split}/dataset", "train_dataset_and_test_dataset")
+        for split in SPLITS
+    },
+    **{
+        f"phase_{phase}_{split}_{asset}.log": (f"{split}/{asset}", f"{split}_{asset}")
+        for phase, asset in (
+            ("d", "overlap_view"),
+            ("f", "ptychi_reconstruction"),
+            ("g", "comparison"),
+        )
+        for split in SPLITS
+    },
+    **{
+        f"phase_{phase}_{asset}.log": (asset, asset)
+        for phase, asset in (
+            ("e", "pinn_model"),
+            ("e", "baseline_model"),
+            ("g", "comparison_manifest"),
+            ("g", "metrics_summary"),
+            ("g", "metrics_delta_summary"),
+        )
+    },
+}
+"""Log in ``cli`` -> (asset, step that makes it); one step makes both halves of the scan."""
+LOGS = tuple(STEPS)
 
 COLUMNS = ["model", "metric", "amplitude", "phase", "value"]
 FITTED = ("mae", "mse", "psnr", "ssim", "ms_ssim")
@@ -78,6 +95,98 @@ TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 SMALLEST_AREA_PX = 11
+
+Row = tuple[str, bool]
+ERROR, WARN = "ERROR", "WARN"
+
+
+def _checks(*, blocking: str = "", noted: str = "", warns: str = "") -> dict[str, Row]:
+    """The checks of an asset in the order of the check report, which ends with two of all."""
+    return {
+        **dict.fromkeys(blocking.split(), (ERROR, True)),
+        **{name: (WARN if name in warns.split() else ERROR, False) for name in noted.split()},
+    }
+
+
+_MADE = "times_and_paths drift"
+_RECORDED = "effective_settings provenance"
+_TRAINED = _checks(
+    blocking=f"bundle loss trained_on counts {_RECORDED}",
+    noted=f"loss_improved {_MADE}",
+    warns="loss_improved drift",
+)
+_OF_A_SPLIT = {
+    "dataset": _checks(
+        blocking=f"data001 mean_dose poisson_noise axis_order split_separation {_RECORDED}",
+        noted=_MADE,
+        warns="drift",
+    ),
+    "overlap_view": _checks(
+        blocking=f"data001 feasibility counts {_RECORDED}", noted=_MADE, warns="drift"
+    ),
+    "ptychi_reconstruction": _checks(
+        blocking=f"reconstruction loss {_RECORDED}", noted=_MADE, warns="drift"
+    ),
+    "comparison": _checks(
+        noted=f"reconstructions {_RECORDED} registration ms_ssim_terms {_MADE}",
+        warns="registration ms_ssim_terms drift",
+    ),
+}
+_BOTH = {name: {f"{split}/{name}": rows for split in SPLITS} for name, rows in _OF_A_SPLIT.items()}
+CHECKED: dict[str, dict[str, Row]] = {
+    **_BOTH["dataset"],
+    **_BOTH["overlap_view"],
+    "pinn_model": _TRAINED,
+    "baseline_model": _TRAINED,
+    **_BOTH["ptychi_reconstruction"],
+    **_BOTH["comparison"],
+    "comparison_manifest": _checks(
+        blocking="completeness invariant input_identity counts scores", noted="times_and_paths"
+    ),
+    "metrics_summary": _checks(blocking="recomputed counts", noted="times_and_paths"),
+    "metrics_delta_summary": _checks(blocking="recomputed source_hash", noted="times_and_paths"),
+}
+"""Asset -> its checks -> (severity, whether it blocks), in the order of the check report."""
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A specimen that the project ships.
+
+    Attributes:
+        file: its name.
+        object_digest: of the one array ``objectGuess``, which datasets hold as it is.
+        origin: where it comes from.
+    """
+
+    file: str
+    object_digest: str
+    origin: str
+
+
+SPECIMENS = {
+    "7d5fd5fa34a0643e1ab6f44a8ff8a5c225772f61d72fbe063b772b0750643313": Specimen(
+        "labyrinth.npz",
+        "2f04b030e11dbb5f7ec1e526a064a099900443c1f9c62821215afdc0d930cf7b",
+        "centre of a pty-chi LSQML reconstruction (25 epochs, 3 probe modes) of a scan measured at "
+        "the CNM Hard X-ray Nanoprobe; the measured scan is one that the source distribution of "
+        "tike 0.26.0 ships for its tests",
+    ),
+    "89e7dcc696020f85eef84c2a05720a094bee490fc1e6191bec23d34641b282e0": Specimen(
+        "siemens_star.npz",
+        "0f295048d7c7215dd733b83730de36c20f3e85e58c23b081b13b52660acf80b5",
+        "centre of a pty-chi LSQML reconstruction (30 epochs) of a Siemens star measured at the "
+        "APS Velociprobe; the measured scan is one that the source distribution of tike 0.26.0 "
+        "ships for its tests",
+    ),
+}
+"""By the sha256 of its file."""
+LICENCE = "BSD-3-Clause"
+LICENCE_FILE = "LICENSE.BSD-3-Clause.txt"
+LICENCE_ID = "https://spdx.org/licenses/BSD-3-Clause"
+LICENCE_SHA256 = "71e9653695e353cabbe3fe8559dc6034801611ff24b566e47a24a733b4ca61b8"
+"""Of the notice that belongs beside every copy of a shipped specimen."""
+UNKNOWN, UNKNOWN_LICENCE_ID = "unknown", "#licence-unknown"
 
 
 def required_files(dose: int, view: str) -> set[str]:

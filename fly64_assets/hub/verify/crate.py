@@ -10,13 +10,14 @@ import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 from fly64_assets.hub.ro_crate_rules import crate_problems
 from fly64_assets.hub.verify import contract
 from fly64_assets.hub.verify.checks import Finding, check, compare, differences
 from fly64_assets.hub.verify.crate_graph import (
     Step,
-    consumed_as_it_is,
+    digest,
     entities,
     files,
     steps,
@@ -141,8 +142,49 @@ def _settings(hub: Hub, stated: dict[str, Any]) -> Iterator[tuple[str, str, Any,
         for name, value in ((section, stated.get(section)), ("threads", stated.get("threads"))):
             yield path, f"transformations[-1].parameters.{name}", value, trained.get(name)
     sigma = stated.get("scoring", {}).get("ms_ssim_sigma_px")
+    if not str(stated.get("specimen")).endswith(".npz"):  # of a path the crate has the name alone
+        yield contract.CRATE, "#study sha256", digest(stated), entities(hub)["#study"].get("sha256")
     for number, job in enumerate(hub.json(contract.MANIFEST)["jobs"]):
         yield contract.MANIFEST, f"jobs[{number}].ms_ssim_sigma", sigma, job.get("ms_ssim_sigma")
+
+
+@check(
+    "crate.step_settings", contract.CRATE, "settings and seeds of every step are those of the study"
+)
+def step_settings(hub: Hub) -> Iterator[Finding]:
+    for asset, step in steps(hub).items():
+        place = f"#make/{asset}/settings"
+        try:
+            found = json.loads(str(step.stated.get("settings")))
+        except ValueError as error:
+            yield Finding(contract.CRATE, place, f"is no JSON: {error}")
+            continue
+        for name, value in found.items():
+            expected = _setting_of(hub, asset, name)
+            yield from compare(contract.CRATE, expected, value, key=f"{place} {name}")
+        seeds = {f"seeds.{name}": seed for name, seed in found.get("seeds", {}).items()}
+        seeds |= {"seed": found["seed"]} if "seed" in found else {}
+        yield from compare(contract.CRATE, seeds, step.seeds, key=f"#make/{asset}/seed")
+
+
+def _setting_of(hub: Hub, asset: str, name: str) -> Any:
+    """What the study says of a setting of a step."""
+    stated, (_, _, kind) = study(hub), asset.rpartition("/")
+    source = entities(hub).get("#specimen-source", {})
+    if name == "checks":  # what the check report was made from
+        rows = hub.json("analysis/check_report.json")["checks"]
+        return {f"{row['asset']} {row['check']}": row["status"] for row in rows}
+    special = {
+        "dose": hub.dose,
+        "view": stated["views"].get(hub.view) if kind == "overlap_view" else hub.view,
+        "gridsize": 1 if kind == "baseline_model" else stated["gridsize"],
+        "seed": stated["seeds"]["simulation" if kind == "dataset" else "grouping"],
+        "ms_ssim_sigma_px": stated["scoring"]["ms_ssim_sigma_px"],
+        "probe_diameter_px": stated["overlap"]["probe_diameter_px"],
+        "probe_power_fraction": stated["overlap"]["probe_power_fraction"],
+        "specimen_sha256": source.get("sha256"),
+    }
+    return special[name] if name in special else stated.get(name, "no setting of the study")
 
 
 @check("crate.versions", contract.CRATE, "versions in the files are those of the software it names")
@@ -150,8 +192,21 @@ def versions(hub: Hub) -> Iterator[Finding]:
     made = steps(hub)
     for asset, path, key, name, version in _versions(hub):
         used = made.get(asset, Step()).versions_used
-        if name in used and used[name] != version:
-            yield Finding(path, key, f"is {version!r}, the crate names {used[name]!r}")
+        if used.get(name) != version:
+            yield Finding(path, key, f"is {version!r}, the crate names {used.get(name)!r}")
+    for split in SPLITS:
+        path = hub.dataset(split)
+        creation, step = hub.metadata(path)["creation"], made.get(f"{split}/dataset", Step())
+        for key, expected, found in (
+            ("git_commit", step.stated.get("git_commit"), creation["git_commit"] or "unknown"),
+            ("version", step.versions_used.get("fly64_assets"), creation["version"]),
+        ):
+            yield from compare(path, expected, found, key=f"_metadata creation.{key}")
+    for identifier, entity in entities(hub).items():
+        if entity.get("@type") == "SoftwareApplication":
+            name = f"#software/{quote(str(entity['name']))}-{quote(str(entity['softwareVersion']))}"
+            if identifier != name:
+                yield Finding(contract.CRATE, identifier, f"is {name}, by its name and version")
 
 
 def _versions(hub: Hub) -> Iterator[tuple[str, str, str, str, Any]]:
@@ -181,26 +236,18 @@ def _versions(hub: Hub) -> Iterator[tuple[str, str, str, str, Any]]:
 @check(
     "crate.condition",
     contract.CRATE,
-    "it names this dose and view, and the specimen that the datasets were simulated from",
+    "it names this dose and view, and the data that the datasets were simulated from",
 )
 def crate_condition(hub: Hub) -> Iterator[Finding]:
     found, made = entities(hub), steps(hub)
     name = f"{study_name(hub)}: {hub.dose} photons per exposure, {hub.view} view"
     yield from compare(contract.CRATE, name, found.get("./", {}).get("name"), key="./ name")
-    source = found.get("#specimen-source", {})
     for split in SPLITS:
         path, step = hub.dataset(split), made.get(f"{split}/dataset", Step())
         metadata = hub.metadata(path)
         expected = {"specimen": step.versions.get("specimen"), **step.consumed}
         inputs = metadata["transformations"][0].get("inputs")
         yield from compare(path, expected, inputs, key="_metadata transformations[0].inputs")
-        stated = metadata.get("specimen", {})
-        for key, value in (
-            ("sha256", source.get("sha256")),
-            ("source", source.get("name")),
-            ("origin", source.get("description")),
-        ):
-            yield from compare(path, value, stated.get(key), key=f"_metadata specimen.{key}")
     for asset, step in made.items():
         wanted = (str(hub.dose), f"{hub.dose}|{hub.view}", "study")
         if step.stated.get("partition") not in wanted:
@@ -210,65 +257,3 @@ def crate_condition(hub: Hub) -> Iterator[Finding]:
 
 def study_name(hub: Hub) -> str:
     return str(entities(hub).get("#study", {}).get("name"))
-
-
-@check("times.order", "", "what was made from something was made after it")
-def times_order(hub: Hub) -> Iterator[Finding]:
-    for (before, earlier), (file, key, later) in _pairs(hub):
-        if not (earlier and later and earlier <= later):
-            yield Finding(file, key, f"{later or 'nothing'} is earlier than {earlier}, {before}")
-
-
-def _pairs(hub: Hub) -> Iterator[tuple[tuple[str, str], tuple[str, str, str]]]:
-    """(what, UTC time) and (file, key, UTC time) that must not be earlier."""
-    made = steps(hub)
-    for asset, step in made.items():
-        for label, place in step.places.items():
-            maker = label.rpartition("/")[0]
-            if maker in made and consumed_as_it_is(hub, asset, label):
-                yield (
-                    (f"when {place} was made", made[maker].end),
-                    (contract.CRATE, f"#make/{asset} endTime", step.end),
-                )
-    for file, asset, moments in _own_times(hub):
-        end = made.get(asset, Step()).end
-        chain = [*moments, ("endTime in the crate", end)]
-        for (before, earlier), (key, later) in zip(chain, chain[1:], strict=False):
-            yield (before, earlier), (file, key, later)
-
-
-def _own_times(hub: Hub) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
-    """(file, its asset, [(key, UTC time)] in order) of every file that states times."""
-
-    def of_records(records: Any, key: str) -> list[tuple[str, str]]:
-        return [(f"{key}[{n}].time", str(record.get("time"))) for n, record in enumerate(records)]
-
-    for split in SPLITS:
-        for path, asset in (
-            (hub.dataset(split), "dataset"),
-            (hub.overlap_view(split), "overlap_view"),
-            (reconstruction(hub, split), "ptychi_reconstruction"),
-        ):
-            metadata = hub.metadata(path)
-            moments = [("_metadata creation.time", str(metadata["creation"]["time"]))]
-            moments += of_records(metadata["transformations"], "_metadata transformations")
-            if asset == "ptychi_reconstruction":
-                stamp = str(hub.arrays(path, "timestamp")["timestamp"])
-                moments.append(("timestamp", stamp))
-            yield path, f"{split}/{asset}", moments
-        log = hub.comparison(split, "comparison.log")
-        lines = hub.lines(log)
-        yield log, f"{split}/comparison", [("first line", lines[0][:20]), ("last", lines[-1][:20])]
-        scoring = hub.comparison(split, "scoring.json")
-        if scoring in hub.files:
-            records = hub.json(scoring).get("transformations", [])
-            yield scoring, f"{split}/comparison", of_records(records, "transformations")
-    for model, asset in ASSETS.items():
-        path = bundle_file(hub, model, "bundle.json")
-        records = hub.json(path).get("transformations", [])
-        yield path, asset, of_records(records, "transformations")
-    for path, asset in (
-        (contract.DELTAS, "metrics_delta_summary"),
-        ("analysis/check_report.json", "check_report"),
-    ):
-        yield path, asset, [("generated_at", str(hub.json(path).get("generated_at")))]

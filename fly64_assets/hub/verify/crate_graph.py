@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Step:
         places: the same -> where that file lies in the hub; none for the specimen.
         versions: asset -> data version that was consumed.
         versions_used: software -> its version.
+        seeds: name -> value.
     """
 
     stated: dict[str, Any] = field(default_factory=dict)
@@ -35,6 +37,7 @@ class Step:
     places: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     versions_used: dict[str, str] = field(default_factory=dict)
+    seeds: dict[str, Any] = field(default_factory=dict)
 
 
 def entities(hub: Hub) -> dict[str, dict[str, Any]]:
@@ -67,6 +70,12 @@ def study(hub: Hub) -> dict[str, Any]:
     return found
 
 
+def digest(content: Any) -> str:
+    """sha256 of JSON with sorted keys: of settings and of summaries."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def setting(hub: Hub, section: str, name: str) -> Any:
     """One setting of the study."""
     try:
@@ -91,6 +100,9 @@ def _steps(graph: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Step]]
         for key in _targets(action.get("additionalProperty")):
             entity = graph.get(key, {})
             kind, name, value = (entity.get(part) for part in ("propertyID", "name", "value"))
+            if kind == "seed":
+                step.seeds[str(name)] = value
+                continue
             if kind != "input_data_version":
                 step.stated[str(kind)] = value
                 continue
@@ -113,8 +125,10 @@ def _targets(value: Any) -> list[str]:
 def consumed_as_it_is(hub: Hub, asset: str, label: str) -> bool:
     """Whether what ``asset`` consumed under a label is the very file of the hub."""
     step = steps(hub).get(asset, Step())
-    place = step.places.get(label)
-    return place in hub.files and step.consumed.get(label) == hub.sha256(place)
+    place, consumed = step.places.get(label), step.consumed.get(label)
+    if label.startswith("specimen/"):  # its file is no file of a hub, and is described all the same
+        return consumed is not None and consumed == entities(hub).get("#specimen", {}).get("sha256")
+    return place in hub.files and consumed == hub.sha256(place)
 
 
 def compare_inputs(

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import re
 import struct
-import zlib
+import zipfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from fly64_assets.errors import InputError
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.archives import archive_problems, picture_problem
 from fly64_assets.hub.verify.checks import Finding, check
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.ptychography import npz
-
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @check(
@@ -139,37 +138,32 @@ def _npz_problem(hub: Hub, path: str) -> tuple[str, str] | None:
     return None
 
 
-@check("pictures.intact", "", "every picture is a whole PNG of at least 100 x 100 px")
-def pictures(hub: Hub) -> Iterator[Finding]:
+@check(
+    "npz.nothing_else",
+    "",
+    "an NPZ is its arrays one after another, as they are: nothing before, between or behind them",
+)
+def npz_nothing_else(hub: Hub) -> Iterator[Finding]:
+    def problems(path: str) -> list[str]:
+        try:
+            return list(archive_problems(hub.path(path)))
+        except (zipfile.BadZipFile, struct.error, OSError) as error:
+            return [f"is no whole archive: {error}"]
+
     for path in hub.files:
-        if path.endswith(".png"):
-            problem = _png_problem(hub.content(path))
-            if problem:
+        if path.endswith(".npz"):
+            for problem in hub.once("zip", [path], lambda path=path: problems(path)):
                 yield Finding(path, "", problem)
 
 
-def _png_problem(content: bytes) -> str:
-    """What is wrong with a PNG (W3C PNG specification, section 5); empty when nothing is."""
-    if not content.startswith(PNG_SIGNATURE):
-        return "is no PNG"
-    position, names = len(PNG_SIGNATURE), []
-    while position < len(content):
-        if position + 12 > len(content):
-            return "is truncated"
-        (length,) = struct.unpack_from(">I", content, position)
-        end = position + 12 + length
-        if end > len(content):
-            return "is truncated"
-        name = content[position + 4 : position + 8]
-        (checksum,) = struct.unpack_from(">I", content, end - 4)
-        if zlib.crc32(content[position + 4 : end - 4]) != checksum:
-            return f"chunk {name!r} does not have its checksum"
-        if name == b"IHDR":
-            width, height = struct.unpack_from(">II", content, position + 8)
-            if min(width, height) < 100:
-                return f"is {width} x {height} px"
-        names.append(name)
-        position = end
-    if not names or names[0] != b"IHDR" or names[-1] != b"IEND" or b"IDAT" not in names:
-        return "is truncated"
-    return ""
+@check(
+    "pictures.intact",
+    "",
+    "every picture is a whole PNG of at least 100 x 100 px, and holds nothing but pixels",
+)
+def pictures(hub: Hub) -> Iterator[Finding]:
+    for path in hub.files:
+        if path.endswith(".png"):
+            problem = hub.once("png", [path], lambda path=path: picture_problem(hub.content(path)))
+            if problem:
+                yield Finding(path, "", problem)

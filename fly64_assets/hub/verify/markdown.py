@@ -1,47 +1,71 @@
-"""Reading the reports: headings, tables, other lines. What they must say does not belong here."""
+"""Reading the reports: headings, tables, paragraphs. What they must say does not belong here."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from fly64_assets.hub.verify.checks import Finding, shown
 
 HEADING = re.compile(r"#+ ")
 RULE = re.compile(r":?-+:?")
 BAR = re.compile(r"(?<!\\)\|")
-DIGIT = re.compile(r"\d")
 
 Row = tuple[str, ...]
+Item = str | list[Row]
+"""A paragraph or a point of a list as one line; a table as rows of stripped cells, header first."""
 
 
 @dataclass
 class Section:
-    """What stands under one heading: tables as rows of stripped cells, and all other lines."""
+    """What stands under one heading, in order."""
 
     heading: str
-    tables: list[list[Row]] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
+
+    @property
+    def tables(self) -> list[list[Row]]:
+        return [item for item in self.items if isinstance(item, list)]
+
+    @property
+    def texts(self) -> list[str]:
+        return [item for item in self.items if isinstance(item, str)]
 
 
 def sections(text: str) -> list[Section]:
-    """The sections of a Markdown text in order; what stands before any heading is under ``""``."""
-    found = [Section("")]
-    in_table = False
+    """The sections of a Markdown text in order; what stands before any heading is under ``""``.
+
+    The second row of a table is its rule; where it is another, it stays a row. A line goes on with
+    the paragraph or the point before it, when no line is between them.
+    """
+    found, before = [Section("")], ""
     for line in text.split("\n"):
+        items = found[-1].items
         if HEADING.match(line):
             found.append(Section(line))
         elif line.startswith("|"):
-            cells = tuple(cell.strip().replace("\\|", "|") for cell in BAR.split(line)[1:-1])
-            if not in_table:
-                found[-1].tables.append([cells])
-            elif not all(RULE.fullmatch(cell) for cell in cells):
-                found[-1].tables[-1].append(cells)
-        elif line.strip():
-            found[-1].lines.append(line.strip())
-        in_table = line.startswith("|")
-    return found[1:] if not (found[0].tables or found[0].lines) else found
+            if not before.startswith("|"):
+                items.append([])
+            items[-1].append(_cells(line))
+        elif line:
+            goes_on = before and not line.startswith("- ") and not HEADING.match(before)
+            if goes_on and items and isinstance(items[-1], str):
+                items[-1] += f" {line}"
+            else:
+                items.append(line)
+        before = line
+    for section in found:
+        for table in section.tables:
+            if len(table) > 1 and all(RULE.fullmatch(cell) for cell in table[1]):
+                del table[1]
+    return found if found[0].items else found[1:]
+
+
+def _cells(line: str) -> Row:
+    _, *cells, rest = BAR.split(line)
+    return tuple(cell.strip().replace("\\|", "|") for cell in (*cells, *([rest] if rest else [])))
 
 
 def compare_rows(
@@ -62,21 +86,14 @@ def compare_rows(
 
 
 def compare_sections(
-    file: str,
-    text: str,
-    expected: Sequence[tuple[str, Sequence[Sequence[Row]]]],
-    *,
-    lines: Iterable[str] = (),
-    phrases: Iterable[str] = (),
+    file: str, text: str, expected: Sequence[tuple[str, Sequence[Item]]]
 ) -> Iterator[Finding]:
-    """Findings wherever a report is not what it must be: headings, tables, every number.
+    """Findings wherever a report is not what it must be: headings, tables, every word and number.
 
     Args:
         file: the report.
         text: its content.
-        expected: per heading, in order, its tables with their headers.
-        lines: lines that must stand there as they are.
-        phrases: the only texts with digits that other lines may hold.
+        expected: per heading, in order, all that stands under it.
     """
     found = sections(text)
     wanted = [heading for heading, _ in expected]
@@ -88,24 +105,29 @@ def compare_sections(
                 return
         yield Finding(file, "headings", f"are {len(headings)}, expected {len(wanted)}")
         return
-    for section, (heading, tables) in zip(found, expected, strict=True):
-        if len(section.tables) != len(tables):
-            reason = f"has {len(section.tables)} tables, expected {len(tables)}"
-            yield Finding(file, heading, reason)
-            continue
-        for table, rows in zip(section.tables, tables, strict=True):
-            yield from compare_rows(file, heading, rows, table)
-    there = [line for section in found for line in section.lines]
-    fixed = list(lines)
-    for line in fixed:
-        if line not in there:
-            yield Finding(file, line.split(":")[0], f"expected the line {line!r}")
-    for line in there:
-        rest = line
-        for phrase in phrases:
-            rest = rest.replace(phrase, "")
-        if line not in fixed and DIGIT.search(rest):
-            yield Finding(file, shown(line), "holds a number that nothing accounts for")
+    for section, (heading, items) in zip(found, expected, strict=True):
+        yield from _compare_items(file, section, Section(heading, list(items)))
+
+
+def _compare_items(file: str, found: Section, expected: Section) -> Iterator[Finding]:
+    heading = expected.heading
+    missing = [text for text in expected.texts if text not in found.texts]
+    surplus = [text for text in found.texts if text not in expected.texts]
+    for one, other in zip_longest(missing, surplus):
+        reason = f"expected {one!r}" if one else "is nothing that this report says"
+        yield Finding(file, f"{heading}: {shown(other)}" if other else heading, reason)
+    if len(found.tables) != len(expected.tables):
+        reason = f"has {len(found.tables)} tables, expected {len(expected.tables)}"
+        yield Finding(file, heading, reason)
+        return
+    for table, rows in zip(found.tables, expected.tables, strict=True):
+        yield from compare_rows(file, heading, rows, table)
+    if not (missing or surplus) and _order(found) != _order(expected):
+        yield Finding(file, heading, "what stands there is in another order, or twice")
+
+
+def _order(section: Section) -> list[str]:
+    return [item if isinstance(item, str) else "|" for item in section.items]
 
 
 def compare_lines(file: str, expected: Sequence[str], text: str) -> Iterator[Finding]:

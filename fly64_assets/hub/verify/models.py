@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.archives import archive_problems
 from fly64_assets.hub.verify.checks import Broken, Finding, check, compare
 from fly64_assets.hub.verify.crate_graph import compare_inputs
 from fly64_assets.hub.verify.reading import Hub
@@ -26,7 +28,10 @@ MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 ASSETS = {"PtychoPINN": "pinn_model", "Baseline": "baseline_model"}
 PROBE = "layers/known_probe/vars/0"
 PROBE_TOLERANCE = 1e-5
-DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError)
+DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+    *(OSError, EOFError, ValueError, KeyError),
+)
 
 
 def bundle_file(hub: Hub, model: str, name: str) -> str:
@@ -38,7 +43,9 @@ def _bundle(hub: Hub, model: str) -> dict[str, Any]:
 
 
 @check(
-    "phase_e.archive", FOLDER, "each bundle is a whole .keras archive that needs no code of its own"
+    "phase_e.archive",
+    FOLDER,
+    "each bundle is a whole .keras archive without code, its members and nothing besides",
 )
 def archives(hub: Hub) -> Iterator[Finding]:
     for model in contract.NETWORKS:
@@ -56,7 +63,7 @@ def _archive_problems(hub: Hub, path: str) -> list[str]:
             config = archive.read("config.json").decode() if "config.json" in names else ""
     except DAMAGE as error:
         return [f"is no whole .keras archive: {error}"]
-    problems = []
+    problems = list(archive_problems(hub.path(path)))
     if len(listed) != len(names):
         problems.append("holds a member twice")
     if damaged:
@@ -167,6 +174,27 @@ def probe(hub: Hub) -> Iterator[Finding]:
         difference = np.abs(packed[..., 0] + 1j * packed[..., 1] - known).max()
         if not difference <= PROBE_TOLERANCE * np.abs(known).max():
             yield Finding(path, PROBE, f"differs from probeGuess by up to {difference:.3g}")
+
+
+BUNDLE_KEYS = {
+    *("schema_version", "kind", "gridsize", "N", "core_px", "seeds", "settings", "inputs"),
+    *("weights_sha256", "n_parameters", "n_fit", "n_validation", "epochs_completed"),
+    *("best_epoch", "final_loss", "best_validation_loss", "frameworks", "transformations"),
+}
+FRAMEWORKS = {"keras", "numpy", "tensorflow"}
+
+
+@check("phase_e.keys", BUNDLES, "a bundle states what it has to and nothing else")
+def keys(hub: Hub) -> Iterator[Finding]:
+    for model in contract.NETWORKS:
+        path, bundle = bundle_file(hub, model, "bundle.json"), _bundle(hub, model)
+        for key, wanted, found in (
+            ("", BUNDLE_KEYS, bundle),
+            ("frameworks", FRAMEWORKS, bundle.get("frameworks", {})),
+        ):
+            for name in sorted(wanted ^ set(found)):
+                reason = "is no key of this file" if name in found else "is missing"
+                yield Finding(path, f"{key}.{name}" if key else name, reason)
 
 
 @check(

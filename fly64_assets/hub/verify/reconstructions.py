@@ -9,6 +9,7 @@ import numpy as np
 
 from fly64_assets.hub.verify import contract
 from fly64_assets.hub.verify.checks import Finding, check, compare
+from fly64_assets.hub.verify.crate_graph import consumed_as_it_is
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.views import compare_lineage
 from fly64_assets.study import SPLITS
@@ -39,10 +40,15 @@ def reconstruction(hub: Hub, split: str) -> str:
 def provenance(hub: Hub) -> Iterator[Finding]:
     for split in SPLITS:
         path, asset = reconstruction(hub, split), f"{split}/ptychi_reconstruction"
-        records = hub.metadata(path).get("transformations")
+        stated, view = hub.metadata(path), hub.metadata(hub.overlap_view(split))
+        records = stated.get("transformations")
         yield from compare_lineage(hub, split, asset, path, records, "reconstruct", {})
+        exactly = consumed_as_it_is(hub, asset, f"{split}/overlap_view/{split}.npz")
+        for key in ("schema_version", "physics", "specimen", *(["creation"] if exactly else [])):
+            yield from compare(path, view.get(key), stated.get(key), key=f"_metadata {key}")
         own = records[-1]["parameters"]
         yield from compare(path, split, own.get("split"), key="transformations[-1].split")
+        yield from compare(path, "PtyChi", own.get("model"), key="transformations[-1].model")
         refined = own.get("ptychi", {}).get("refine_probe")
         known = hub.arrays(hub.overlap_view(split), "probeGuess")["probeGuess"]
         found = hub.arrays(path, "reconstructed_probe")["reconstructed_probe"]

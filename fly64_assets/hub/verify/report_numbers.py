@@ -31,7 +31,10 @@ METRIC_TITLES = {
     "ms_ssim": ("MS-SSIM", "higher", "1"),
     "frc50": ("FRC50", "higher", "fraction of Nyquist"),
 }
-FRC_PHRASES = ("FRC50 is a fraction of Nyquist", "FRC50 is 1 for that reason")
+PHOTON_NOTE = (
+    "A dense view has several times the photons of a sparse one at the same dose: when views are "
+    "compared, compare photons/px² too."
+)
 
 
 def title(hub: Hub) -> str:

@@ -1,10 +1,11 @@
-"""Checks of every text in the hub: encoding, line ends, JSON, paths, times, logs.
+"""Checks of every text in the hub: encoding, line ends, JSON, paths, times.
 
 What the numbers in a text must be does not belong here.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -138,6 +139,37 @@ def json_valid(hub: Hub) -> Iterator[Finding]:
                 yield error.finding
 
 
+SORTED = ("/bundle.json",)
+"""Ends of the names of files whose keys are in alphabetical order."""
+
+
+def _layouts(path: str, content: Any) -> Iterator[str]:
+    """What the text of a JSON file may be; two where letters beyond ASCII may be escaped."""
+    indent = 1 if path == contract.CRATE else 2
+    ordered = path == contract.CRATE or path.endswith(SORTED)
+    for ascii_only in (False, True):
+        text = json.dumps(content, indent=indent, sort_keys=ordered, ensure_ascii=ascii_only)
+        yield text + "\n"
+
+
+@check(
+    "json.layout",
+    "",
+    "JSON is laid out in one way: no blank, digit or escape more, keys sorted where they are",
+)
+def json_layout(hub: Hub) -> Iterator[Finding]:
+    for path, content in readable_json(hub):
+        if hub.text(path) not in _layouts(path, content):
+            yield Finding(path, "", "is laid out in another way than the platform writes it")
+    for path in hub.files:
+        if path.endswith(".npz"):
+            with suppress(Broken, KeyError):  # most have no metadata; damage: npz.intact
+                stored = str(hub.arrays(path, "_metadata")["_metadata"][()])
+                text = json.dumps(hub.metadata(path), sort_keys=True, ensure_ascii=False)
+                if stored != text:
+                    yield Finding(path, "_metadata", "is laid out in another way than written")
+
+
 def _path_problem(text: str) -> str:
     if not any(mark in text for mark in "/\\~"):
         return ""  # most texts: no need to search them
@@ -173,7 +205,7 @@ def paths_exist(hub: Hub) -> Iterator[Finding]:
                 yield Finding(path, place, f"{shown(value)} is no file of the hub")
 
 
-def _is_moment(text: str) -> bool:
+def is_moment(text: str) -> bool:
     """Whether a text is a UTC time that the calendar has."""
     if not contract.TIME.fullmatch(text):
         return False
@@ -198,7 +230,7 @@ def times_utc(hub: Hub) -> Iterator[Finding]:
 
     def problem(text: str) -> str:
         for moment in _moments(text):
-            if not _is_moment(moment):
+            if not is_moment(moment):
                 return f"{moment!r} is no UTC time YYYY-MM-DDTHH:MM:SSZ"
             if moment > latest:
                 return f"{moment} has not been yet"
@@ -207,41 +239,10 @@ def times_utc(hub: Hub) -> Iterator[Finding]:
     def of_json(content: Any) -> Problems:
         found = []
         for place, name, value in walk(content):
-            if name in TIME_KEYS and not (isinstance(value, str) and _is_moment(value)):
+            if name in TIME_KEYS and not (isinstance(value, str) and is_moment(value)):
                 found.append((place, f"{shown(value)} is no UTC time YYYY-MM-DDTHH:MM:SSZ"))
             elif isinstance(value, str) and (reason := problem(value)):
                 found.append((place, reason))
         return found
 
     yield from _in_every_text(hub, "times", of_json, problem)
-
-
-def _own_logs(hub: Hub) -> Iterator[str]:
-    for path in hub.files:
-        if path.endswith(".log"):
-            yield path
-
-
-@check("logs.lines", "cli", "a log's lines begin with their UTC time, or with '| ' when captured")
-def log_lines(hub: Hub) -> Iterator[Finding]:
-    for path in _own_logs(hub):
-        lines = hub.text(path).split("\n")[:-1]
-        for number, line in enumerate(lines, start=1):
-            if line.startswith(CAPTURED):
-                if number == 1:
-                    yield Finding(path, "line 1", "is captured output; a log begins with a time")
-            elif not (_is_moment(line[:20]) and line[20:21] == " " and line[21:].strip()):
-                yield Finding(path, f"line {number}", f"{shown(line)} begins with no UTC time")
-
-
-@check("logs.order", "cli", "times in a log do not go back")
-def log_order(hub: Hub) -> Iterator[Finding]:
-    for path in _own_logs(hub):
-        before = ""
-        for number, line in enumerate(hub.text(path).split("\n"), start=1):
-            moment = line[:20]
-            if not _is_moment(moment):
-                continue
-            if moment < before:
-                yield Finding(path, f"line {number}", f"{moment} stands after {before}")
-            before = moment

@@ -106,7 +106,8 @@ class Forgery:
         changed = edit(content)
         content = content if changed is None else changed
         indent = 1 if template == CRATE else 2
-        text = json.dumps(content, indent=indent, ensure_ascii=False, sort_keys=template == CRATE)
+        ordered = template == CRATE or template.endswith("/bundle.json")
+        text = json.dumps(content, indent=indent, ensure_ascii=False, sort_keys=ordered)
         self.text(template, lambda _: text + "\n")
 
     def arrays(self, template: str, edit: Callable[[dict[str, np.ndarray]], object]) -> None:

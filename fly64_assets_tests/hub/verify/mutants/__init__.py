@@ -53,12 +53,21 @@ def add(check: str, what: str, edit: Edit, *, hidden: bool = True) -> None:
 
 
 from fly64_assets_tests.hub.verify.mutants import (  # noqa: E402 - they register themselves
+    archives,
+    check_report,
+    crate,
     data,
+    designs,
     lists,
+    prose,
     reports,
     scores,
     solvers,
     summaries,
 )
 
-__all__ = ["MUTANTS", "Mutant", "data", "lists", "reports", "scores", "solvers", "summaries"]
+SUBJECTS = (
+    *(archives, check_report, crate, data, designs, lists, prose),
+    *(reports, scores, solvers, summaries),
+)
+__all__ = ["MUTANTS", "SUBJECTS", "Mutant"]

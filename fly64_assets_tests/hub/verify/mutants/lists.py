@@ -467,7 +467,14 @@ add(
     "the crate is of another dose",
     _crate("./", name="tiny: 77 photons per exposure, dense view"),
 )
-add("crate.condition", "another specimen", _crate("#specimen-source", sha256="0" * 64))
+add(
+    "crate.condition",
+    "simulated from another copy of the specimen",
+    lambda f: f.metadata(
+        "data/phase_c/DOSE/patched_train.npz",
+        lambda m: m["transformations"][0]["inputs"].update({"specimen/specimen.npz": "0" * 64}),
+    ),
+)
 add(
     "crate.condition",
     "a step of another partition",

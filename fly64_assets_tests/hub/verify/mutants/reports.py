@@ -188,7 +188,7 @@ def _row(**changes: Any):  # noqa: ANN202
     return lambda f: f.json(CHECKS, lambda c: c["checks"][0].update(changes))
 
 
-def _with_page(f: Forgery, edit) -> None:  # noqa: ANN001
+def with_page(f: Forgery, edit) -> None:  # noqa: ANN001
     """The same edit in the JSON's rows and on the page, so that both agree."""
     from fly64_assets.hub import numbers
     from fly64_assets.hub.rendering import Table
@@ -221,17 +221,17 @@ def _with_page(f: Forgery, edit) -> None:  # noqa: ANN001
 add(
     "check_report.passed",
     "a failed check",
-    lambda f: _with_page(f, lambda rows: rows[0].update(status="failed", reason="broken")),
+    lambda f: with_page(f, lambda rows: rows[0].update(status="failed", reason="broken")),
 )
 add(
     "check_report.passed",
     "a check that was not run",
-    lambda f: _with_page(f, lambda rows: rows[0].update(status="not run")),
+    lambda f: with_page(f, lambda rows: rows[0].update(status="not run")),
 )
 add(
     "check_report.passed",
     "a warning of a blocking check",
-    lambda f: _with_page(
+    lambda f: with_page(
         f,
         lambda rows: next(r for r in rows if r["blocking"]).update(
             status="warning", severity="WARN"
@@ -239,9 +239,9 @@ add(
     ),
 )
 add(
-    "check_report.passed",
+    "check_report.rows",
     "an asset without checks",
-    lambda f: _with_page(
+    lambda f: with_page(
         f, lambda rows: [rows.remove(r) for r in list(rows) if r["asset"] == "pinn_model"]
     ),
 )
@@ -254,12 +254,12 @@ add("check_report.rows", "another dose", lambda f: f.json(CHECKS, lambda c: c.up
 add(
     "check_report.rows",
     "a row of another partition",
-    lambda f: _with_page(f, lambda rows: rows[0].update(partition="77")),
+    lambda f: with_page(f, lambda rows: rows[0].update(partition="77")),
 )
 add(
     "check_report.rows",
     "a row twice",
-    lambda f: _with_page(f, lambda rows: rows.append(dict(rows[0]))),
+    lambda f: with_page(f, lambda rows: rows.append(dict(rows[0]))),
 )
 add(
     "check_report.rows",

@@ -332,6 +332,7 @@ for what, edit in {
     ),
 }.items():
     add("scores.scoring_json", what, lambda f, edit=edit: f.json(SCORING, edit))
+add("scores.scoring_json", "a key more", lambda f: f.json(SCORING, lambda c: c.update(by="me")))
 add(
     "scores.provenance",
     "the view's record is gone",

@@ -23,7 +23,7 @@ SOLVED_MANIFEST = "data/phase_f/reconstruction_manifest.json"
 CANVAS = "analysis/DOSE/VIEW/test/reconstructions.npz"
 
 
-def _members(f: Forgery, template: str, edit: Callable[[dict[str, bytes]], object]) -> None:
+def edit_members(f: Forgery, template: str, edit: Callable[[dict[str, bytes]], object]) -> None:
     """Edit the members of a .keras archive."""
     with zipfile.ZipFile(io.BytesIO(f.read(template))) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -31,12 +31,12 @@ def _members(f: Forgery, template: str, edit: Callable[[dict[str, bytes]], objec
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as archive:
         for name, content in members.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content)  # of 1980, as in any bundle
     f.write(template, written.getvalue())
-    _restate_size(f)
+    restate_size(f)
 
 
-def _restate_size(f: Forgery) -> None:
+def restate_size(f: Forgery) -> None:
     """The manifest states the size of each archive."""
 
     def edit(content: dict) -> None:
@@ -70,7 +70,7 @@ def _weights(f: Forgery, folder: str, edit: Callable[[dict[str, np.ndarray]], ob
                 node[...] = values[name]
         members["model.weights.h5"] = file.getvalue()
 
-    _members(f, f"{folder}/model.keras", change)
+    edit_members(f, f"{folder}/model.keras", change)
 
 
 def _state_weights(f: Forgery, folder: str) -> None:
@@ -93,12 +93,12 @@ def _twice(f: Forgery) -> None:
         warnings.simplefilter("ignore")
         archive.writestr("config.json", archive.read("config.json"))
     f.write(path, written.getvalue())
-    _restate_size(f)
+    restate_size(f)
 
 
 def _no_archive(f: Forgery) -> None:
     f.write(f"{PINN}/model.keras", "weights\n")
-    _restate_size(f)
+    restate_size(f)
 
 
 def _first_kernel(values: dict[str, np.ndarray]) -> None:
@@ -115,7 +115,11 @@ def _bit(content: bytes) -> bytes:
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
-add("phase_e.archive", "a Lambda layer", lambda f: _members(f, f"{BASELINE}/model.keras", _lambda))
+add(
+    "phase_e.archive",
+    "a Lambda layer",
+    lambda f: edit_members(f, f"{BASELINE}/model.keras", _lambda),
+)
 add(
     "phase_e.archive",
     "one bit flipped",
@@ -124,12 +128,12 @@ add(
 add(
     "phase_e.archive",
     "no configuration",
-    lambda f: _members(f, f"{PINN}/model.keras", lambda m: m.pop("config.json")),
+    lambda f: edit_members(f, f"{PINN}/model.keras", lambda m: m.pop("config.json")),
 )
 add(
     "phase_e.archive",
     "a member more",
-    lambda f: _members(f, f"{PINN}/model.keras", lambda m: m.update({"code.py": b"1"})),
+    lambda f: edit_members(f, f"{PINN}/model.keras", lambda m: m.update({"code.py": b"1"})),
 )
 add("phase_e.archive", "a member twice", lambda f: _twice(f))
 add(
@@ -154,7 +158,7 @@ add(
 def _(f: Forgery) -> None:
     f.write(f"{BASELINE}/model.keras", f.read(f"{PINN}/model.keras"))
     _state_weights(f, BASELINE)
-    _restate_size(f)
+    restate_size(f)
 
 
 @mutant("phase_e.weights_differ", "a network of zeros")

@@ -1,0 +1,84 @@
+"""Tables that the verifier writes down for itself are those of the package."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fly64_assets.catalogue import PHASES, PRODUCTS, log_file
+from fly64_assets.checks import checks_of
+from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.logs import FINISHED
+from fly64_assets.hub.verify.networks import RESAMPLING_PX
+from fly64_assets.ptychography.npz import array_digest, read_npz
+from fly64_assets.solvers.resampling import TAPS
+from fly64_assets.specimen_origins import FOLDER, ORIGINS, licence_text, specimen_origin
+from fly64_assets.store import sha256_of
+
+
+def test_the_rows_of_a_check_report_are_the_checks_of_the_catalogue():
+    """In the order of the catalogue, in which the report lists them."""
+    expected = [
+        (item.name, check.name, check.severity.value, check.name in item.blocking_checks)
+        for item in PRODUCTS
+        for check in checks_of(item)
+    ]
+    written = [
+        (asset, name, *row)
+        for asset, rows in contract.CHECKED.items()
+        for name, row in rows.items()
+    ]
+    assert written == expected
+    assert len(written) > 80
+
+
+def test_every_scored_product_has_the_log_of_its_step():
+    expected = {log_file(item): item.name for item in PRODUCTS if item.group in PHASES}
+    assert {name: asset for name, (asset, _) in contract.STEPS.items()} == expected
+
+
+@pytest.mark.parametrize("took", ["0.83ms", "533ms", "2.05s", "4m52s", "34m12s", "1h4m"])
+def test_a_step_may_take_any_time(took: str):
+    """In the forms that Dagster writes a duration."""
+    assert FINISHED.fullmatch(f'DEBUG Finished execution of step "pinn_model" in {took}.')
+
+
+def test_shipped_specimens_have_their_origin_and_licence():
+    assert {known.file for known in contract.SPECIMENS.values()} == set(ORIGINS)
+    for sha256, known in contract.SPECIMENS.items():
+        assert sha256_of(FOLDER / known.file) == sha256
+        stored = read_npz(FOLDER / known.file, ["objectGuess"])
+        assert array_digest(stored) == known.object_digest
+        assert specimen_origin("mine.npz", sha256) == {
+            "source": "mine.npz",
+            "sha256": sha256,
+            "shipped_as": known.file,
+            "licence": contract.LICENCE,
+            "licence_file": contract.LICENCE_FILE,
+            "origin": known.origin,
+        }
+    assert contract.LICENCE_ID.endswith(f"/{contract.LICENCE}")
+    assert hashlib.sha256(licence_text().encode()).hexdigest() == contract.LICENCE_SHA256
+
+
+def test_of_any_other_specimen_nothing_is_claimed():
+    stated = specimen_origin("mine.npz", "0" * 64)
+    assert (stated["licence"], stated["origin"]) == (contract.UNKNOWN, contract.UNKNOWN)
+    assert stated["shipped_as"] is None and stated["licence_file"] is None
+
+
+def test_the_rim_of_a_frame_is_that_of_the_resampling():
+    assert RESAMPLING_PX == TAPS
+
+
+def test_the_designs_are_those_of_the_networks():
+    """Keras needs a process of its own; ``network_designs.py`` builds networks there."""
+    script = Path(__file__).with_name("network_designs.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"^\d+ layers as designed$", done.stdout, re.MULTILINE)) == 3
