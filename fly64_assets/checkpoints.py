@@ -21,6 +21,7 @@ from typing import Any
 
 from fly64_assets.errors import InputError
 from fly64_assets.solvers.interface import Snapshot
+from fly64_assets.store import sync
 
 SCHEMA_VERSION = 1
 FILE = "checkpoint.npz"
@@ -73,7 +74,7 @@ class StoredCheckpoint:
             write_npz(unfinished, {**snapshot.arrays, STATE: self._described(snapshot)})
             _seal(unfinished)
             os.replace(unfinished, self.path)
-            _sync_folder(self.folder)
+            sync(self.folder)
         except OSError as error:
             self.log(
                 f"no checkpoint after {snapshot.unit} {snapshot.done} of {snapshot.total}: "
@@ -151,11 +152,3 @@ def _seals(file: Any) -> tuple[bytes, bytes]:
         digest.update(part)
         remaining -= len(part)
     return digest.hexdigest().encode(), file.read(SEAL_BYTES)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -50,7 +50,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Flush a file, or what a folder lists, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -133,7 +134,7 @@ class Store:
             return
         unfinished = file.with_name(f".{SCHEMA_FILE}.{os.getpid()}")
         unfinished.write_text(f"{SCHEMA_VERSION}\n", "utf-8")
-        _sync(unfinished)
+        sync(unfinished)
         os.replace(unfinished, file)
 
     @contextmanager
@@ -202,7 +203,7 @@ class Store:
         records = []
         for name in names:
             source = staged / name
-            _sync(source)
+            sync(source)
             record = FileRecord(
                 self.relative(target / name), sha256_of(source), source.stat().st_size
             )
@@ -210,7 +211,7 @@ class Store:
             records.append(record)
         for name in set(product.files) - set(names):
             (target / name).unlink(missing_ok=True)
-        _sync(target)
+        sync(target)
         return tuple(records)
 
     def superseded(self, product: Product, condition: Condition) -> list[Path]:
@@ -225,7 +226,7 @@ class Store:
     def remove_superseded(self, product: Product, condition: Condition) -> None:
         for path in self.superseded(product, condition):
             path.unlink(missing_ok=True)
-            _sync(path.parent)
+            sync(path.parent)
 
     def altered(self, files: Mapping[str, FileRecord]) -> str | None:
         """What no longer matches its record, in words; ``None`` when every byte does."""

@@ -27,7 +27,7 @@ from fly64_assets.ledger import Record
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import Planner, State
 from fly64_assets.process import utc_now
-from fly64_assets.store import sha256_of
+from fly64_assets.store import sha256_of, sync
 from fly64_assets.study import PROJECT_ROOT
 
 Outcome = Literal["exported", "unchanged"]
@@ -185,21 +185,13 @@ def _copy(context: StudyContext, files: Iterable[HubFile], staging: Path) -> Non
     def copy(file: HubFile) -> None:
         target = staging / file.path
         shutil.copyfile(context.store.root / file.store_path, target)
-        _sync(target)
+        sync(target)
         if sha256_of(target) != file.sha256:
             raise NotTrusted(f"{file.store_path} changed while it was exported")
 
     with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
         # The largest first, so that nobody waits for one at the end.
         list(pool.map(copy, sorted(files, key=lambda file: -file.bytes)))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _put_in_place(staging: Path, hub: Path, *, clobber: bool) -> Exported:
@@ -216,7 +208,7 @@ def _put_in_place(staging: Path, hub: Path, *, clobber: bool) -> Exported:
     elif hub.is_dir():
         hub.rmdir()
     os.rename(staging, hub)
-    _sync(hub.parent)
+    sync(hub.parent)
     return Exported("exported", _n_files(made), moved)
 
 

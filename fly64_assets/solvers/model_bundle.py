@@ -275,8 +275,27 @@ def _archive(model: keras.Model) -> bytes:
                 if name == METADATA_MEMBER:
                     metadata = {**json.loads(content), "date_saved": SAVE_DATE}
                     content = json.dumps(metadata, sort_keys=True).encode()
+                if name == CONFIG_MEMBER:
+                    content = json.dumps(_without_addresses(json.loads(content), {})).encode()
                 target.writestr(zipfile.ZipInfo(name, ZIP_DATE), content)
     return saved.getvalue()
+
+
+def _without_addresses(node: Any, numbers: dict[int, int]) -> Any:
+    """A Keras configuration with its shared objects numbered in order.
+
+    Keras names them by their address in memory, which is another one in every process.
+    """
+    if isinstance(node, list):
+        return [_without_addresses(value, numbers) for value in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: numbers.setdefault(value, len(numbers) + 1)
+        if key == "shared_object_id"
+        else _without_addresses(value, numbers)
+        for key, value in node.items()
+    }
 
 
 def _read_weights(archive: bytes) -> tuple[str, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -256,6 +257,13 @@ def test_the_best_weights_outlive_an_interruption():
     first = [values for key, values in sorted(best.items()) if key.startswith("weights_")]
     for found, wanted in zip(resumed.model.get_weights(), first, strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_stored_network_names_its_shared_objects_by_number(pinn, tmp_path):
+    """Keras names them by address, which differs between processes while the weights do not."""
+    config = zipfile.ZipFile(io.BytesIO(stored(pinn, tmp_path).archive)).read("config.json")
+    numbers = [int(found) for found in re.findall(rb'"shared_object_id": (\d+)', config)]
+    assert numbers and set(numbers) == set(range(1, max(numbers) + 1))
 
 
 @pytest.mark.parametrize("train", [train_pinn, train_baseline])
