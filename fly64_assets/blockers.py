@@ -6,7 +6,6 @@ export refuses a partition that has one, and no hub ever holds one.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from fly64_assets.catalogue import LEVELS, Level
 from fly64_assets.partitions import Condition
 from fly64_assets.process import utc_now
-from fly64_assets.store import Store
+from fly64_assets.store import Store, write_whole
 
 FILE = "blocker.log"
 
@@ -44,9 +43,7 @@ def write(
     for stop in stops or [Stop("-", "the run ended without saying why", "-")]:
         lines += [f"step: {stop.step}", f"exception: {stop.exception}", f"log: {stop.log_path}"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text("\n".join(lines) + "\n", "utf-8")
-    os.replace(unfinished, path)
+    write_whole(path, "\n".join(lines) + "\n")
 
 
 def steps(store: Store, level: Level, condition: Condition) -> list[str]:

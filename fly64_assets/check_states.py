@@ -7,11 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fly64_assets.catalogue import PRODUCTS, Product
-from fly64_assets.ledger import Ledger, Record
+from fly64_assets.ledger import NOT_RUN, STATES, Ledger, Record
 from fly64_assets.partitions import Condition
-
-STATES = ("passed", "warning", "failed", "not run")
-PASSED, WARNING, FAILED, NOT_RUN = STATES
 
 
 @dataclass(frozen=True)
@@ -22,7 +19,7 @@ class CheckRow:
         partition: ``1000``, ``1000|dense`` or ``study``.
         blocking: whether nothing may consume the asset unless the check passed.
         severity: of the latest evaluation, ERROR or WARN; empty when there is none.
-        status: one of `STATES`; a failed evaluation of severity WARN is a warning.
+        status: one of `ledger.STATES`.
         time: of the evaluation, UTC; empty when there is none.
         reason: what the evaluation said.
     """

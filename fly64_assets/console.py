@@ -17,12 +17,13 @@ from rich.table import Table
 
 from fly64_assets import blockers
 from fly64_assets.catalogue import LEVELS, PRODUCTS, product
-from fly64_assets.check_states import NOT_RUN, CheckRow
+from fly64_assets.check_states import CheckRow
 from fly64_assets.checks.phase_check import check_step
 from fly64_assets.context import StudyContext
 from fly64_assets.feasibility import ViewCounts
 from fly64_assets.forecast import Action, Forecast, Planned
 from fly64_assets.hub import numbers
+from fly64_assets.ledger import NOT_RUN, STATES
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import Planner, State, Verdict
 from fly64_assets.ptychography.rules import RuleOutcome
@@ -41,7 +42,7 @@ COLOURS = {
     State.ALTERED: "red",
     State.FAILED: "red",
 }
-CHECK_COLOURS = {"passed": "green", "warning": "yellow", "failed": "red", "not run": "cyan"}
+CHECK_COLOURS = dict(zip(STATES, ("green", "yellow", "red", "cyan"), strict=True))
 
 
 @contextmanager

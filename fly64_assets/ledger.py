@@ -23,6 +23,9 @@ from fly64_assets.partitions import Condition
 from fly64_assets.process import utc_text
 from fly64_assets.store import FileRecord, Store
 
+STATES = ("passed", "warning", "failed", "not run")
+"""Of an asset check."""
+PASSED, WARNING, FAILED, NOT_RUN = STATES
 PROVENANCE = "provenance"
 """Metadata key under which a materialization carries its record."""
 COMPLETED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
@@ -108,12 +111,12 @@ class CheckState:
 
     @property
     def state(self) -> str:
-        """``passed``, ``warning``, ``failed`` or ``not run``."""
+        """One of `STATES`; a failed evaluation of severity WARN is a warning."""
         if self.passed is None:
-            return "not run"
+            return NOT_RUN
         if self.passed:
-            return "passed"
-        return "failed" if self.failed else "warning"
+            return PASSED
+        return FAILED if self.failed else WARNING
 
     @property
     def failed(self) -> bool:

@@ -59,6 +59,14 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a small text so that a reader sees the old one or the new one, never a part."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text, "utf-8")
+    sync(unfinished)
+    os.replace(unfinished, path)
+
+
 class Store:
     """Files of one study below ``root``, laid out as the catalogue says.
 
@@ -132,10 +140,7 @@ class Store:
         file = self.root / SCHEMA_FILE
         if file.is_file():
             return
-        unfinished = file.with_name(f".{SCHEMA_FILE}.{os.getpid()}")
-        unfinished.write_text(f"{SCHEMA_VERSION}\n", "utf-8")
-        sync(unfinished)
-        os.replace(unfinished, file)
+        write_whole(file, f"{SCHEMA_VERSION}\n")
 
     @contextmanager
     def staging(self, name: str) -> Iterator[Path]:

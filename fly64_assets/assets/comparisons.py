@@ -7,7 +7,6 @@ the manifest's completeness check stops what is downstream.
 from __future__ import annotations
 
 import csv
-import json
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import AssetsDefinition, MetadataValue
 
-from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_split
+from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_split, write_json
 from fly64_assets.catalogue import Key, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.planner import digest
@@ -161,7 +160,7 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
         "warnings": [asdict(warning) for warning in table.warnings],
         "transformations": _transformations(run, split, dataset),
     }
-    _write_json(run.staging / "scoring.json", content)
+    write_json(run.staging / "scoring.json", content)
     log(
         "scored: "
         + "; ".join(
@@ -226,10 +225,6 @@ def _write_curves(path: Path, curves: Mapping[str, FrcCurve]) -> None:
         writer.writerows([f"{value:.6f}" for value in row] for row in rows)
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-
-
 def _body(item: Product) -> Body:
     split = str(item.split)
 
@@ -252,7 +247,7 @@ def _body(item: Product) -> Body:
                 "error": reason,
                 "transformations": _transformations(run, split, dataset),
             }
-            _write_json(run.staging / "scoring.json", content)
+            write_json(run.staging / "scoring.json", content)
             return {item.key: Outcome(digest(reason), {"status": f"failed: {reason}"})}
 
     return compare_split

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dagster import AssetsDefinition
 
-from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_split
+from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_split, write_json
 from fly64_assets.catalogue import Key, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.planner import digest
@@ -91,9 +90,7 @@ def _body(item: Product) -> Body:
             total_photons=photons,
         )
         write_dataset(run.staging / f"{split}.npz", restricted)
-        (run.staging / f"{split}_metrics.json").write_text(
-            json.dumps(metrics, indent=2) + "\n", "utf-8"
-        )
+        write_json(run.staging / f"{split}_metrics.json", metrics)
         version = digest([data_version(run.staging / f"{split}.npz"), metrics])
         shown = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
         return {item.key: Outcome(version, shown)}

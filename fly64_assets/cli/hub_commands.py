@@ -69,9 +69,10 @@ def checks(
     Example: fly64 checks --dose 1000 --view dense --rerun
     """
     from fly64_assets import console
-    from fly64_assets.check_states import FAILED, NOT_RUN, rows_of_conditions, tally
+    from fly64_assets.check_states import rows_of_conditions, tally
     from fly64_assets.context import StudyContext
     from fly64_assets.instance import read_only_instance, study_instance
+    from fly64_assets.ledger import FAILED, NOT_RUN
     from fly64_assets.runner import run_checks
     from fly64_assets.store import results_folder
 
