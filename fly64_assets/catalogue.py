@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from fly64_assets.code_versions import code_version
 from fly64_assets.partitions import Condition, Per
+from fly64_assets.solvers.arms import NETWORKS
 from fly64_assets.study import MODELS, SPLITS, Study
 
 Key = tuple[str, ...]
@@ -164,6 +165,28 @@ def _scoring(study: Study, _: Condition) -> Settings:
     }
 
 
+def _replicates(section: str) -> Callable[[Study, Condition], Settings]:
+    network = _network(section)
+
+    def settings(study: Study, condition: Condition) -> Settings:
+        return {
+            **network(study, condition),
+            "replicates": study.replicates,
+            "stitch_crop_px": study.scoring.stitch_crop_px,
+        }
+
+    return settings
+
+
+def _statistics(study: Study, _: Condition) -> Settings:
+    return {
+        "statistics": study.statistics.model_dump(),
+        "scoring": study.scoring.model_dump(),
+        "replicates": study.replicates,
+        "seed": study.seeds.subsampling,
+    }
+
+
 def _manifest(study: Study, condition: Condition) -> Settings:
     return {
         "dose": condition.dose,
@@ -176,6 +199,10 @@ def _condition_only(_: Study, condition: Condition) -> Settings:
     return {"dose": condition.dose, "view": condition.view}
 
 
+def _deltas(study: Study, condition: Condition) -> Settings:
+    return {**_condition_only(study, condition), "confidence": study.statistics.confidence}
+
+
 def _heatmaps(study: Study, condition: Condition) -> Settings:
     return {
         **_condition_only(study, condition),
@@ -185,12 +212,17 @@ def _heatmaps(study: Study, condition: Condition) -> Settings:
 
 ADVISORY = ("times_and_paths", "drift")
 """Checks of what is computed: neither makes a score wrong."""
-SUMMARY_CHECKS = {
-    "comparison_manifest": ("completeness", "invariant", "input_identity", "counts", "scores"),
-    "metrics_summary": ("recomputed", "counts"),
-    "metrics_delta_summary": ("recomputed", "source_hash"),
-}
-"""Blocking checks of the summaries."""
+
+
+def _summary(module: str) -> dict[str, Any]:
+    """What the products about both splits of a condition have in common."""
+    return {
+        "group": "g_comparison",
+        "per": "condition",
+        "folder": "analysis/dose_{dose}/{view}",
+        "modules": (f"fly64_assets.assets.{module}",),
+        "advisory_checks": ("times_and_paths",),
+    }
 
 
 def _build() -> tuple[Product, ...]:
@@ -253,14 +285,14 @@ def _build() -> tuple[Product, ...]:
     ]
     models = [
         Product(
-            key=(name,),
+            key=network.model_key,
             group="e_models",
             per="condition",
             inputs=(("train", "overlap_view"),),
-            folder=f"data/phase_e/dose_{{dose}}/{{view}}/{kind}",
+            folder=f"data/phase_e/dose_{{dose}}/{{view}}/{network.name}",
             files=("model.keras", "bundle.json", "history.csv"),
-            settings=_network(section),
-            modules=(f"{assets}.models", f"{solvers}.{section}", f"{solvers}.model_bundle"),
+            settings=_network(network.section),
+            modules=(f"{assets}.models", network.module_name, f"{solvers}.model_bundle"),
             libraries=("tensorflow", "keras"),
             blocking_checks=(
                 "bundle",
@@ -272,10 +304,23 @@ def _build() -> tuple[Product, ...]:
             ),
             advisory_checks=("loss_improved", *ADVISORY),
         )
-        for name, kind, section in (
-            ("pinn_model", "PtychoPINN", "ptychopinn"),
-            ("baseline_model", "Baseline", "baseline"),
+        for network in NETWORKS
+    ]
+    replicates = [
+        Product(
+            key=network.replicates_key,
+            group="e_models",
+            per="condition",
+            inputs=tuple((split, "overlap_view") for split in SPLITS),
+            folder=f"data/phase_e/dose_{{dose}}/{{view}}/{network.name}",
+            files=("replicates.npz",),
+            settings=_replicates(network.section),
+            modules=(f"{assets}.replicates", network.module_name),
+            libraries=("tensorflow", "keras", "scipy"),
+            blocking_checks=("trainings", "effective_settings", "provenance"),
+            advisory_checks=ADVISORY,
         )
+        for network in NETWORKS
     ]
     reconstructions = [
         Product(
@@ -299,8 +344,7 @@ def _build() -> tuple[Product, ...]:
             group="g_comparison",
             per="condition",
             inputs=(
-                ("pinn_model",),
-                ("baseline_model",),
+                *(network.model_key for network in NETWORKS),
                 (split, "overlap_view"),
                 (split, "ptychi_reconstruction"),
             ),
@@ -317,7 +361,8 @@ def _build() -> tuple[Product, ...]:
             settings=_scoring,
             modules=(
                 f"{assets}.comparisons",
-                *(f"{solvers}.{name}" for name in ("ptychopinn", "baseline", "model_bundle")),
+                *(network.module_name for network in NETWORKS),
+                f"{solvers}.model_bundle",
             ),
             libraries=("tensorflow", "scikit-image", "scipy"),
             # Not blocking: a comparison that failed is a recorded failure, and the manifest must
@@ -333,40 +378,64 @@ def _build() -> tuple[Product, ...]:
         )
         for split in SPLITS
     ]
-    summaries = [
-        Product(
-            key=(name,),
-            group="g_comparison",
-            per="condition",
-            inputs=inputs,
-            folder="analysis/dose_{dose}/{view}",
-            files=(f"{name}.json",),
-            settings=settings,
-            modules=(f"{assets}.summaries",),
-            blocking_checks=SUMMARY_CHECKS[name],
-            advisory_checks=("times_and_paths",),
-            quotes_files=name != "comparison_manifest",
-            supersedes=() if name == "metrics_delta_summary" else (("metrics_delta_summary",),),
-        )
-        for name, inputs, settings in (
-            (
-                "comparison_manifest",
-                tuple((split, "comparison") for split in SPLITS),
-                _manifest,
-            ),
-            (
-                "metrics_summary",
-                (
-                    ("comparison_manifest",),
-                    *((split, name) for name in ("comparison", "overlap_view") for split in SPLITS),
-                    *((split, "dataset") for split in SPLITS),
-                ),
-                _condition_only,
-            ),
-            ("metrics_delta_summary", (("metrics_summary",),), _condition_only),
-        )
-    ]
-    scored = (specimen, *datasets, *views, *models, *reconstructions, *comparisons, *summaries)
+    comparison_keys = tuple((split, "comparison") for split in SPLITS)
+    manifest = Product(
+        key=("comparison_manifest",),
+        inputs=comparison_keys,
+        files=("comparison_manifest.json",),
+        settings=_manifest,
+        supersedes=(("metrics_delta_summary",),),
+        blocking_checks=("completeness", "invariant", "input_identity", "counts", "scores"),
+        **_summary("summaries"),
+    )
+    statistics = Product(
+        key=("comparison_statistics",),
+        # The manifest says that both comparisons succeeded, and its checks that they are right.
+        inputs=(
+            ("comparison_manifest",),
+            *comparison_keys,
+            *(network.replicates_key for network in NETWORKS),
+        ),
+        files=("comparison_statistics.csv",),
+        settings=_statistics,
+        libraries=("numpy", "scipy", "scikit-image"),
+        blocking_checks=("scores", "intervals"),
+        **_summary("comparison_statistics"),
+    )
+    summary = Product(
+        key=("metrics_summary",),
+        inputs=(
+            ("comparison_manifest",),
+            *((split, name) for name in ("comparison", "overlap_view") for split in SPLITS),
+            *((split, "dataset") for split in SPLITS),
+        ),
+        files=("metrics_summary.json",),
+        settings=_condition_only,
+        quotes_files=True,
+        supersedes=(("metrics_delta_summary",),),
+        blocking_checks=("recomputed", "counts"),
+        **_summary("summaries"),
+    )
+    deltas = Product(
+        key=("metrics_delta_summary",),
+        inputs=(("metrics_summary",), ("comparison_statistics",)),
+        files=("metrics_delta_summary.json",),
+        settings=_deltas,
+        quotes_files=True,
+        blocking_checks=("recomputed", "source_hash", "intervals"),
+        **_summary("summaries"),
+    )
+    summaries = (manifest, statistics, summary, deltas)
+    scored = (
+        specimen,
+        *datasets,
+        *views,
+        *models,
+        *replicates,
+        *reconstructions,
+        *comparisons,
+        *summaries,
+    )
     return (*scored, *_reports(scored))
 
 

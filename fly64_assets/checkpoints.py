@@ -83,6 +83,10 @@ class StoredCheckpoint:
             with contextlib.suppress(OSError):
                 unfinished.unlink()
 
+    def part(self, name: str) -> StoredCheckpoint:
+        """The checkpoint of one of several solver calls in a step; it goes with the whole."""
+        return StoredCheckpoint(self.folder / name, f"{self.fingerprint} {name}", self.log)
+
     def remove(self) -> None:
         remove(self.folder)
 

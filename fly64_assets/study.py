@@ -180,6 +180,21 @@ class ScoringSettings(_Section):
     max_shift_px: PositiveNumber
 
 
+class StatisticsSettings(_Section):
+    """How sure a score is said to be.
+
+    Attributes:
+        block_px: side of the square blocks that the scored area is resampled in; errors nearer to
+            each other than this count as one.
+        resamples: how many times the area is put together anew from such blocks.
+        confidence: of the intervals.
+    """
+
+    block_px: Positive
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: Fraction
+
+
 class AutomationSettings(_Section):
     """What is done while nobody looks (``docs/automation.md``).
 
@@ -211,6 +226,8 @@ class Study(_Section):
     baseline: BaselineSettings
     ptychi: PtyChiSettings
     scoring: ScoringSettings
+    statistics: StatisticsSettings
+    replicates: Annotated[int, Field(ge=1, le=20)]
     automation: AutomationSettings
 
     @model_validator(mode="after")

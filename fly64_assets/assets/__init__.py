@@ -9,6 +9,7 @@ from dagster import AssetsDefinition
 
 from fly64_assets.assets import (
     check_report,
+    comparison_statistics,
     comparisons,
     datasets,
     heatmaps,
@@ -19,12 +20,23 @@ from fly64_assets.assets import (
     phase_logs,
     phase_manifests,
     reconstructions,
+    replicates,
     specimen,
     summaries,
 )
 from fly64_assets.context import StudyContext
 
-SCORED = (specimen, datasets, overlap_views, models, reconstructions, comparisons, summaries)
+SCORED = (
+    specimen,
+    datasets,
+    overlap_views,
+    models,
+    replicates,
+    reconstructions,
+    comparisons,
+    comparison_statistics,
+    summaries,
+)
 REPORTS = (heatmaps, phase_manifests, phase_logs, metrics_report, check_report, hub_summary)
 
 

@@ -7,7 +7,6 @@ the manifest's completeness check stops what is downstream.
 from __future__ import annotations
 
 import csv
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -21,7 +20,8 @@ from fly64_assets.catalogue import Key, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.planner import digest
 from fly64_assets.process import program_version, utc_now
-from fly64_assets.solvers.interface import Measurement, Patches, measurement_of
+from fly64_assets.solvers.arms import NETWORKS
+from fly64_assets.solvers.interface import Measurement, measurement_of
 from fly64_assets.study import ScoringSettings
 
 if TYPE_CHECKING:
@@ -45,68 +45,38 @@ class _Log:
         self.tell(line)
 
 
-def _stitched(
-    predict: Callable[[], Patches],
-    measurement: Measurement,
-    area: Area,
-    crop_px: int,
-    threads: int,
-    log: _Log,
-    model: str,
-) -> tuple[np.ndarray, float]:
-    """A network's object on the canvas, and how long prediction and stitching took in seconds."""
-    from fly64_assets.ptychography.stitching import stitch
-
-    started = time.perf_counter()
-    patches = predict()
-    stitched = stitch(
-        patches.values,
-        patches.positions_px,
-        measurement.probe,
-        measurement.canvas_shape,
-        crop_px=crop_px,
-        threads=threads,
-    )
-    seconds = time.perf_counter() - started
-    share = float(stitched.fallback[area.slices].mean())
-    log(
-        f"{model}: {len(patches.values)} patches stitched in {seconds:.2f} s, "
-        f"{100 * share:.1f} % of the scored pixels outside every patch's central {crop_px} px"
-    )
-    return stitched.object, seconds
-
-
 def _reconstructions(
     run: PhaseRun, split: str, measurement: Measurement, area: Area, crop_px: int, log: _Log
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """model -> object on the canvas, and model -> computation time in seconds."""
     from fly64_assets.ptychography.npz import read_npz
-    from fly64_assets.solvers import baseline, model_bundle, ptychopinn
+    from fly64_assets.solvers import model_bundle
+    from fly64_assets.solvers.stitched_object import stitched_object
 
-    threads = run.settings["threads"]
-    pinn = model_bundle.load(
-        run.input("pinn_model").path("bundle.json").parent, expected_kind="PtychoPINN"
-    )
-    supervised = model_bundle.load(
-        run.input("baseline_model").path("bundle.json").parent, expected_kind="Baseline"
-    )
-    predictions: dict[str, Callable[[], Patches]] = {
-        "PtychoPINN": lambda: ptychopinn.reconstruct(
-            pinn,
-            measurement,
-            grouping_seed=run.settings["seed"],
-            threads=threads,
-            progress=run.progress("PtychoPINN inference"),
-        ),
-        "Baseline": lambda: baseline.reconstruct(
-            supervised, measurement, threads=threads, progress=run.progress("Baseline inference")
-        ),
+    # All are read first: what is wrong with one is told before another has computed.
+    loaded = {
+        network: model_bundle.load(
+            run.input(*network.model_key).path("bundle.json").parent, expected_kind=network.name
+        )
+        for network in NETWORKS
     }
     objects, seconds = {}, {}
-    for model, predict in predictions.items():
-        objects[model], seconds[model] = _stitched(
-            predict, measurement, area, crop_px, threads, log, model
+    for network, bundle in loaded.items():
+        made = stitched_object(
+            network,
+            bundle,
+            measurement,
+            crop_px=crop_px,
+            seed=run.settings["seed"],
+            threads=run.settings["threads"],
+            progress=run.progress(f"{network.name} inference"),
         )
+        share = float(made.fallback[area.slices].mean())
+        log(
+            f"{network.name}: {made.n_patches} patches stitched in {made.seconds:.2f} s, "
+            f"{100 * share:.1f} % of the scored pixels outside every patch's central {crop_px} px"
+        )
+        objects[network.name], seconds[network.name] = made.object, made.seconds
     iterative = read_npz(
         run.input(split, "ptychi_reconstruction").path("ptychi_reconstruction.npz")
     )

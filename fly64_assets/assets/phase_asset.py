@@ -33,7 +33,7 @@ from fly64_assets.ledger import Ledger
 from fly64_assets.partitions import Condition, partitions_definition
 from fly64_assets.planner import input_version
 from fly64_assets.process import end_with_parent
-from fly64_assets.solvers.interface import Checkpoint, Progress, ProgressCallback
+from fly64_assets.solvers.interface import Progress, ProgressCallback
 from fly64_assets.study import SPLITS, specimen_path
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -73,7 +73,7 @@ class PhaseRun:
     threads: int
     log: Callable[[str], None]
     ledger: Ledger
-    checkpoint: Checkpoint
+    checkpoint: StoredCheckpoint
 
     def input(self, *key: str) -> StoredInput:
         return self.inputs["/".join(key)]

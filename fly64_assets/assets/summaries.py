@@ -13,7 +13,7 @@ from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_phase
 from fly64_assets.catalogue import Key, product
 from fly64_assets.context import StudyContext
 from fly64_assets.errors import InputError
-from fly64_assets.hub.deltas import metrics_delta_summary
+from fly64_assets.hub.deltas import intervals, metrics_delta_summary
 from fly64_assets.hub.manifest import ComparisonStatus, comparison_manifest
 from fly64_assets.hub.numbers import delta_lines
 from fly64_assets.planner import digest
@@ -107,11 +107,17 @@ def make_summary(run: PhaseRun) -> Mapping[Key, Outcome]:
 
 
 def make_deltas(run: PhaseRun) -> Mapping[Key, Outcome]:
-    given = run.input("metrics_summary")
+    from fly64_assets.ptychography.score_statistics import read_statistics
+
+    given, sure = run.input("metrics_summary"), run.input("comparison_statistics")
     content = metrics_delta_summary(
         _read(given.path("metrics_summary.json")),
         summary_sha256=given.sha256("metrics_summary.json"),
         generated_at=utc_now(),
+        intervals=intervals(
+            read_statistics(sure.path("comparison_statistics.csv")),
+            confidence=run.settings["confidence"],
+        ),
     )
     write_json(run.staging / "metrics_delta_summary.json", content)
     shown = {

@@ -20,22 +20,27 @@ from fly64_assets.checks import (
     model_checks,
     provenance_checks,
     reconstruction_checks,
+    replicates_checks,
+    statistics_checks,
     summary_checks,
     view_checks,
 )
 from fly64_assets.checks.phase_check import Check, build_checks
 from fly64_assets.context import StudyContext
+from fly64_assets.solvers.arms import NETWORKS
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     "dataset": dataset_checks.CHECKS,
     "overlap_view": view_checks.CHECKS,
     "pinn_model": model_checks.checks_of("PtychoPINN", "ptychopinn"),
     "baseline_model": model_checks.checks_of("Baseline", "baseline"),
+    **{network.replicates_key[-1]: replicates_checks.CHECKS for network in NETWORKS},
     "ptychi_reconstruction": reconstruction_checks.CHECKS,
     "comparison": comparison_checks.CHECKS,
     "comparison_manifest": manifest_checks.CHECKS,
+    "comparison_statistics": statistics_checks.CHECKS,
     "metrics_summary": summary_checks.SUMMARY_CHECKS,
-    "metrics_delta_summary": summary_checks.DELTA_CHECKS,
+    "metrics_delta_summary": (*summary_checks.DELTA_CHECKS, statistics_checks.DELTA_CHECK),
 }
 """Last part of a product's key -> the checks that only such a product has."""
 

@@ -20,6 +20,8 @@ TOOLS = {
     "overlap_view": "overlap_view",
     "pinn_model": "train",
     "baseline_model": "train",
+    "pinn_replicates": "train_again",
+    "baseline_replicates": "train_again",
     "ptychi_reconstruction": "reconstruct",
     "comparison": "compare",
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from fly64_assets.hub import layout
 from fly64_assets.study import MODELS, SPLITS
+
+if TYPE_CHECKING:
+    from fly64_assets.ptychography.score_statistics import Statistic
 
 SUBJECT, *OTHERS = MODELS
 METRICS = ("ms_ssim", "mae")
@@ -31,8 +34,32 @@ def _deltas(value_of: Callable[[str, str, str], float | None]) -> dict[str, Any]
     }
 
 
+def intervals(
+    statistics: Mapping[str, Iterable[Statistic]], *, confidence: float
+) -> dict[str, Any]:
+    """The intervals of the deltas of each split, from the condition's statistics."""
+    by_split: dict[str, Any] = {}
+    for split, rows in statistics.items():
+        others: dict[str, Any] = {f"vs_{other}": {m: {} for m in METRICS} for other in OTHERS}
+        for row in rows:
+            if row.reference and row.metric in METRICS:
+                others[f"vs_{row.reference}"][row.metric][row.component] = {
+                    "mean": row.mean,
+                    "low": row.low,
+                    "high": row.high,
+                    "settled": row.settled,
+                    "covers": row.covers,
+                }
+        by_split[split] = others
+    return {"confidence": confidence, "source": layout.STATISTICS, "by_split": by_split}
+
+
 def metrics_delta_summary(
-    summary: Mapping[str, Any], *, summary_sha256: str, generated_at: str
+    summary: Mapping[str, Any],
+    *,
+    summary_sha256: str,
+    generated_at: str,
+    intervals: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Deltas of the means over the splits, and of each split by itself.
 
@@ -40,6 +67,7 @@ def metrics_delta_summary(
         summary: the condition's metrics summary.
         summary_sha256: of the file that ``summary`` was read from.
         generated_at: UTC, ``YYYY-MM-DDTHH:MM:SSZ``.
+        intervals: see `intervals`.
     """
     aggregates = summary["aggregate_metrics"]
     by_split = {job["split"]: job["metrics"] for job in summary["jobs"]}
@@ -57,4 +85,5 @@ def metrics_delta_summary(
         "source_metrics_sha256": summary_sha256,
         "deltas": _deltas(mean),
         "deltas_by_split": {split: _deltas(of_split(split)) for split in SPLITS},
+        "intervals": dict(intervals),
     }

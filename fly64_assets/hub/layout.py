@@ -22,6 +22,7 @@ LOGS = "cli/dose_{dose}/{view}"
 RO_CRATE = "ro-crate-metadata.json"
 VERIFICATION_REPORT = "analysis/verification_report.json"
 METRICS_SUMMARY = "analysis/metrics_summary.json"
+STATISTICS = "analysis/comparison_statistics.csv"
 METRICS_DELTA_SUMMARY = "analysis/metrics_delta_summary.json"
 PHASE_F_MANIFEST = "data/phase_f/reconstruction_manifest.json"
 

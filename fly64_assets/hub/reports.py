@@ -15,6 +15,7 @@ from fly64_assets.catalogue import product
 from fly64_assets.hub import numbers
 from fly64_assets.hub.deltas import METRICS as COMPARED
 from fly64_assets.hub.deltas import OTHERS, SUBJECT
+from fly64_assets.hub.interval_table import confidence, interval_table
 from fly64_assets.hub.layout import hub_path
 from fly64_assets.hub.rendering import Table
 from fly64_assets.partitions import Condition
@@ -328,6 +329,8 @@ def _aggregate_report(sources: Sources) -> Context:
             }
             for metric in COMPARED
         ],
+        "intervals": interval_table(sources.deltas),
+        "confidence": confidence(sources.deltas),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fly64_assets.hub import layout, numbers
 from fly64_assets.hub.deltas import METRICS, OTHERS
+from fly64_assets.hub.interval_table import confidence, interval_table
 from fly64_assets.hub.rendering import Table
 from fly64_assets.study import MODELS, SPLITS
 
@@ -80,6 +81,8 @@ def summary_context(
         "study": study,
         "scores": _scores(metrics_summary),
         "deltas": _deltas(delta_summary),
+        "intervals": interval_table(delta_summary),
+        "confidence": confidence(delta_summary),
         "overlap": Table(
             ("", *SPLITS),
             [

@@ -163,6 +163,12 @@ def ssim(truth: np.ndarray, image: np.ndarray, *, data_range: float) -> float:
     return min(float(value), 1.0)
 
 
+def ssim_map(truth: np.ndarray, image: np.ndarray, *, data_range: float) -> np.ndarray:
+    """(H - 10, W - 10) float64: the map whose mean is `ssim`, of windows that lie inside."""
+    luminance, contrast_structure = _ssim_maps(np.stack(real_pair(truth, image)), data_range)
+    return luminance * contrast_structure
+
+
 @dataclass(frozen=True)
 class MsSsim:
     """MS-SSIM with what it was made of.

@@ -8,6 +8,9 @@ correction by the data: what it knows of the specimen it was told. What does not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fly64_assets.errors import InputError
@@ -19,12 +22,16 @@ from fly64_assets.solvers.interface import (
     Measurement,
     Patches,
     ProgressCallback,
+    measurement_of,
     require_finite,
 )
 from fly64_assets.solvers.model_bundle import LoadedModel, TrainedModel
 from fly64_assets.solvers.resampling import TAPS
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
 from fly64_assets.study import BaselineSettings
+
+if TYPE_CHECKING:
+    from fly64_assets.ptychography.data001 import Dataset
 
 KIND = "Baseline"
 FIT = 2
@@ -164,3 +171,36 @@ def reconstruct(
         progress=progress,
     )
     return Patches(values, measurement.positions_px.copy())
+
+
+def train_on(
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    progress: ProgressCallback,
+    checkpoint: Checkpoint,
+) -> TrainedModel:
+    """See `arms.NetworkModule`."""
+    return train(
+        measurement_of(dataset),
+        np.asarray(dataset.patches),
+        BaselineSettings.model_validate(settings["baseline"]),
+        seed=seed,
+        threads=settings["threads"],
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+
+
+def patches_of(
+    loaded: LoadedModel,
+    measurement: Measurement,
+    *,
+    seed: int,
+    threads: int,
+    progress: ProgressCallback,
+) -> Patches:
+    """See `arms.NetworkModule`; nothing is left to chance, so the seed changes nothing."""
+    del seed
+    return reconstruct(loaded, measurement, threads=threads, progress=progress)

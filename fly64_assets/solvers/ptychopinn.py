@@ -13,7 +13,9 @@ What does not belong here: layers (``networks.py``), losses (``losses.py``), the
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,12 +35,16 @@ from fly64_assets.solvers.interface import (
     Measurement,
     Patches,
     ProgressCallback,
+    measurement_of,
     require_finite,
 )
 from fly64_assets.solvers.model_bundle import LoadedModel, TrainedModel
 from fly64_assets.solvers.resampling import TAPS
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
 from fly64_assets.study import PtychoPINNSettings
+
+if TYPE_CHECKING:
+    from fly64_assets.ptychography.data001 import Dataset
 
 KIND = "PtychoPINN"
 FIT, VALIDATION = 2, 3
@@ -272,3 +278,37 @@ def reconstruct(
         progress=progress,
     )
     return Patches(values, measurement.positions_px.copy())
+
+
+def train_on(
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    progress: ProgressCallback,
+    checkpoint: Checkpoint,
+) -> TrainedModel:
+    """See `arms.NetworkModule`."""
+    return train(
+        measurement_of(dataset),
+        np.asarray(dataset.extra["training_groups"]),
+        PtychoPINNSettings.model_validate(settings["ptychopinn"]),
+        gridsize=settings["gridsize"],
+        probe_diameter_px=dataset.metadata["physics"]["probe_diameter_px"],
+        grouping_seed=seed,
+        threads=settings["threads"],
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+
+
+def patches_of(
+    loaded: LoadedModel,
+    measurement: Measurement,
+    *,
+    seed: int,
+    threads: int,
+    progress: ProgressCallback,
+) -> Patches:
+    """See `arms.NetworkModule`."""
+    return reconstruct(loaded, measurement, grouping_seed=seed, threads=threads, progress=progress)

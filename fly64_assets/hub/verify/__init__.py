@@ -27,8 +27,10 @@ from fly64_assets.hub.verify import (  # importing a module registers its checks
     pages,
     recomputed,
     reconstructions,
+    replicates,
     reports,
     scores,
+    statistics,
     summaries,
     texts,
     times,
@@ -40,8 +42,9 @@ from fly64_assets.hub.verify.reading import Hub, Memory
 from fly64_assets.hub.verify.report import Outcome, Report, run_checks, write_report
 
 SUBJECTS = (
-    *(files, texts, logs, metadata, datasets, views, models, networks, reconstructions),
-    *(scores, recomputed, comparisons, summaries, reports, directions, check_report, pages),
+    *(files, texts, logs, metadata, datasets, views, models, networks),
+    *(replicates, reconstructions, scores, recomputed, comparisons, statistics, summaries),
+    *(reports, directions, check_report, pages),
     *(crate, data_versions, origins, times),
 )
 """The modules that hold rules."""

@@ -61,8 +61,16 @@ class Check:
 
 GROUPS = (
     *("hub", "layout", "inventory", "text", "json", "paths", "times", "logs", "npz", "pictures"),
-    *("phase_c", "phase_d", "phase_e", "phase_f", "scores", "manifest", "summary", "deltas"),
-    *("reports", "check_report", "summary_page", "crate", "verification_report"),
+    *("phase_c", "phase_d", "phase_e", "phase_f", "scores", "manifest", "statistics"),
+    *(
+        "summary",
+        "deltas",
+        "reports",
+        "check_report",
+        "summary_page",
+        "crate",
+        "verification_report",
+    ),
 )
 """In the order of a report: what is there, what it holds phase by phase, what is said about it."""
 CHECKS: dict[str, Check] = {}

@@ -16,6 +16,7 @@ REPORT = "analysis/verification_report.json"
 CRATE = "ro-crate-metadata.json"
 MANIFEST = "analysis/comparison_manifest.json"
 SUMMARY = "analysis/metrics_summary.json"
+STATISTICS = "analysis/comparison_statistics.csv"
 DELTAS = "analysis/metrics_delta_summary.json"
 RUN_MANIFEST = "data/phase_c/run_manifest.json"
 TRAINING_MANIFEST = "data/phase_e/training_manifest.json"
@@ -26,6 +27,7 @@ NETWORKS = ("PtychoPINN", "Baseline")
 ONCE = (
     "comparison_manifest.json",
     "comparison_summary.txt",
+    "comparison_statistics.csv",
     "metrics_summary.json",
     "metrics_summary.md",
     "metrics_delta_summary.json",
@@ -68,7 +70,10 @@ STEPS = {
         for phase, asset in (
             ("e", "pinn_model"),
             ("e", "baseline_model"),
+            ("e", "pinn_replicates"),
+            ("e", "baseline_replicates"),
             ("g", "comparison_manifest"),
+            ("g", "comparison_statistics"),
             ("g", "metrics_summary"),
             ("g", "metrics_delta_summary"),
         )
@@ -115,6 +120,7 @@ _TRAINED = _checks(
     noted=f"loss_improved {_MADE}",
     warns="loss_improved drift",
 )
+_TRAINED_AGAIN = _checks(blocking=f"trainings {_RECORDED}", noted=_MADE, warns="drift")
 _OF_A_SPLIT = {
     "dataset": _checks(
         blocking=f"data001 mean_dose poisson_noise axis_order split_separation {_RECORDED}",
@@ -138,13 +144,18 @@ CHECKED: dict[str, dict[str, Row]] = {
     **_BOTH["overlap_view"],
     "pinn_model": _TRAINED,
     "baseline_model": _TRAINED,
+    "pinn_replicates": _TRAINED_AGAIN,
+    "baseline_replicates": _TRAINED_AGAIN,
     **_BOTH["ptychi_reconstruction"],
     **_BOTH["comparison"],
     "comparison_manifest": _checks(
         blocking="completeness invariant input_identity counts scores", noted="times_and_paths"
     ),
+    "comparison_statistics": _checks(blocking="scores intervals", noted="times_and_paths"),
     "metrics_summary": _checks(blocking="recomputed counts", noted="times_and_paths"),
-    "metrics_delta_summary": _checks(blocking="recomputed source_hash", noted="times_and_paths"),
+    "metrics_delta_summary": _checks(
+        blocking="recomputed source_hash intervals", noted="times_and_paths"
+    ),
 }
 """Asset -> its checks -> (severity, whether it blocks), in the order of the check report."""
 
@@ -207,7 +218,7 @@ def required_files(dose: int, view: str) -> set[str]:
         *(
             f"{phase_e}/{model}/{name}"
             for model in NETWORKS
-            for name in ("model.keras", "bundle.json", "history.csv")
+            for name in ("model.keras", "bundle.json", "history.csv", "replicates.npz")
         ),
         *(f"{phase_f}/{split}/ptychi_reconstruction.npz" for split in SPLITS),
         *(f"{scores}/{split}/{name}" for split in SPLITS for name in PER_COMPARISON),

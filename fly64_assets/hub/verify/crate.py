@@ -27,9 +27,13 @@ from fly64_assets.hub.verify.datasets import physics
 from fly64_assets.hub.verify.models import ASSETS, bundle_file
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.reconstructions import reconstruction
+from fly64_assets.hub.verify.replicates import ASSETS as FURTHER
+from fly64_assets.hub.verify.replicates import replicates_file
 from fly64_assets.hub.verify.views import parameters
 from fly64_assets.study import SPLITS
 
+SEED_OF = {"dataset": "simulation", "comparison_statistics": "subsampling"}
+"""Last part of an asset's name -> its seed, where that is not the grouping's."""
 SECTIONS = {"PtychoPINN": "ptychopinn", "Baseline": "baseline"}
 
 
@@ -177,8 +181,10 @@ def _setting_of(hub: Hub, asset: str, name: str) -> Any:
     special = {
         "dose": hub.dose,
         "view": stated["views"].get(hub.view) if kind == "overlap_view" else hub.view,
-        "gridsize": 1 if kind == "baseline_model" else stated["gridsize"],
-        "seed": stated["seeds"]["simulation" if kind == "dataset" else "grouping"],
+        "gridsize": 1 if kind.startswith("baseline_") else stated["gridsize"],
+        "seed": stated["seeds"][SEED_OF.get(kind, "grouping")],
+        "stitch_crop_px": stated["scoring"]["stitch_crop_px"],
+        "confidence": stated["statistics"]["confidence"],
         "ms_ssim_sigma_px": stated["scoring"]["ms_ssim_sigma_px"],
         "probe_diameter_px": stated["overlap"]["probe_diameter_px"],
         "probe_power_fraction": stated["overlap"]["probe_power_fraction"],
@@ -218,6 +224,10 @@ def _versions(hub: Hub) -> Iterator[tuple[str, str, str, str, Any]]:
         for name, version in bundle.get("frameworks", {}).items():
             yield asset, path, f"frameworks.{name}", name, version
         last = bundle["transformations"][-1].get("version")
+        yield asset, path, "transformations[-1].version", program, last
+    for model, asset in FURTHER.items():
+        path = replicates_file(hub, model)
+        last = hub.metadata(path)["transformations"][-1].get("version")
         yield asset, path, "transformations[-1].version", program, last
     for split in SPLITS:
         for path, asset in (

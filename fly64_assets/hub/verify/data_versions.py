@@ -17,6 +17,8 @@ from fly64_assets.hub.verify.crate_graph import Step, digest, steps
 from fly64_assets.hub.verify.models import ASSETS, weights_of
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.reconstructions import reconstruction
+from fly64_assets.hub.verify.replicates import ASSETS as FURTHER
+from fly64_assets.hub.verify.replicates import replicates_file
 from fly64_assets.hub.verify.views import metrics_path
 from fly64_assets.ptychography import data001, npz
 from fly64_assets.study import SPLITS
@@ -82,6 +84,11 @@ def _recomputed(hub: Hub) -> Iterator[tuple[str, Callable[[], str]]]:
         )
     for model, asset in ASSETS.items():
         yield asset, lambda model=model: weights_of(hub, model).sha256
+    for model, asset in FURTHER.items():
+        path = replicates_file(hub, model)
+        keys = tuple(sorted({*hub.arrays(path)} - {"_metadata"}))
+        yield asset, lambda path=path, keys=keys: _of_arrays(hub, path, keys)
+    yield "comparison_statistics", lambda: digest(hub.text(contract.STATISTICS))
     for asset, path in (
         ("comparison_manifest", contract.MANIFEST),
         ("metrics_summary", contract.SUMMARY),

@@ -24,7 +24,7 @@ ALIGNED_TOLERANCE = 2e-6
 """Of the largest modulus: single precision."""
 
 
-def _sigma(hub: Hub, split: str) -> float:
+def sigma_of(hub: Hub, split: str) -> float:
     """Pre-smoothing of MS-SSIM, px, as the comparison manifest states it."""
     for job in hub.json(contract.MANIFEST)["jobs"]:
         if job["split"] == split:
@@ -34,14 +34,14 @@ def _sigma(hub: Hub, split: str) -> float:
     raise Broken(contract.MANIFEST, "jobs", f"state no ms_ssim_sigma for {split}")
 
 
-def _phases(truth: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def phase_pair(truth: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The truth's phase relative to its mean, and the image's beside it, not unwrapped."""
     mean = truth.mean()
     own = np.angle(truth * np.exp(-1j * np.angle(mean)))
     return own, own + np.angle(image * np.conj(truth))
 
 
-def _scores(
+def scores_of_area(
     truth: np.ndarray,
     image: np.ndarray,
     sigma_px: float,
@@ -54,7 +54,7 @@ def _scores(
     rows: dict[str, Any] = {}
     for component, pair in (
         ("amplitude", (np.abs(truth), np.abs(image))),
-        ("phase", _phases(truth, image)),
+        ("phase", phase_pair(truth, image)),
     ):
         span = float(pair[0].max() - pair[0].min())
         multi = metrics.ms_ssim(*pair, data_range=span, sigma_px=sigma_px)
@@ -91,13 +91,14 @@ def _complex(
 
 def fitted_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
     """Per model the rows that come from the aligned arrays."""
-    path, sigma = hub.comparison(split, ALIGNED), _sigma(hub, split)
+    path, sigma = hub.comparison(split, ALIGNED), sigma_of(hub, split)
     threshold = float(setting(hub, "scoring", "frc_threshold"))
 
     def measure() -> dict[str, Any]:
         found = _complex(hub, path)
         return {
-            model: _scores(found["truth"], found[model], sigma, "", threshold) for model in MODELS
+            model: scores_of_area(found["truth"], found[model], sigma, "", threshold)
+            for model in MODELS
         }
 
     return hub.once("fitted", [path], measure, sigma, threshold)
@@ -105,7 +106,7 @@ def fitted_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
 
 def strict_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
     """Per model the rows with only the global phase removed, from the objects on the canvas."""
-    path, sigma, box = hub.comparison(split, CANVAS), _sigma(hub, split), area_of(hub, split)
+    path, sigma, box = hub.comparison(split, CANVAS), sigma_of(hub, split), area_of(hub, split)
 
     def measure() -> dict[str, Any]:
         found = _complex(hub, path, (slice(box[0], box[1]), slice(box[2], box[3])))
@@ -113,7 +114,9 @@ def strict_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
         for model in MODELS:
             turned = np.angle((found["truth"].conj() * found[model]).sum())
             strict = (found[model] * np.exp(-1j * turned)).astype(np.complex64)
-            rows[model] = _scores(found["truth"], strict.astype(np.complex128), sigma, "_strict")
+            rows[model] = scores_of_area(
+                found["truth"], strict.astype(np.complex128), sigma, "_strict"
+            )
         return rows
 
     return hub.once("strict", [path], measure, sigma, tuple(box))

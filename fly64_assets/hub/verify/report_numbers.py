@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.crate_graph import setting
 from fly64_assets.hub.verify.datasets import counts_in, positions
 from fly64_assets.hub.verify.markdown import Row
 from fly64_assets.hub.verify.reading import Hub
+from fly64_assets.hub.verify.statistics import table as statistics_table
 from fly64_assets.hub.verify.summaries import mean_deltas, split_deltas
 from fly64_assets.hub.verify.views import counts, metrics_path, overlap_numbers
 from fly64_assets.study import MODELS, SPLITS
@@ -144,6 +146,33 @@ def direction_text(metric: str) -> str:
 
 def tables_of_deltas(hub: Hub) -> dict[str, Any]:
     return {MEAN: mean_deltas(hub), **{split: split_deltas(hub, split) for split in SPLITS}}
+
+
+def interval_note(hub: Hub) -> str:
+    level = 100 * float(setting(hub, "statistics", "confidence"))
+    return (
+        f"Intervals of {level:g} %; a sign is settled where the interval leaves zero out. "
+        '"Space" is where in the scored area one looks (paired block bootstrap), "training seed" '
+        "which training of a network; nothing here covers another specimen. "
+        f"`{contract.STATISTICS}` has every metric."
+    )
+
+
+def intervals_table(hub: Hub) -> list[Row]:
+    """Every delta of MS-SSIM and MAE with its interval, from the table of statistics."""
+    rows: list[Row] = [
+        ("split", "minus", "metric", "mean", "low", "high", "sign settled", "covers")
+    ]
+    stated = statistics_table(hub)
+    for split in SPLITS:
+        for other in OTHERS:
+            for metric in LABELS:
+                for component in contract.COMPONENTS:
+                    found = stated[split, SUBJECT, other, metric, component]
+                    ends = (delta_text(float(found[k]), metric) for k in ("mean", "low", "high"))
+                    name = f"{LABELS[metric]} {component}"
+                    rows.append((split, other, name, *ends, found["settled"], found["covers"]))
+    return rows
 
 
 def highlight_lines(hub: Hub) -> list[str]:

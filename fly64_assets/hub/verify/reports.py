@@ -24,6 +24,8 @@ from fly64_assets.hub.verify.report_numbers import (
     delta_text,
     direction_text,
     highlight_lines,
+    interval_note,
+    intervals_table,
     metric_title,
     photon_lines,
     sanity_status,
@@ -238,6 +240,7 @@ def aggregate_report(hub: Hub) -> Iterator[Finding]:
             (f"### {LABELS[metric]}: {direction_text(metric)}", [_deltas_table(hub, metric)])
             for metric in LABELS
         ),
+        ("## How sure the deltas are", [interval_note(hub), intervals_table(hub)]),
     ]
     yield from compare_sections(path, hub.text(path), expected)
 

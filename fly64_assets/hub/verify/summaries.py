@@ -24,6 +24,7 @@ SUMMARY_KEYS = (
 )
 DELTA_KEYS = (
     *("generated_at", "source_metrics", "source_metrics_sha256", "deltas", "deltas_by_split"),
+    "intervals",
 )
 
 

@@ -15,6 +15,8 @@ from fly64_assets.hub.verify.logs import STARTED
 from fly64_assets.hub.verify.models import ASSETS, bundle_file
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.reconstructions import reconstruction
+from fly64_assets.hub.verify.replicates import ASSETS as FURTHER
+from fly64_assets.hub.verify.replicates import replicates_file
 from fly64_assets.study import SPLITS
 
 OwnTimes = tuple[str, str, list[tuple[str, str]], int]
@@ -92,6 +94,11 @@ def _own_times(hub: Hub) -> Iterator[OwnTimes]:
         path = bundle_file(hub, model, "bundle.json")
         records = hub.json(path).get("transformations", [])
         moments = of_records(records, "transformations")
+        yield path, asset, moments, len(moments) - 1
+    for model, asset in FURTHER.items():
+        path = replicates_file(hub, model)
+        records = hub.metadata(path)["transformations"]
+        moments = of_records(records, "_metadata transformations")
         yield path, asset, moments, len(moments) - 1
     for path, asset in (
         (contract.DELTAS, "metrics_delta_summary"),

@@ -1,0 +1,164 @@
+"""Checks of intervals: they belong to the scores in the tables, and say what they can say."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fly64_assets.checks.common_checks import equals, json_file
+from fly64_assets.checks.phase_check import Check, CheckRun
+from fly64_assets.ptychography.rules import RuleOutcome
+from fly64_assets.solvers.arms import NETWORKS
+from fly64_assets.study import MODELS, SPLITS
+
+SUBJECT, *OTHERS = MODELS
+TOLERANCE = 2e-6
+"""Of numbers that were rounded to six decimals by two files; of a difference twice."""
+Cells = dict[str, str]
+
+
+def _rows(path: Path) -> list[Cells]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _statistics(run: CheckRun) -> list[Cells]:
+    return _rows(run.path("comparison_statistics.csv"))
+
+
+def _tables(run: CheckRun) -> dict[tuple[str, str, str], Cells]:
+    """(split, model, metric) -> row of a comparison's CSV, of those that have components."""
+    return {
+        (split, row["model"], row["metric"]): row
+        for split in SPLITS
+        for row in _rows(run.other(split, "comparison").path("comparison_metrics.csv"))
+        if row["phase"] and not row["metric"].endswith("censored")
+    }
+
+
+def _close(one: float, other: float) -> bool:
+    return one == other or math.isclose(one, other, rel_tol=0, abs_tol=TOLERANCE)
+
+
+def _scores(run: CheckRun) -> Iterable[RuleOutcome]:
+    rows, tables = _statistics(run), _tables(run)
+    expected = {
+        (split, model, reference, metric, component)
+        for split, model, metric in tables
+        for reference in ("", *(OTHERS if model == SUBJECT else ()))
+        for component in ("amplitude", "phase")
+    }
+    named = [
+        (row["split"], row["model"], row["reference"], row["metric"], row["component"])
+        for row in rows
+    ]
+    yield equals("rows", "each score and difference once", len(expected), len(named))
+    yield equals("rows", "of the tables", "all", "all" if set(named) == expected else "others")
+    if set(named) != expected:
+        return
+    wrong = []
+    for row in rows:
+        table, column = (row["split"], row["metric"]), row["component"]
+        value = float(tables[table[0], row["model"], table[1]][column])
+        if row["reference"]:
+            value -= float(tables[table[0], row["reference"], table[1]][column])
+        if not (_close(value, float(row["value"])) or math.isnan(value)):
+            wrong.append(f"{' '.join(named[rows.index(row)])}: {row['value']}, table {value:.6f}")
+    told = "all" if not wrong else "; ".join(wrong[:3])
+    yield RuleOutcome("value", "as in the tables", "all", told, not wrong)
+
+
+def _intervals(run: CheckRun) -> Iterable[RuleOutcome]:
+    networks = {network.name for network in NETWORKS}
+    replicates = run.study.replicates
+    rules = {
+        "ends in order, or both blank": _ends,
+        "one training: mean is the value": _mean,
+        "settled where zero lies outside": _settled,
+        "covers what was varied": lambda row: row["covers"] == _covers(row, networks, replicates),
+        "trainings as in the study": lambda row: (
+            int(row["replicates"]) == _trainings(row, networks, replicates)
+        ),
+    }
+    rows = _statistics(run)
+    for rule, holds in rules.items():
+        wrong = [row for row in rows if not holds(row)]
+        told = f"{len(wrong)} not, first {wrong[0]}" if wrong else "all"
+        yield RuleOutcome("rows", rule, "all", told, not wrong)
+
+
+def _ends(row: Cells) -> bool:
+    if not row["low"] or not row["high"]:
+        return row["low"] == row["high"] and row["covers"] == "nothing"
+    return float(row["low"]) <= float(row["high"])
+
+
+def _mean(row: Cells) -> bool:
+    return row["replicates"] != "1" or row["mean"] == row["value"]
+
+
+def _settled(row: Cells) -> bool:
+    if not row["reference"] or not row["low"]:
+        return row["settled"] == ""
+    outside = not float(row["low"]) <= 0 <= float(row["high"])
+    # An end that rounds to zero can lie on either side of it.
+    if min(abs(float(row["low"])), abs(float(row["high"]))) < TOLERANCE:
+        return row["settled"] in ("yes", "no")
+    return row["settled"] == ("yes" if outside else "no")
+
+
+def _trainings(row: Cells, networks: set[str], replicates: int) -> int:
+    trained = row["model"] in networks or row["reference"] in networks
+    return replicates if trained else 1
+
+
+def _covers(row: Cells, networks: set[str], replicates: int) -> str:
+    several = _trainings(row, networks, replicates) > 1
+    if row["metric"] == "frc50":
+        return "training seed" if several else "nothing"
+    return "space and training seed" if several else "space"
+
+
+def _delta_intervals(run: CheckRun) -> Iterable[RuleOutcome]:
+    """The delta file quotes the CSV: every difference of the headline metrics, and no other."""
+    stored = json_file(run.path("metrics_delta_summary.json"))["intervals"]
+    found = dict(_flat(stored["by_split"]))
+    expected = {}
+    source = run.other("comparison_statistics").path("comparison_statistics.csv")
+    for row in _rows(source):
+        if row["reference"] and row["metric"] in ("ms_ssim", "mae"):
+            where = (row["split"], f"vs_{row['reference']}", row["metric"], row["component"])
+            expected[where] = (
+                *(float(row[name]) for name in ("mean", "low", "high")),
+                row["settled"] == "yes",
+                row["covers"],
+            )
+    told = "all" if found == expected else f"{len(found)}, {len(expected)} expected"
+    yield RuleOutcome("intervals", "as in comparison_statistics.csv", "all", told, told == "all")
+    confidence = run.study.statistics.confidence
+    yield equals("confidence", "as in the study", confidence, stored["confidence"])
+
+
+def _flat(by_split: Any) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
+    for split, others in by_split.items():
+        for other, metrics in others.items():
+            for metric, components in metrics.items():
+                for component, given in components.items():
+                    yield (
+                        (split, other, metric, component),
+                        tuple(given[k] for k in ("mean", "low", "high", "settled", "covers")),
+                    )
+
+
+CHECKS = (
+    Check("scores", _scores, "Every score and difference of the tables is there, with its value."),
+    Check("intervals", _intervals, "Ends, sign and what is covered agree with each other."),
+)
+DELTA_CHECK = Check(
+    "intervals",
+    _delta_intervals,
+    "The intervals of the delta file are those of comparison_statistics.csv.",
+)

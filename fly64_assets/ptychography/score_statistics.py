@@ -1,0 +1,356 @@
+"""How sure each score and each difference of scores is: intervals over space and training seeds.
+
+Every score that is a function of means over pixels (MAE, MSE, PSNR, SSIM, MS-SSIM) is computed anew
+from the same blocks of all arms' maps (``block_bootstrap.py``), and with several trainings of a
+network one of them is drawn each time. FRC is one number of the whole area: its interval comes from
+repeated trainings alone, and where there are none it has none. What does not belong here: the score
+itself (``scoring.py``), and where trainings come from.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from fly64_assets.errors import InputError
+from fly64_assets.ptychography import metrics
+from fly64_assets.ptychography.alignment import align
+from fly64_assets.ptychography.block_bootstrap import BlockResampling, GridMap, on_grid, whole
+from fly64_assets.ptychography.metrics import COMPONENTS, METRICS
+from fly64_assets.ptychography.scoring import STRICT_SUFFIX, Area, phases
+from fly64_assets.study import ScoringSettings, StatisticsSettings
+
+Covers = Literal["space", "space and training seed", "training seed", "nothing"]
+SPACE: Covers = "space"
+SPACE_AND_SEED: Covers = "space and training seed"
+SEED: Covers = "training seed"
+NOTHING: Covers = "nothing"
+GLOBAL = "frc50"
+"""The metric that is no function of means over pixels."""
+NAMES = (
+    *(name for name in METRICS if name != GLOBAL),
+    *(name + STRICT_SUFFIX for name, definition in METRICS.items() if definition.strict),
+    GLOBAL,
+)
+"""Rows of `scoring.ROW_NAMES` that have statistics, in their order."""
+Values = dict[tuple[str, str], float]
+Draws = dict[tuple[str, str], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One score of an arm, or the difference of two arms' scores, with its interval.
+
+    Attributes:
+        model: the arm.
+        reference: the arm that is subtracted; empty for a score.
+        metric: a row of the score table.
+        component: ``amplitude`` or ``phase``.
+        value: the score in the table, or the difference of two: of the first training.
+        mean: over the trainings of a network; equal to ``value`` where there is one.
+        low, high: the ends of the interval; None where nothing is covered.
+        settled: of a difference: whether the interval leaves zero out, so that the sign is known.
+        covers: what the interval accounts for.
+        replicates: trainings of ``model``; of a difference, the more of the two arms.
+    """
+
+    model: str
+    reference: str
+    metric: str
+    component: str
+    value: float
+    mean: float
+    low: float | None
+    high: float | None
+    settled: bool | None
+    covers: Covers
+    replicates: int
+
+
+COLUMNS = ("split", *(field.name for field in fields(Statistic)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """One training's scores on one area: of the whole of it, and of each resample."""
+
+    values: Values
+    draws: Draws
+
+
+def statistics(
+    reconstructions: Mapping[str, Sequence[np.ndarray]],
+    truth: np.ndarray,
+    area: Area,
+    scoring: ScoringSettings,
+    settings: StatisticsSettings,
+    *,
+    seed: int,
+    pairs: Iterable[tuple[str, str]],
+) -> list[Statistic]:
+    """Intervals of every score of every arm, then of every difference.
+
+    Args:
+        reconstructions: per arm its reconstructions, (H, W) complex on the truth's canvas; the
+            first is the one in the score table, the others differ from it by the training seed.
+        truth: (H, W) complex.
+        area: that scores are taken on.
+        scoring: smoothing, FRC threshold and registration bound of the score table.
+        settings: block size, number of resamples and confidence.
+        seed: of the resampling.
+        pairs: (arm, reference) of the differences.
+
+    Raises:
+        DegenerateReconstruction: a reconstruction is empty, constant or not finite in the area.
+        ValueError: the area is too small for the blocks.
+    """
+    blocks = BlockResampling(area.shape, settings.block_px, settings.resamples, seed)
+    trainings = {
+        arm: [_training(image, truth, area, scoring, blocks) for image in images]
+        for arm, images in reconstructions.items()
+    }
+    # One training is drawn for each resample; arms are trained independently of each other.
+    generator = np.random.default_rng([seed, 1])
+    drawn = {
+        arm: generator.integers(len(made), size=settings.resamples)
+        for arm, made in trainings.items()
+    }
+    found = []
+    for arm in trainings:
+        found += [_score(arm, key, trainings, drawn, settings) for key in _keys()]
+    for arm, reference in pairs:
+        found += [_difference(arm, reference, key, trainings, drawn, settings) for key in _keys()]
+    return found
+
+
+def _keys() -> Iterator[tuple[str, str]]:
+    for name in NAMES:
+        for component in COMPONENTS:
+            yield name, component
+
+
+def _training(
+    image: np.ndarray,
+    truth: np.ndarray,
+    area: Area,
+    scoring: ScoringSettings,
+    blocks: BlockResampling,
+) -> _Training:
+    aligned = align(image, truth, area.slices, max_shift_px=scoring.max_shift_px)
+    inside = truth[area.slices].astype(np.complex128)
+    ranges = {
+        "amplitude": metrics.data_range(np.abs(inside)),
+        "phase": metrics.data_range(phases(inside, inside)[0]),
+    }
+    values: Values = {}
+    draws: Draws = {}
+    for suffix, scored in (("", aligned.object), (STRICT_SUFFIX, aligned.strict)):
+        scored = scored.astype(np.complex128)
+        pairs = {"amplitude": (np.abs(inside), np.abs(scored)), "phase": phases(inside, scored)}
+        for component, pair in pairs.items():
+            span = ranges[component]
+            maps = _maps(*pair, data_range=span, sigma_px=scoring.ms_ssim_sigma_px)
+            means = {
+                name: [np.array([map_.mean]) for map_ in given] for name, given in maps.items()
+            }
+            redrawn = {name: [blocks.means(m) for m in given] for name, given in maps.items()}
+            for name, value in _scores(means, span).items():
+                values[name + suffix, component] = float(value[0])
+            for name, resampled in _scores(redrawn, span).items():
+                draws[name + suffix, component] = resampled
+            if not suffix:
+                values[GLOBAL, component] = metrics.frc(*pair, scoring.frc_threshold).frc50
+    return _Training(values, draws)
+
+
+def _maps(
+    truth: np.ndarray, image: np.ndarray, *, data_range: float, sigma_px: float
+) -> dict[str, list[GridMap]]:
+    """The maps whose means make the scores, on the area's pixels."""
+    shape, error = truth.shape, truth - image
+    terms = metrics.ms_ssim_maps(truth, image, data_range=data_range, sigma_px=sigma_px)
+    return {
+        "mae": [whole(np.abs(error))],
+        "mse": [whole(error**2)],
+        "ssim": [on_grid(metrics.ssim_map(truth, image, data_range=data_range), shape)],
+        "ms_ssim": [on_grid(term, shape, scale) for scale, term in enumerate(terms)],
+    }
+
+
+def _scores(means: Mapping[str, Sequence[np.ndarray]], data_range: float) -> dict[str, np.ndarray]:
+    """Scores from the means of maps, elementwise; see ``metrics.py`` for each."""
+    terms = np.stack(means["ms_ssim"])
+    weights = metrics.ms_ssim_weights(len(terms))[:, None]
+    (mse,) = means["mse"]
+    with np.errstate(divide="ignore"):
+        psnr = 10 * np.log10(data_range**2 / mse)
+    return {
+        "mae": means["mae"][0],
+        "mse": mse,
+        "psnr": psnr,
+        "ssim": np.minimum(means["ssim"][0], 1.0),
+        "ms_ssim": np.prod(np.clip(terms, 0.0, 1.0) ** weights, axis=0),
+    }
+
+
+Trainings = Mapping[str, Sequence[_Training]]
+Drawn = Mapping[str, np.ndarray]
+
+
+def _redrawn(made: Sequence[_Training], drawn: np.ndarray, key: tuple[str, str]) -> np.ndarray:
+    """(resamples,) the score in each resample, of the training drawn for it."""
+    return np.stack([training.draws[key] for training in made])[drawn, np.arange(len(drawn))]
+
+
+def _values(made: Sequence[_Training], key: tuple[str, str]) -> np.ndarray:
+    return np.array([training.values[key] for training in made])
+
+
+def _score(
+    arm: str,
+    key: tuple[str, str],
+    trainings: Trainings,
+    drawn: Drawn,
+    settings: StatisticsSettings,
+) -> Statistic:
+    made = trainings[arm]
+    values = _values(made, key)
+    if key[0] == GLOBAL:
+        ends, covers = _seed_interval([values], settings.confidence), _covers(len(made), seed=True)
+    else:
+        ends = _quantiles(_redrawn(made, drawn[arm], key), settings.confidence)
+        covers = _covers(len(made))
+    mean = float(values.mean())
+    return Statistic(arm, "", *key, float(values[0]), mean, *ends, None, covers, len(made))
+
+
+def _difference(
+    arm: str,
+    reference: str,
+    key: tuple[str, str],
+    trainings: Trainings,
+    drawn: Drawn,
+    settings: StatisticsSettings,
+) -> Statistic:
+    made, other = trainings[arm], trainings[reference]
+    values, others = _values(made, key), _values(other, key)
+    replicates = max(len(made), len(other))
+    if key[0] == GLOBAL:
+        ends = _seed_interval([values, -others], settings.confidence)
+        covers = _covers(replicates, seed=True)
+    else:
+        first, second = (_redrawn(trainings[a], drawn[a], key) for a in (arm, reference))
+        with np.errstate(invalid="ignore"):  # infinity less infinity: two images equal the truth
+            ends = _quantiles(first - second, settings.confidence)
+        covers = _covers(replicates)
+    low, high = ends
+    settled = None if low is None or high is None else not low <= 0 <= high
+    value, mean = float(values[0] - others[0]), float(values.mean() - others.mean())
+    return Statistic(arm, reference, *key, value, mean, low, high, settled, covers, replicates)
+
+
+def _covers(replicates: int, *, seed: bool = False) -> Covers:
+    if seed:
+        return SEED if replicates > 1 else NOTHING
+    return SPACE_AND_SEED if replicates > 1 else SPACE
+
+
+def _quantiles(resampled: np.ndarray, confidence: float) -> tuple[float, float]:
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _seed_interval(
+    arms: Sequence[np.ndarray], confidence: float
+) -> tuple[float, float] | tuple[None, None]:
+    """Student's interval of a sum of means over trainings (Welch, Biometrika 34, 28, 1947).
+
+    An arm that was made once adds its value and no uncertainty; where all were, there is nothing to
+    tell an interval from.
+    """
+    varied = [values for values in arms if len(values) > 1]
+    if not varied:
+        return None, None
+    parts = [(values.var(ddof=1) / len(values), len(values) - 1) for values in varied]
+    variance = sum(part for part, _ in parts)
+    mean = float(sum(values.mean() for values in arms))
+    if variance == 0:
+        return mean, mean
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    reach = stats.t.ppf((1 + confidence) / 2, freedom) * math.sqrt(variance)
+    return mean - float(reach), mean + float(reach)
+
+
+def to_csv(found: Mapping[str, Iterable[Statistic]]) -> str:
+    """Statistics by split as CSV: six decimals, ``yes`` or ``no``, blank where nothing applies.
+
+    Raises:
+        ValueError: a number is NaN.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for split, rows in found.items():
+        for row in rows:
+            writer.writerow([split, *(_cell(getattr(row, name)) for name in COLUMNS[1:])])
+    return text.getvalue()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        if math.isnan(value):
+            raise ValueError("a statistic is NaN")
+        text = f"{value:.6f}"
+        return "0.000000" if text == "-0.000000" else text
+    return str(value)
+
+
+def read_statistics(path: Path) -> dict[str, list[Statistic]]:
+    """Read what `to_csv` wrote, by split.
+
+    Raises:
+        InputError: the file is missing, has other columns, or a cell is not what its column holds.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *lines = csv.reader(file)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(path, "", f"cannot be read: {reason}") from None
+    if tuple(header) != COLUMNS:
+        raise InputError(path, "header", f"{','.join(header)}, expected {','.join(COLUMNS)}")
+    found: dict[str, list[Statistic]] = {}
+    for number, cells in enumerate(lines, start=2):
+        try:
+            split, *values = cells
+            model, reference, metric, component, value, mean, low, high, settled, covers, n = values
+            row = Statistic(
+                model,
+                reference,
+                metric,
+                component,
+                float(value),
+                float(mean),
+                float(low) if low else None,
+                float(high) if high else None,
+                {"yes": True, "no": False, "": None}[settled],
+                covers,  # type: ignore[arg-type]
+                int(n),
+            )
+        except (ValueError, KeyError) as error:
+            raise InputError(path, f"line {number}", f"is no row of statistics: {error}") from None
+        found.setdefault(split, []).append(row)
+    return found
