@@ -123,11 +123,9 @@ def statistics(
         arm: generator.integers(len(made), size=settings.resamples)
         for arm, made in trainings.items()
     }
-    found = []
-    for arm in trainings:
-        found += [_score(arm, key, trainings, drawn, settings) for key in _keys()]
-    for arm, reference in pairs:
-        found += [_difference(arm, reference, key, trainings, drawn, settings) for key in _keys()]
+    judged = _Judged(trainings, drawn, blocks, settings.confidence)
+    found = [judged.score(arm, key) for arm in trainings for key in _keys()]
+    found += [judged.difference(*pair, key) for pair in pairs for key in _keys()]
     return found
 
 
@@ -201,72 +199,64 @@ def _scores(means: Mapping[str, Sequence[np.ndarray]], data_range: float) -> dic
     }
 
 
-Trainings = Mapping[str, Sequence[_Training]]
-Drawn = Mapping[str, np.ndarray]
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """All trainings of all arms with their resamples, and what can be said of them.
+
+    Attributes:
+        trainings: by arm.
+        drawn: per arm (resamples,) which training is drawn for each resample.
+    """
+
+    trainings: Mapping[str, Sequence[_Training]]
+    drawn: Mapping[str, np.ndarray]
+    blocks: BlockResampling
+    confidence: float
+
+    def _values(self, arm: str, key: tuple[str, str]) -> np.ndarray:
+        """One a training."""
+        return np.array([training.values[key] for training in self.trainings[arm]])
+
+    def _redrawn(self, arm: str, key: tuple[str, str]) -> np.ndarray:
+        """(resamples,) the score in each resample, of the training drawn for it."""
+        made = np.stack([training.draws[key] for training in self.trainings[arm]])
+        return made[self.drawn[arm], np.arange(made.shape[1])]
+
+    def score(self, arm: str, key: tuple[str, str]) -> Statistic:
+        values = self._values(arm, key)
+        ends: tuple[float, float] | tuple[None, None]
+        if key[0] == GLOBAL:
+            ends = _seed_interval([values], self.confidence)
+        else:
+            ends = self.blocks.interval(self._redrawn(arm, key), self.confidence)
+        mean, covers = float(values.mean()), _covers(key, len(values))
+        return Statistic(arm, "", *key, float(values[0]), mean, *ends, None, covers, len(values))
+
+    def difference(self, arm: str, reference: str, key: tuple[str, str]) -> Statistic:
+        values, others = self._values(arm, key), self._values(reference, key)
+        if key[0] == GLOBAL:
+            low, high = _seed_interval([values, -others], self.confidence)
+        else:
+            apart = _apart(self._redrawn(arm, key), self._redrawn(reference, key))
+            low, high = self.blocks.interval(apart, self.confidence)
+        settled = None if low is None or high is None else not low <= 0 <= high
+        trainings = max(len(values), len(others))
+        value = float(_apart(values[:1], others[:1])[0])
+        mean = float(_apart(values.mean(keepdims=True), others.mean(keepdims=True))[0])
+        covers = _covers(key, trainings)
+        return Statistic(arm, reference, *key, value, mean, low, high, settled, covers, trainings)
 
 
-def _redrawn(made: Sequence[_Training], drawn: np.ndarray, key: tuple[str, str]) -> np.ndarray:
-    """(resamples,) the score in each resample, of the training drawn for it."""
-    return np.stack([training.draws[key] for training in made])[drawn, np.arange(len(drawn))]
+def _apart(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Differences; of equal scores 0, infinite ones among them."""
+    with np.errstate(invalid="ignore"):
+        return np.where(values == others, 0.0, values - others)
 
 
-def _values(made: Sequence[_Training], key: tuple[str, str]) -> np.ndarray:
-    return np.array([training.values[key] for training in made])
-
-
-def _score(
-    arm: str,
-    key: tuple[str, str],
-    trainings: Trainings,
-    drawn: Drawn,
-    settings: StatisticsSettings,
-) -> Statistic:
-    made = trainings[arm]
-    values = _values(made, key)
+def _covers(key: tuple[str, str], trainings: int) -> Covers:
     if key[0] == GLOBAL:
-        ends, covers = _seed_interval([values], settings.confidence), _covers(len(made), seed=True)
-    else:
-        ends = _quantiles(_redrawn(made, drawn[arm], key), settings.confidence)
-        covers = _covers(len(made))
-    mean = float(values.mean())
-    return Statistic(arm, "", *key, float(values[0]), mean, *ends, None, covers, len(made))
-
-
-def _difference(
-    arm: str,
-    reference: str,
-    key: tuple[str, str],
-    trainings: Trainings,
-    drawn: Drawn,
-    settings: StatisticsSettings,
-) -> Statistic:
-    made, other = trainings[arm], trainings[reference]
-    values, others = _values(made, key), _values(other, key)
-    replicates = max(len(made), len(other))
-    if key[0] == GLOBAL:
-        ends = _seed_interval([values, -others], settings.confidence)
-        covers = _covers(replicates, seed=True)
-    else:
-        first, second = (_redrawn(trainings[a], drawn[a], key) for a in (arm, reference))
-        with np.errstate(invalid="ignore"):  # infinity less infinity: two images equal the truth
-            ends = _quantiles(first - second, settings.confidence)
-        covers = _covers(replicates)
-    low, high = ends
-    settled = None if low is None or high is None else not low <= 0 <= high
-    value, mean = float(values[0] - others[0]), float(values.mean() - others.mean())
-    return Statistic(arm, reference, *key, value, mean, low, high, settled, covers, replicates)
-
-
-def _covers(replicates: int, *, seed: bool = False) -> Covers:
-    if seed:
-        return SEED if replicates > 1 else NOTHING
-    return SPACE_AND_SEED if replicates > 1 else SPACE
-
-
-def _quantiles(resampled: np.ndarray, confidence: float) -> tuple[float, float]:
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(resampled, [tail, 1 - tail])
-    return float(low), float(high)
+        return SEED if trainings > 1 else NOTHING
+    return SPACE_AND_SEED if trainings > 1 else SPACE
 
 
 def _seed_interval(
