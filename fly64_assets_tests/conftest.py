@@ -37,6 +37,7 @@ TINY = {
     "ptychopinn": {"epochs": 2, "samples_per_epoch": 32, "width": 8},
     "baseline": {"epochs": 2, "samples_per_epoch": 128, "width": 8},
     "ptychi": {"epochs": 4, "epochs_per_chunk": 2},
+    "replicates": 2,
 }
 """A real study that is small in every number that costs time."""
 

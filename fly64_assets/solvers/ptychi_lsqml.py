@@ -29,10 +29,9 @@ from fly64_assets.solvers.interface import (
     Progress,
     ProgressCallback,
     Snapshot,
-    claim_process_for,
     require_finite,
 )
-from fly64_assets.solvers.torch_isolation import Isolation
+from fly64_assets.solvers.torch_isolation import Isolation, start_torch
 
 if TYPE_CHECKING:
     from fly64_assets.study import PtyChiSettings
@@ -119,7 +118,7 @@ def reconstruct(
         SolverEnvironmentError: TensorFlow is loaded in this process.
     """
     _refuse_unusable(measurement)
-    claim_process_for("torch", forbidden="tensorflow")
+    start_torch()
     solver = _Solver(measurement, settings, seed=seed, threads=threads)
     saved = checkpoint.load()
     if saved is not None:

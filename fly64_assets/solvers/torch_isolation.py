@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fly64_assets.solvers.interface import claim_process_for
+
+
+def start_torch() -> None:
+    """Claim this process for torch; call it before anything imports torch.
+
+    Its OpenMP threads sleep while they wait for each other instead of turning in a circle. Alone on
+    the cores that costs nothing that can be measured; beside other work the default takes 15 times
+    as long (docs/results.md).
+
+    Raises:
+        SolverEnvironmentError: TensorFlow is loaded in this process.
+    """
+    claim_process_for("torch", forbidden="tensorflow")
+    # Read once, when the library is loaded; a user's own setting wins.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class Isolation:

@@ -31,6 +31,7 @@ SPLIT_FILES = (
 ANALYSIS_FILES = (
     "comparison_manifest.json",
     "comparison_summary.txt",
+    "comparison_statistics.csv",
     "metrics_summary.json",
     "metrics_summary.md",
     "metrics_delta_summary.json",
@@ -50,9 +51,12 @@ STEPS = (
     *(f"d_{split}_overlap_view" for split in ("train", "test")),
     "e_pinn_model",
     "e_baseline_model",
+    "e_pinn_replicates",
+    "e_baseline_replicates",
     *(f"f_{split}_ptychi_reconstruction" for split in ("train", "test")),
     *(f"g_{split}_comparison" for split in ("train", "test")),
     "g_comparison_manifest",
+    "g_comparison_statistics",
     "g_metrics_summary",
     "g_metrics_delta_summary",
 )
@@ -66,7 +70,7 @@ def contract_files() -> set[str]:
     files |= {"data/phase_d/dose_1000/dense/metrics_bundle.json"}
     files |= {f"cli/phase_{step}.log" for step in STEPS}
     for model in MODELS[:2]:
-        bundle = ("model.keras", "bundle.json", "history.csv")
+        bundle = ("model.keras", "bundle.json", "history.csv", "replicates.npz")
         files |= {f"data/phase_e/dose_1000/dense/{model}/{name}" for name in bundle}
     for split in ("train", "test"):
         files |= {f"analysis/dose_1000/dense/{split}/{name}" for name in SPLIT_FILES}

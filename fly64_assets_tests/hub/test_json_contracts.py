@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from fly64_assets.hub import phase_manifests
-from fly64_assets.hub.deltas import metrics_delta_summary
+from fly64_assets.hub.deltas import intervals, metrics_delta_summary
 from fly64_assets.hub.manifest import ComparisonStatus, comparison_manifest
 from fly64_assets.hub.metrics_summary import metrics_summary
 from fly64_assets.hub.numbers import delta_lines, signed
 from fly64_assets.ptychography.scoring import ROW_NAMES, ScoreRow
 from fly64_assets.study import MODELS, SPLITS
+from fly64_assets_tests.hub.report_sources import statistics
 
 OK = {split: ComparisonStatus(None) for split in SPLITS}
 COUNTS = {"n_images_total": 5152, "n_images_kept": 1264, "n_centres": 159, "unused": 1}
@@ -106,7 +107,7 @@ def test_a_missing_row_is_an_error_not_a_gap():
 def test_deltas_are_differences_of_the_means_and_of_each_split():
     summary = _summary()
     content = metrics_delta_summary(
-        summary, summary_sha256="ab" * 32, generated_at="2026-01-02T03:04:05Z"
+        summary, summary_sha256="ab" * 32, generated_at="2026-01-02T03:04:05Z", intervals={}
     )
     aggregates = summary["aggregate_metrics"]
     for other in ("Baseline", "PtyChi"):
@@ -124,16 +125,41 @@ def test_deltas_are_differences_of_the_means_and_of_each_split():
     assert by_split == pytest.approx(0.1)
 
 
+def test_intervals_quote_the_headline_differences_and_no_other_row():
+    rows = statistics()
+    found = intervals({"train": rows, "test": rows}, confidence=0.9)
+    assert (found["confidence"], found["source"]) == (0.9, "analysis/comparison_statistics.csv")
+    assert list(found["by_split"]) == ["train", "test"]
+    quoted = [
+        components[component]
+        for others in found["by_split"]["test"].values()
+        for components in others.values()
+        for component in ("amplitude", "phase")
+    ]
+    assert len(quoted) == 8
+    assert sum(one["settled"] for one in quoted) == sum(
+        bool(row.settled) for row in rows if row.metric != "ssim"
+    )
+    row = next(r for r in rows if (r.reference, r.metric) == ("PtyChi", "mae"))
+    assert found["by_split"]["test"]["vs_PtyChi"]["mae"]["amplitude"] == {
+        "mean": row.mean,
+        "low": row.low,
+        "high": row.high,
+        "settled": row.settled,
+        "covers": row.covers,
+    }
+
+
 def test_a_missing_model_gives_null_not_zero():
     summary = _summary()
     del summary["aggregate_metrics"]["PtyChi"]
-    content = metrics_delta_summary(summary, summary_sha256="0", generated_at="")
+    content = metrics_delta_summary(summary, summary_sha256="0", generated_at="", intervals={})
     assert content["deltas"]["vs_PtyChi"]["ms_ssim"] == {"amplitude": None, "phase": None}
     assert content["deltas"]["vs_Baseline"]["mae"]["phase"] is not None
 
 
 def test_console_lines_show_the_sign_always():
-    content = metrics_delta_summary(_summary(), summary_sha256="0", generated_at="")
+    content = metrics_delta_summary(_summary(), summary_sha256="0", generated_at="", intervals={})
     lines = delta_lines(content["deltas"])
     assert lines[0] == "MS-SSIM Δ (PtychoPINN - Baseline)  : amplitude +0.100  phase +0.100"
     assert lines[1] == "MS-SSIM Δ (PtychoPINN - PtyChi)    : amplitude +0.200  phase +0.200"

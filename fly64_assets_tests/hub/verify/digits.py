@@ -22,6 +22,7 @@ RECOMPUTED: dict[str, tuple[str, ...]] = {
     "analysis/comparison_manifest.json": ("manifest", "hub.one_condition", "crate.settings"),
     "analysis/metrics_summary.json": ("summary",),
     "analysis/metrics_delta_summary.json": ("deltas", "times"),
+    "analysis/comparison_statistics.csv": ("statistics", "deltas"),
     "analysis/comparison_summary.txt": ("reports",),
     "analysis/metrics_summary.md": ("reports",),
     "analysis/metrics_delta_highlights.txt": ("reports",),

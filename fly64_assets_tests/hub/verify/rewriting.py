@@ -37,6 +37,7 @@ def rewrite_reports(f: Forgery) -> None:
         summary,
         summary_sha256=sha256_of(f.path(SUMMARY)),
         generated_at=json.loads(f.read(DELTAS))["generated_at"],
+        intervals=json.loads(f.read(DELTAS))["intervals"],
     )
     f.json(DELTAS, lambda _: deltas)
     for name, context in contexts(Sources(manifest, summary, deltas, views)).items():

@@ -63,11 +63,12 @@ from fly64_assets_tests.hub.verify.mutants import (  # noqa: E402 - they registe
     reports,
     scores,
     solvers,
+    statistics,
     summaries,
 )
 
 SUBJECTS = (
     *(archives, check_report, crate, data, designs, lists, prose),
-    *(reports, scores, solvers, summaries),
+    *(reports, scores, solvers, statistics, summaries),
 )
 __all__ = ["MUTANTS", "SUBJECTS", "Mutant"]

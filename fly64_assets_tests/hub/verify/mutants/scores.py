@@ -20,7 +20,7 @@ SOLVED = "data/phase_f/DOSE/VIEW/test/ptychi_reconstruction.npz"
 Cells = list[list[str]]
 
 
-def _rows(f: Forgery, edit: Callable[[Cells], object], template: str = TABLE) -> None:
+def edit_rows(f: Forgery, edit: Callable[[Cells], object], template: str = TABLE) -> None:
     """Edit a CSV by its cells, header first."""
 
     def change(text: str) -> str:
@@ -38,7 +38,7 @@ def _set(model: str, metric: str, column: int, value: str) -> Callable[[Forgery]
     def edit(rows: Cells) -> None:
         next(row for row in rows if row[:2] == [model, metric])[column] = value
 
-    return lambda f: _rows(f, edit)
+    return lambda f: edit_rows(f, edit)
 
 
 def _nudged(model: str, metric: str, column: int) -> Callable[[Forgery], None]:
@@ -48,7 +48,7 @@ def _nudged(model: str, metric: str, column: int) -> Callable[[Forgery], None]:
         row = next(row for row in rows if row[:2] == [model, metric])
         row[column] = row[column][:-1] + str((int(row[column][-1]) + 1) % 10)
 
-    return lambda f: _rows(f, edit)
+    return lambda f: edit_rows(f, edit)
 
 
 add(
@@ -59,14 +59,14 @@ add(
 add(
     "scores.table",
     "a model without rows",
-    lambda f: _rows(f, lambda r: [row for row in r if row[0] != "Baseline"]),
+    lambda f: edit_rows(f, lambda r: [row for row in r if row[0] != "Baseline"]),
 )
-add("scores.table", "a metric less", lambda f: _rows(f, lambda r: r[:-1]))
-add("scores.table", "a row twice", lambda f: _rows(f, lambda r: [*r, r[1]]))
+add("scores.table", "a metric less", lambda f: edit_rows(f, lambda r: r[:-1]))
+add("scores.table", "a row twice", lambda f: edit_rows(f, lambda r: [*r, r[1]]))
 add(
     "scores.table",
     "rows in another order",
-    lambda f: _rows(f, lambda r: [r[0], r[2], r[1], *r[3:]]),
+    lambda f: edit_rows(f, lambda r: [r[0], r[2], r[1], *r[3:]]),
 )
 add("scores.table", "five decimals", _set("PtyChi", "mae", 2, "0.07573"))
 add("scores.table", "an empty cell", _set("PtyChi", "mae", 2, ""))
@@ -192,7 +192,7 @@ def _(f: Forgery) -> None:
                 if row[column] and "psnr" not in row[1] and "censored" not in row[1]:
                     row[column] = f"{min(0.97 * float(row[column]), 1):.6f}"
 
-    _rows(f, worse)
+    edit_rows(f, worse)
 
 
 @mutant("scores.fitted_recomputed", "a better score, carried through every report")
@@ -206,7 +206,7 @@ def _(f: Forgery) -> None:
 add(
     "scores.strict_recomputed",
     "strict equals fitted",
-    lambda f: _rows(
+    lambda f: edit_rows(
         f,
         lambda r: [
             [row[0], row[1], *r[n - 5][2:]] if row[1].endswith("_strict") else row
@@ -217,14 +217,14 @@ add(
 add(
     "scores.frc_curves",
     "a digit of a correlation",
-    lambda f: _rows(
+    lambda f: edit_rows(
         f, lambda r: r[5].__setitem__(2, r[5][2][:-1] + str((int(r[5][2][-1]) + 1) % 10)), CURVE
     ),
 )
 add(
     "scores.frc_curves",
     "frequency in 1/px",
-    lambda f: _rows(
+    lambda f: edit_rows(
         f,
         lambda r: [row.__setitem__(0, f"{float(row[0]) / 2:.6f}") for row in r[1:]] and None,
         CURVE,
@@ -233,9 +233,9 @@ add(
 add(
     "scores.frc_curves",
     "the first shell of zero frequency",
-    lambda f: _rows(f, lambda r: [r[0], ["0.000000", "1.000000", "1.000000"], *r[1:]], CURVE),
+    lambda f: edit_rows(f, lambda r: [r[0], ["0.000000", "1.000000", "1.000000"], *r[1:]], CURVE),
 )
-add("scores.frc_curves", "a shell less", lambda f: _rows(f, lambda r: r[:-1], CURVE))
+add("scores.frc_curves", "a shell less", lambda f: edit_rows(f, lambda r: r[:-1], CURVE))
 add(
     "scores.frc_curves",
     "another model's curve",
