@@ -6,7 +6,7 @@ export refuses a partition that has one, and no hub ever holds one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,9 +59,11 @@ def clear(store: Store, level: Level, condition: Condition) -> None:
     path_of(store, level, condition).unlink(missing_ok=True)
 
 
-def of(store: Store, condition: Condition) -> Iterator[tuple[str, str]]:
+def of(
+    store: Store, condition: Condition, levels: Iterable[Level] = LEVELS
+) -> Iterator[tuple[str, str]]:
     """(path relative to the store, text) of every blocker that a condition stands behind."""
-    for level in LEVELS:
+    for level in levels:
         path = path_of(store, level, condition)
         if path.is_file():
             yield store.relative(path), path.read_text("utf-8")

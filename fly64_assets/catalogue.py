@@ -19,7 +19,7 @@ from fly64_assets.solvers.arms import NETWORKS
 from fly64_assets.study import MODELS, SPLITS, Study
 
 Key = tuple[str, ...]
-Stage = Literal["score", "report"]
+Stage = Literal["score", "report", "study"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,10 @@ LEVELS = (
     Level("condition", "score"),
     Level("condition", "report"),
 )
-"""In the order in which they are made."""
+"""What a condition needs, in the order in which it is made."""
+STUDY_LEVEL = Level("study", "study")
+"""What is made of all conditions that are fresh, after them."""
+ALL_LEVELS = (*LEVELS, STUDY_LEVEL)
 Settings = Mapping[str, Any]
 
 
@@ -61,10 +64,13 @@ class Product:
         advisory_checks: asset checks that a reader needs but that stop nothing downstream.
         libraries: distributions that decide its numbers.
         stage: ``score`` for what leads to the scores; ``report`` for what is written about them, in
-            a run of its own that may fail without taking a scored run with it.
+            a run of its own that may fail without taking a scored run with it; ``study`` for
+            what is made of all conditions.
         quotes_files: it repeats bytes, times or hashes of its inputs' files, so it is stale when
             they are other files, and not only when they hold other data.
         reads_checks: it reports the state of asset checks, so it is stale when one changes.
+        gathers: keys of the products of every condition that it is made from, as far as they are
+            fresh: a study is reported on before it is complete, and again when it is.
         supersedes: products that must not outlive a new one of these: their files are removed when
             it is written, and not left behind for somebody to read.
     """
@@ -83,6 +89,7 @@ class Product:
     stage: Stage = "score"
     quotes_files: bool = False
     reads_checks: bool = False
+    gathers: tuple[Key, ...] = ()
     supersedes: tuple[Key, ...] = ()
 
     @property
@@ -201,6 +208,14 @@ def _condition_only(_: Study, condition: Condition) -> Settings:
 
 def _deltas(study: Study, condition: Condition) -> Settings:
     return {**_condition_only(study, condition), "confidence": study.statistics.confidence}
+
+
+def _study_metrics(study: Study, _: Condition) -> Settings:
+    return {"study": study.name}
+
+
+def _dose_response(study: Study, _: Condition) -> Settings:
+    return {"study": study.name, "quality_levels": list(study.statistics.quality_levels)}
 
 
 def _heatmaps(study: Study, condition: Condition) -> Settings:
@@ -436,7 +451,7 @@ def _build() -> tuple[Product, ...]:
         *comparisons,
         *summaries,
     )
-    return (*scored, *_reports(scored))
+    return (*scored, *_reports(scored), *_of_the_study())
 
 
 PHASES = {
@@ -537,6 +552,49 @@ def _reports(scored: Sequence[Product]) -> tuple[Product, ...]:
         libraries=("jinja2",),
     )
     return (*heatmaps, *written, index)
+
+
+def _of_the_study() -> tuple[Product, ...]:
+    """What is said of all doses and views together."""
+    common: dict[str, Any] = {"group": "h_study", "per": "study", "stage": "study"}
+    metrics = Product(
+        key=("study_metrics",),
+        inputs=(),
+        gathers=(
+            ("metrics_summary",),
+            ("comparison_statistics",),
+            *((split, "overlap_view") for split in SPLITS),
+        ),
+        folder="study",
+        files=("study_metrics.csv", "study_metrics.parquet"),
+        settings=_study_metrics,
+        modules=("fly64_assets.assets.study_metrics",),
+        libraries=("pandas", "pyarrow"),
+        blocking_checks=("rows",),
+        advisory_checks=("times_and_paths",),
+        **common,
+    )
+    answer = Product(
+        key=("dose_response",),
+        inputs=(metrics.key,),
+        folder="study",
+        files=(
+            "dose_response.md",
+            "dose_for_quality.csv",
+            *(
+                f"{name}.{kind}"
+                for name in ("quality_by_dose", "quality_by_photons", "quality_by_overlap")
+                for kind in ("svg", "png")
+            ),
+        ),
+        settings=_dose_response,
+        modules=("fly64_assets.assets.dose_response", "fly64_assets.study_pictures"),
+        libraries=("pandas", "matplotlib"),
+        quotes_files=True,
+        advisory_checks=("times_and_paths",),
+        **common,
+    )
+    return metrics, answer
 
 
 PRODUCTS: tuple[Product, ...] = _build()

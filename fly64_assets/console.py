@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fly64_assets import blockers
-from fly64_assets.catalogue import LEVELS, PRODUCTS, product
+from fly64_assets.catalogue import ALL_LEVELS, PRODUCTS, product
 from fly64_assets.check_states import CheckRow
 from fly64_assets.checks.phase_check import check_step
 from fly64_assets.context import StudyContext
@@ -89,7 +89,7 @@ def _count(things: Sized, name: str) -> str:
 def _level_verdicts(planner: Planner, condition: Condition) -> list[Verdict]:
     return [
         planner.verdict(item, condition.restricted_to(level.per))
-        for level in LEVELS
+        for level in ALL_LEVELS
         for item in level.products
     ]
 

@@ -18,7 +18,7 @@ from dagster import (
 )
 
 from fly64_assets import assets, automation, checks
-from fly64_assets.catalogue import LEVELS, PRODUCTS, Level
+from fly64_assets.catalogue import ALL_LEVELS, PRODUCTS, Level
 from fly64_assets.context import StudyContext
 from fly64_assets.executor import step_processes, this_process
 from fly64_assets.io_manager import StoreIOManager
@@ -57,7 +57,7 @@ def build_definitions(context: StudyContext) -> Definitions:
         asset_checks=checks.build_all(context),
         resources={"io_manager": StoreIOManager(context)},
         jobs=[
-            *(_job(level) for level in LEVELS),
+            *(_job(level) for level in ALL_LEVELS),
             *(_check_job(context, per) for per in CHECK_JOBS),
         ],
         schedules=automation.schedules(context),

@@ -14,7 +14,7 @@ from typing import Any
 
 from dagster import AssetKey, AssetRecordsFilter
 
-from fly64_assets.catalogue import LEVELS, Level, Product
+from fly64_assets.catalogue import ALL_LEVELS, Level, Product
 from fly64_assets.feasibility import ViewCounts
 from fly64_assets.ledger import PROVENANCE
 from fly64_assets.partitions import Condition
@@ -89,9 +89,9 @@ class Forecast:
         self._planner, self._counts, self._scan = planner, counts, scan
         self._actions: dict[tuple[Product, Condition], Action] = {}
         self._times: dict[Product, list[tuple[Condition, float]]] = {}
-        cells = {Cell.of(level, at): None for at in conditions for level in LEVELS}
+        cells = {Cell.of(level, at): None for at in conditions for level in ALL_LEVELS}
         # Level by level, as they are run, and within a level as the conditions were asked for.
-        ordered = [cell for level in LEVELS for cell in cells if cell.level == level]
+        ordered = [cell for level in ALL_LEVELS for cell in cells if cell.level == level]
         self.planned = [planned for cell in ordered for planned in self._plan(cell)]
 
     def _plan(self, cell: Cell) -> list[Planned]:

@@ -80,6 +80,8 @@ class Staged:
     folder: Path
     data_version: str
     inputs: Mapping[str, StoredInput]
+    gathered: Mapping[str, StoredInput]
+    settings: Mapping[str, Any]
     started: float
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -119,7 +121,10 @@ class StoreIOManager(IOManager):
     ) -> Provenance:
         product, condition = staged.product, staged.condition
         planner = self.context.planner(context.step_context.instance)
-        inputs = {name: given.as_input_record() for name, given in staged.inputs.items()}
+        inputs = {
+            name: given.as_input_record()
+            for name, given in {**staged.inputs, **staged.gathered}.items()
+        }
         return Provenance(
             asset=product.name,
             partition=condition.partition_key,
@@ -133,10 +138,11 @@ class StoreIOManager(IOManager):
                     name: input_version(product, given.record.provenance)
                     for name, given in staged.inputs.items()
                 },
+                staged.settings,
             ),
             code_version=product.code_version,
             data_version=staged.data_version,
-            settings=planner.settings(product, condition),
+            settings=dict(staged.settings),
             files={record.path: record for record in files},
             inputs=inputs,
             versions=versions(product.libraries),

@@ -24,7 +24,7 @@ from typing import Any
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._serdes import deserialize_value, serialize_value
 
-from fly64_assets.catalogue import LEVELS, product
+from fly64_assets.catalogue import LEVELS, STUDY_LEVEL, product
 from fly64_assets.context import StudyContext
 from fly64_assets.errors import InputError
 from fly64_assets.partitions import Condition
@@ -98,6 +98,16 @@ def decide(context: StudyContext, instance: DagsterInstance, night: str) -> Deci
     tries = context.study.automation.tries
     decision = Decision()
     settled: dict[Cell, RunRequest | None] = {}
+
+    def consider(cell: Cell, request: RunRequest) -> None:
+        before = [run for run in tonight if cell in cells_of(run)]
+        why_not = _occupied(cell, busy) or _had_its_chance(instance, cell, before, tries)
+        if why_not:
+            decision.left.append(why_not)
+        else:
+            key = f"{night} {cell} {affairs(planner, cell)[:16]} {len(before)}"
+            decision.starts.append(Start(key, request))
+
     for condition in _conditions(context):
         waits_for: Cell | None = None
         for level in LEVELS:
@@ -106,19 +116,16 @@ def decide(context: StudyContext, instance: DagsterInstance, night: str) -> Deci
                 decision.left.append(f"{cell} waits for {waits_for}")
                 continue
             if cell not in settled:
-                settled[cell] = next_request(planner, condition, level)
-                request = settled[cell]
+                settled[cell] = request = next_request(planner, condition, level)
                 if request is not None:
-                    before = [run for run in tonight if cell in cells_of(run)]
-                    why_not = _occupied(cell, busy)
-                    why_not = why_not or _had_its_chance(instance, cell, before, tries)
-                    if why_not:
-                        decision.left.append(why_not)
-                    else:
-                        key = f"{night} {cell} {affairs(planner, cell)[:16]} {len(before)}"
-                        decision.starts.append(Start(key, request))
+                    consider(cell, request)
             if settled[cell] is not None:
                 waits_for = cell
+    whole = Cell.of(STUDY_LEVEL, Condition())
+    request = next_request(planner, whole.condition, whole.level)
+    # It changes with every condition that is finished, so it waits until nothing more is started.
+    if request is not None and not decision.starts:
+        consider(whole, request)
     return decision
 
 

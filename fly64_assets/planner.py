@@ -95,8 +95,13 @@ class Planner:
     def settings(self, product: Product, condition: Condition) -> dict[str, Any]:
         """What the product reads of the study, as JSON values; the specimen's with its bytes."""
         settings = dict(product.settings(self.study, condition))
-        if not product.inputs:
+        if not product.inputs and not product.gathers:
             settings["specimen_sha256"] = self.specimen_sha256
+        if product.gathers:
+            settings["gathered"] = {
+                str(condition): {r.product.name: r.provenance.data_version for r in records}
+                for condition, records in self.gathered(product).items()
+            }
         if product.reads_checks:
             settings["checks"] = self._check_states(product, condition)
         return json.loads(json.dumps(settings))
@@ -110,13 +115,45 @@ class Planner:
                 states[f"{upstream.name} {check.name}"] = check.state
         return states
 
+    def gathered(self, product: Product) -> dict[Condition, list[Record]]:
+        """The records of every condition that such a product is made from now.
+
+        A condition counts when all that is asked of it is not stale and passed its blocking checks;
+        bytes are looked at when it is read.
+        """
+        study, found = self.study, {}
+        for condition in (Condition(dose, view) for dose in study.doses for view in study.views):
+            records = [self._sound(BY_KEY[key], condition) for key in product.gathers]
+            if all(records):
+                found[condition] = [record for record in records if record is not None]
+        return found
+
+    def _sound(self, product: Product, condition: Condition) -> Record | None:
+        if self.staleness(product, condition) is not None:
+            return None
+        record = self.record(product, condition)
+        assert record is not None  # it is not stale
+        sound = all(c.passed for c in self.ledger.checks(record) if c.blocking)
+        return record if sound else None
+
     def fingerprint(
-        self, product: Product, condition: Condition, input_versions: Mapping[str, str]
+        self,
+        product: Product,
+        condition: Condition,
+        input_versions: Mapping[str, str],
+        settings: Mapping[str, Any] | None = None,
     ) -> str:
+        """Hash of all that decides what the product is.
+
+        Args:
+            product, condition: what is made.
+            input_versions: see `input_version`, by the input's name.
+            settings: that it was made with, where others may hold by now.
+        """
         return digest(
             {
                 "code_version": product.code_version,
-                "settings": self.settings(product, condition),
+                "settings": self.settings(product, condition) if settings is None else settings,
                 "inputs": dict(input_versions),
             }
         )
@@ -236,7 +273,7 @@ class Planner:
         """Verdicts on everything that the conditions need, each once, inputs first."""
         wanted = list(conditions)
         seen: dict[tuple[Product, Condition], None] = {}
-        for product in PRODUCTS:
+        for product in (item for item in PRODUCTS if item.stage != "study"):
             for condition in wanted:
                 seen[product, condition.restricted_to(product.per)] = None
         return [self.verdict(product, condition) for product, condition in seen]

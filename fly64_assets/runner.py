@@ -16,7 +16,7 @@ from dagster._core.definitions.reconstruct import ReconstructableJob, Reconstruc
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 from fly64_assets import checkpoints
-from fly64_assets.catalogue import LEVELS
+from fly64_assets.catalogue import LEVELS, STUDY_LEVEL
 from fly64_assets.context import StudyContext
 from fly64_assets.errors import InProgress
 from fly64_assets.executor import held
@@ -172,7 +172,8 @@ def run_conditions(
 ) -> MatrixOutcome:
     """Make each condition fresh, what they share first.
 
-    A failed cell does not stop its siblings; what is downstream of it is not started.
+    A failed cell does not stop its siblings; what is downstream of it is not started. What is made
+    of all conditions is made last, of those that are fresh.
     """
     tell_reaped(context, instance, listener)
     matrix = MatrixOutcome()
@@ -191,6 +192,8 @@ def run_conditions(
                 settled[cell] = not made or made[-1].success
             if not settled[cell]:
                 broken = cell
+    whole = Cell.of(STUDY_LEVEL, Condition())
+    matrix.runs += _make_fresh(context, instance, whole, listener, force=False)
     return matrix
 
 
@@ -226,6 +229,8 @@ def _tell_fresh(planner: Planner, cell: Cell, listener: Listener) -> None:
     """Say why a cell is not run: all that it makes is fresh."""
     records = [planner.record(item, cell.condition) for item in cell.level.products]
     times = [record.provenance.generated_at for record in records if record is not None]
+    if not times:  # of all conditions, where none is finished
+        return
     text = f"{len(records)} of {len(records)} fresh, the last made {max(times)}"
     listener(RunRequest(cell.level, cell.condition, (), ()), StepEvent("skipped", "-", text))
 

@@ -188,11 +188,13 @@ class StatisticsSettings(_Section):
             each other than this count as one.
         resamples: how many times the area is put together anew from such blocks.
         confidence: of the intervals.
+        quality_levels: MS-SSIM whose dose is asked for.
     """
 
     block_px: Positive
     resamples: Annotated[int, Field(ge=100)]
     confidence: Fraction
+    quality_levels: tuple[Fraction, ...]
 
 
 class AutomationSettings(_Section):
@@ -334,6 +336,13 @@ def study_path(path: str | Path | None = None) -> Path:
     return Path(chosen) if chosen else PROJECT_ROOT / "study.yaml"
 
 
+def _lists_to_tuples(content: dict[str, Any]) -> None:
+    """YAML has lists where the models, which are immutable, have tuples."""
+    for section, key in ((content, "doses"), (content.get("statistics"), "quality_levels")):
+        if isinstance(section, dict) and isinstance(section.get(key), list):
+            section[key] = tuple(section[key])
+
+
 def load_study(path: str | Path | None = None) -> Study:
     """Read and validate a study file.
 
@@ -346,8 +355,7 @@ def load_study(path: str | Path | None = None) -> Study:
     """
     path = study_path(path)
     content = _resolve(path)
-    if isinstance(content.get("doses"), list):
-        content["doses"] = tuple(content["doses"])
+    _lists_to_tuples(content)
     try:
         return Study.model_validate(content)
     except ValidationError as error:

@@ -24,15 +24,21 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
 )
 
-from fly64_assets.catalogue import BY_KEY, LEVELS, PRODUCTS, Level, Product
+from fly64_assets.catalogue import ALL_LEVELS, BY_KEY, PRODUCTS, STUDY_LEVEL, Level, Product
 from fly64_assets.errors import InputError
 from fly64_assets.partitions import Condition, Per, dagster_key
 from fly64_assets.planner import Planner, State, digest
 
 JOBS: dict[Level, str] = dict(
     zip(
-        LEVELS,
-        ("prepare_specimen", "simulate_datasets", "run_condition", "report_condition"),
+        ALL_LEVELS,
+        (
+            "prepare_specimen",
+            "simulate_datasets",
+            "run_condition",
+            "report_condition",
+            "report_study",
+        ),
         strict=True,
     )
 )
@@ -116,6 +122,8 @@ def next_request(
     remains to be made.
     """
     at = condition.restricted_to(level.per)
+    if level == STUDY_LEVEL and not any(map(planner.gathered, level.products[:1])):
+        return None  # no condition has been finished yet
     verdicts = [planner.verdict(item, at) for item in level.products]
     unchecked = tuple(v.product for v in verdicts if v.state is State.UNCHECKED)
     if unchecked and not force:
@@ -162,7 +170,7 @@ def cells_of(run: DagsterRun) -> list[Cell]:
     keys = {tuple(key.path) for key in run.asset_selection or ()}
     keys |= {tuple(key.asset_key.path) for key in run.asset_check_selection or ()}
     levels = {
-        level for level in LEVELS for item in level.products if item.key in keys & BY_KEY.keys()
+        level for level in ALL_LEVELS for item in level.products if item.key in keys & BY_KEY.keys()
     }
     if not keys:
         levels = {level for level, name in JOBS.items() if name == run.job_name}
@@ -170,7 +178,7 @@ def cells_of(run: DagsterRun) -> list[Cell]:
         condition = Condition.from_partition_key(run.tags.get(PARTITION_NAME_TAG))
     except InputError:
         return []
-    cells = [Cell.of(level, condition) for level in LEVELS if level in levels]
+    cells = [Cell.of(level, condition) for level in ALL_LEVELS if level in levels]
     return [cell for cell in cells if _names_its_partition(cell)]
 
 

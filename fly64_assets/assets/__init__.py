@@ -12,6 +12,7 @@ from fly64_assets.assets import (
     comparison_statistics,
     comparisons,
     datasets,
+    dose_response,
     heatmaps,
     hub_summary,
     metrics_report,
@@ -22,6 +23,7 @@ from fly64_assets.assets import (
     reconstructions,
     replicates,
     specimen,
+    study_metrics,
     summaries,
 )
 from fly64_assets.context import StudyContext
@@ -39,7 +41,11 @@ SCORED = (
 )
 REPORTS = (heatmaps, phase_manifests, phase_logs, metrics_report, check_report, hub_summary)
 
+OF_THE_STUDY = (study_metrics, dose_response)
+
 
 def build_all(context: StudyContext) -> list[AssetsDefinition]:
-    """Every asset of the study: phases B to G, then the reports about them."""
-    return [asset for module in (*SCORED, *REPORTS) for asset in module.build(context)]
+    """Every asset of the study: phases B to G, the reports about them, the study as a whole."""
+    return [
+        asset for module in (*SCORED, *REPORTS, *OF_THE_STUDY) for asset in module.build(context)
+    ]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dagster import (
+    AssetDep,
     AssetExecutionContext,
     AssetIn,
     AssetKey,
@@ -62,18 +63,24 @@ class PhaseRun:
 
     ``threads`` is for work whose result does not depend on it; a solver, whose result does, finds
     its threads in ``settings``, which the fingerprint covers. ``checkpoint`` is what an interrupted
-    run of the same fingerprint left; it goes when the product is in place.
+    run of the same fingerprint left; it goes when the product is in place. ``gathered`` holds the
+    inputs of every fresh condition, where the product is made of all of them.
     """
 
     condition: Condition
     settings: Mapping[str, Any]
     inputs: Mapping[str, StoredInput]
+    gathered: Mapping[str, StoredInput]
     staging: Path
     source: Path
     threads: int
     log: Callable[[str], None]
     ledger: Ledger
     checkpoint: StoredCheckpoint
+
+    def gathered_from(self, condition: str, *key: str) -> StoredInput:
+        """One condition's product, of a product that is made of all of them."""
+        return self.gathered[f"{'/'.join(key)} {condition}"]
 
     def input(self, *key: str) -> StoredInput:
         return self.inputs["/".join(key)]
@@ -167,6 +174,7 @@ def build_phase_asset(
             )
             for product in products
         },
+        deps=[AssetDep(AssetKey(key)) for key in first.gathers],
         partitions_def=partitions_definition(context.study, first.per),
         pool=SOLVER_POOL if solver else None,
     )
@@ -184,15 +192,24 @@ def build_phase_asset(
                 name: input_version(first, given.record.provenance)
                 for name, given in by_name.items()
             }
+            settings = planner.settings(first, condition)
+            gathered = {
+                f"{record.product.name} {at}": StoredInput(
+                    planner.trusted(record.product, at), context.store
+                )
+                for at, records in (planner.gathered(first) if first.gathers else {}).items()
+                for record in records
+            }
             checkpoint = StoredCheckpoint(
                 context.store.checkpoint_folder(first, condition),
-                planner.fingerprint(first, condition, versions),
+                planner.fingerprint(first, condition, versions, settings),
                 context_.log.info,
             )
             run = PhaseRun(
                 condition,
-                planner.settings(first, condition),
+                settings,
                 by_name,
+                gathered,
                 staging,
                 specimen_path(context.study, context.study_file),
                 context.study.threads,
@@ -209,6 +226,8 @@ def build_phase_asset(
                     staging,
                     outcome.data_version,
                     by_name,
+                    gathered,
+                    settings,
                     started,
                     outcome.metadata,
                 )

@@ -22,6 +22,7 @@ from fly64_assets.checks import (
     reconstruction_checks,
     replicates_checks,
     statistics_checks,
+    study_checks,
     summary_checks,
     view_checks,
 )
@@ -39,6 +40,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "comparison": comparison_checks.CHECKS,
     "comparison_manifest": manifest_checks.CHECKS,
     "comparison_statistics": statistics_checks.CHECKS,
+    "study_metrics": study_checks.CHECKS,
     "metrics_summary": summary_checks.SUMMARY_CHECKS,
     "metrics_delta_summary": (*summary_checks.DELTA_CHECKS, statistics_checks.DELTA_CHECK),
 }

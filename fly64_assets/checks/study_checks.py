@@ -1,0 +1,68 @@
+"""Checks of the study's table: it is the tables of its conditions, and no other numbers."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from fly64_assets.catalogue import product
+from fly64_assets.checks.common_checks import equals
+from fly64_assets.checks.phase_check import Check, CheckRun
+from fly64_assets.partitions import Condition
+from fly64_assets.ptychography.rules import RuleOutcome
+
+NAMES = ("split", "model", "reference", "metric", "component")
+NUMBERS = ("value", "mean", "low", "high")
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _rows(run: CheckRun) -> Iterable[RuleOutcome]:
+    import pandas as pd
+
+    stored = _table(run.path("study_metrics.csv"))
+    by_condition: dict[str, list[dict[str, str]]] = {}
+    for row in stored:
+        by_condition.setdefault(f"{row['dose']}|{row['view']}", []).append(row)
+    gathered = run.record.provenance.settings["gathered"]
+    yield equals("conditions", "those that were gathered", list(gathered), list(by_condition))
+    source = product("comparison_statistics")
+    for key, rows in by_condition.items():
+        record = run.ledger.latest(source, Condition.from_partition_key(key))
+        if record is None:
+            yield RuleOutcome(key, "has statistics", "a record", "none", False)
+            continue
+        path = CheckRun(run.study, run.ledger, record).path("comparison_statistics.csv")
+        expected = _table(path)
+        yield equals(key, "rows", len(expected), len(rows))
+        wrong = [
+            " ".join(one[name] for name in NAMES if one[name])
+            for one, other in zip(expected, rows, strict=False)
+            if not _same(one, other)
+        ]
+        told = f"{len(wrong)} differ: {'; '.join(wrong[:3])}" if wrong else "all"
+        yield RuleOutcome(key, "rows as in comparison_statistics.csv", "all", told, not wrong)
+    parquet = pd.read_parquet(run.path("study_metrics.parquet"))
+    yield equals("parquet", "rows", len(stored), len(parquet))
+    sums = [math.fsum(float(row["mean"]) for row in stored), math.fsum(parquet["mean"])]
+    yield equals("parquet", "the same means", *sums)
+
+
+def _same(one: dict[str, str], other: dict[str, str]) -> bool:
+    if any(one[name] != other[name] for name in NAMES):
+        return False
+    return all(
+        one[name] == other[name] == ""
+        or (one[name] and other[name] and float(one[name]) == float(other[name]))
+        for name in NUMBERS
+    )
+
+
+CHECKS = (
+    Check("rows", _rows, "Every row is one of a condition's statistics, and none is missing."),
+)

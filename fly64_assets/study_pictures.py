@@ -1,0 +1,165 @@
+"""Plots of a whole study, as a paper could print them: vector and PNG, the same bytes each time.
+
+An arm has one colour and one marker in all of them, told apart without colour too; a view has a
+line style. Points carry their interval. What does not belong here: numbers (``study_metrics``).
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"))
+"""Colour (Okabe and Ito's palette for colour-blind readers) and marker of the arms, in order."""
+LINES = ("-", "--", ":", "-.")
+"""Of the views, in order."""
+TITLES = {"ms_ssim": "MS-SSIM", "mae": "MAE", "frc50": "FRC50 (fraction of Nyquist)"}
+UNITS = {("mae", "phase"): " (rad)"}
+PNG_DPI = 150
+
+
+def _axes_style() -> dict[str, Any]:
+    return {
+        "svg.hashsalt": "fly64",  # element names are hashes; without a salt of the time
+        "svg.fonttype": "none",
+        "font.size": 9,
+        "axes.grid": True,
+        "grid.alpha": 0.3,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+
+
+def _curves(axis: Axes, rows: pd.DataFrame, x: str) -> None:
+    """One line an arm and view, with a bar for each point's interval."""
+    models, views = list(rows["model"].unique()), list(rows["view"].unique())
+    for m, model in enumerate(models):
+        for v, view in enumerate(views):
+            chosen = rows[(rows["model"] == model) & (rows["view"] == view)].sort_values(x)
+            if chosen.empty:
+                continue
+            colour, marker = STYLES[m % len(STYLES)]
+            below, above = chosen["mean"] - chosen["low"], chosen["high"] - chosen["mean"]
+            bars = None if below.isna().any() else [below.clip(lower=0), above.clip(lower=0)]
+            axis.errorbar(
+                chosen[x],
+                chosen["mean"],
+                yerr=bars,
+                color=colour,
+                marker=marker,
+                markersize=4,
+                linestyle=LINES[v % len(LINES)],
+                linewidth=1.2,
+                capsize=2,
+                label=f"{model}, {view}",
+            )
+
+
+def _scores(table: pd.DataFrame, metric: str, component: str, split: str) -> pd.DataFrame:
+    return table[
+        (table["metric"] == metric)
+        & (table["component"] == component)
+        & (table["split"] == split)
+        & table["reference"].isna()
+    ]
+
+
+def _grid(
+    table: pd.DataFrame, metrics: tuple[str, ...], x: str, label: str, *, logarithmic: bool
+) -> Figure:
+    """Rows: metrics; columns: phase and amplitude; the test half."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        len(metrics),
+        2,
+        figsize=(7.2, 1.0 + 2.3 * len(metrics)),
+        layout="constrained",
+        squeeze=False,
+        sharex=True,
+    )
+    for row, metric in zip(axes, metrics, strict=True):
+        for axis, component in zip(row, ("phase", "amplitude"), strict=True):
+            _curves(axis, _scores(table, metric, component, "test"), x)
+            axis.set_ylabel(f"{TITLES[metric]}{UNITS.get((metric, component), '')}")
+            axis.set_title(component, fontsize=9)
+            if logarithmic:
+                axis.set_xscale("log")
+    for axis in axes[-1]:
+        axis.set_xlabel(label)
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
+def draw_all(folder: Path, table: pd.DataFrame) -> None:
+    """Write the three plots, each as SVG and PNG.
+
+    Args:
+        folder: where.
+        table: ``study_metrics``.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with matplotlib.rc_context(_axes_style()):
+        figures = {
+            "quality_by_dose": _grid(
+                table,
+                ("ms_ssim", "mae", "frc50"),
+                "dose",
+                "photons per exposure",
+                logarithmic=True,
+            ),
+            "quality_by_photons": _grid(
+                table,
+                ("ms_ssim",),
+                "photons_per_px2",
+                "photons per px² of the scanned area",
+                logarithmic=True,
+            ),
+            "quality_by_overlap": _overlap(table),
+        }
+        for name, figure in figures.items():
+            # Without the time, equal data are equal bytes.
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+            figure.savefig(folder / f"{name}.png", dpi=PNG_DPI, metadata={"Software": None})
+            plt.close(figure)
+
+
+def _overlap(table: pd.DataFrame) -> Figure:
+    """MS-SSIM of the phase against the overlap that views reached, a panel a dose."""
+    import matplotlib.pyplot as plt
+
+    doses = sorted(table["dose"].unique())
+    figure, axes = plt.subplots(
+        1,
+        len(doses),
+        figsize=(1.2 + 1.7 * max(len(doses), 2), 3.0),
+        layout="constrained",
+        squeeze=False,
+        sharey=True,
+    )
+    for axis, dose in zip(axes[0], doses, strict=True):
+        rows = _scores(table[table["dose"] == dose], "ms_ssim", "phase", "test")
+        _curves(axis, rows.assign(view="test half"), "reached_overlap")
+        axis.set_title(f"{dose:,d} photons", fontsize=9)
+        axis.set_xlabel("overlap")
+    axes[0][0].set_ylabel("MS-SSIM, phase")
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+    return figure
+
+
+def inline(folder: Path, name: str) -> str:
+    """A plot as Markdown with the picture inside, for the event log."""
+    content = (folder / f"{name}.png").read_bytes()
+    return f"![{name}](data:image/png;base64,{base64.b64encode(content).decode()})"
