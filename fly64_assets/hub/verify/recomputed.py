@@ -15,7 +15,15 @@ from fly64_assets.hub.verify import contract
 from fly64_assets.hub.verify.checks import Broken, Finding, check
 from fly64_assets.hub.verify.crate_graph import setting
 from fly64_assets.hub.verify.reading import Hub
-from fly64_assets.hub.verify.scores import ALIGNED, CANVAS, FOLDER, TABLE, area_of, score_table
+from fly64_assets.hub.verify.scores import (
+    ALIGNED,
+    CANVAS,
+    FOLDER,
+    TABLE,
+    area_of,
+    has_reference,
+    score_table,
+)
 from fly64_assets.study import MODELS, SPLITS
 
 LAST_DIGIT = 0.5e-6 + 2e-9
@@ -92,15 +100,30 @@ def _complex(
 def fitted_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
     """Per model the rows that come from the aligned arrays."""
     path, sigma = hub.comparison(split, ALIGNED), _sigma(hub, split)
-    threshold = float(setting(hub, "scoring", "frc_threshold"))
+    threshold, published = float(setting(hub, "scoring", "frc_threshold")), has_reference(hub)
 
     def measure() -> dict[str, Any]:
         found = _complex(hub, path)
-        return {
+        rows = {
             model: _scores(found["truth"], found[model], sigma, "", threshold) for model in MODELS
         }
+        if published:
+            for model in MODELS:
+                rows[model][contract.REFERENCE] = _published(found["truth"], found[model], sigma)
+        return rows
 
-    return hub.once("fitted", [path], measure, sigma, threshold)
+    return hub.once("fitted", [path], measure, sigma, threshold, published)
+
+
+def _published(truth: np.ndarray, image: np.ndarray, sigma_px: float) -> dict[str, float]:
+    """The published study's MS-SSIM by component: phases unsmoothed, in turns from -pi on."""
+    from fly64_assets.ptychography.reference_ms_ssim import reference_ms_ssim
+
+    turns = (phase / (2 * np.pi) + 0.5 for phase in _phases(truth, image))
+    return {
+        "amplitude": reference_ms_ssim(np.abs(truth), np.abs(image), sigma_px=sigma_px),
+        "phase": reference_ms_ssim(*turns),
+    }
 
 
 def strict_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
@@ -125,7 +148,7 @@ def same_number(stated: float, value: float) -> bool:
 
 def _hold(hub: Hub, split: str, model: str, rows: dict[str, Any]) -> Iterator[Finding]:
     path, stated = hub.comparison(split, "comparison_metrics.csv"), score_table(hub, split)
-    for metric in contract.BY_COMPONENT:
+    for metric in (*contract.BY_COMPONENT, contract.REFERENCE):
         for component, value in rows.get(metric, {}).items():
             found = stated.get((model, metric), {}).get(component)
             if found is None or not same_number(found, value):
