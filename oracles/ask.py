@@ -27,6 +27,7 @@ from fly64_assets.ptychography.metrics import (
     WINDOW_PX,
     WINDOW_SIGMA_PX,
 )
+from fly64_assets.store import write_whole
 from fly64_assets_tests.ptychography.oracle_pairs import (
     ANSWERS,
     Pair,
@@ -237,7 +238,7 @@ def ask(oracles: list[str], pairs: list[Pair], path: Path) -> None:
             found[pair.name]["answers"][oracle] = rounded(answer(pair))
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"versions": dict(sorted(versions.items())), "pairs": found}
-    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", "utf-8")
+    write_whole(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
     print(f"{', '.join(oracles)}: {len(pairs)} pairs, {path}")
 
 
