@@ -112,7 +112,7 @@ def fitted_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
 
 
 def reference_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
-    """Per model the published study's MS-SSIM of the aligned arrays, where the study asks for it."""
+    """Per model the published study's MS-SSIM of the aligned arrays; nothing if not asked for."""
     if not has_reference(hub):
         return {}
     path = hub.comparison(split, ALIGNED)
