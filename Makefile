@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := --study studies/demo.yaml
 
-.PHONY: demo test ui study bench clean
+.PHONY: demo test ui study bench oracles clean
 .DEFAULT_GOAL := demo
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -32,5 +32,29 @@ test: $(INSTALLED)
 bench: demo
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+# Asks other programs for our metrics (docs/metrics.md): rewrites the answers that `make test` holds
+# ours against, and prints how far they are apart; with a finished demo also on its images.
+ORACLES := .venv-oracles
+ASK := oracles/ask.py
+OTHERS := torchmetrics pytorch-msssim scikit-image ptychodus
+ORACLE_STORE ?= results/demo/store
+ORACLE_ANSWERS := results/oracles/answers.json
+
+oracles: export PYTHONPATH := .
+oracles: $(INSTALLED)
+	@test -x $(ORACLES)/bin/python || $(BIN)/python -m venv $(ORACLES)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> $(ORACLES)/lib/python3.11/site-packages/below.pth
+	@$(ORACLES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		-r oracles/requirements.txt
+	@$(BIN)/python $(ASK) tensorflow
+	@$(ORACLES)/bin/python $(ASK) $(OTHERS)
+	@if test -d $(ORACLE_STORE); then \
+		$(BIN)/python $(ASK) tensorflow --store $(ORACLE_STORE) --to $(ORACLE_ANSWERS) && \
+		$(ORACLES)/bin/python $(ASK) $(OTHERS) --store $(ORACLE_STORE) --to $(ORACLE_ANSWERS) && \
+		$(BIN)/python oracles/agreement.py --store $(ORACLE_STORE) \
+			--store-answers $(ORACLE_ANSWERS); \
+	else $(BIN)/python oracles/agreement.py; fi
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(ORACLES) .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -178,6 +178,7 @@ class ScoringSettings(_Section):
     frc_threshold: Fraction
     stitch_crop_px: Positive
     max_shift_px: PositiveNumber
+    reference_ms_ssim: bool
 
 
 class StatisticsSettings(_Section):

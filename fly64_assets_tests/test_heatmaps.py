@@ -106,7 +106,11 @@ def comparison(tmp_path) -> StoredInput:
         for m, model in enumerate(MODELS)
     }
     settings = ScoringSettings(
-        ms_ssim_sigma_px=1.0, frc_threshold=0.5, stitch_crop_px=20, max_shift_px=4.0
+        ms_ssim_sigma_px=1.0,
+        frc_threshold=0.5,
+        stitch_crop_px=20,
+        max_shift_px=4.0,
+        reference_ms_ssim=False,
     )
     table = score(models, truth, Area(16, 80, 20, 180), settings, dict.fromkeys(MODELS, 1.0))
     write_csv(given.path("comparison_metrics.csv"), table.rows)

@@ -43,7 +43,7 @@ def _completeness(run: CheckRun) -> Iterable[RuleOutcome]:
 
 def _complete_table(run: CheckRun, split: str) -> Iterable[RuleOutcome]:
     """Every model has every row; reading the table holds each number against its metric's range."""
-    from fly64_assets.ptychography.scoring import missing_rows, read_csv
+    from fly64_assets.ptychography.scoring import missing_rows, read_csv, row_names
 
     try:
         rows = read_csv(run.other(split, "comparison").path("comparison_metrics.csv"))
@@ -51,7 +51,7 @@ def _complete_table(run: CheckRun, split: str) -> Iterable[RuleOutcome]:
         told = f"{error.key}: {error.problem}"
         yield RuleOutcome(f"{split} CSV", "readable, in range", "a table", told, False)
         return
-    missing = missing_rows(rows)
+    missing = missing_rows(rows, names=row_names(run.study.scoring))
     for model in MODELS:
         absent = [metric for name, metric in missing if name == model]
         told = ", ".join(absent) or "none missing"
@@ -252,8 +252,8 @@ def _recomputed(
     """(row, component) -> value. Errors and PSNR are written out here, in their definition."""
     import numpy as np
 
-    from fly64_assets.ptychography import metrics
-    from fly64_assets.ptychography.scoring import phases
+    from fly64_assets.ptychography import metrics, reference_ms_ssim
+    from fly64_assets.ptychography.scoring import REFERENCE, phases
 
     scoring = run.study.scoring
     truth, aligned = truth.astype(np.complex128), aligned.astype(np.complex128)
@@ -274,6 +274,11 @@ def _recomputed(
             "frc50_censored": float(curve.censored),
         }.items():
             found[metric, component] = value
+    if scoring.reference_ms_ssim:
+        published = reference_ms_ssim.by_component(
+            pairs["amplitude"], pairs["phase"], sigma_px=scoring.ms_ssim_sigma_px
+        )
+        found |= {(REFERENCE, component): value for component, value in published.items()}
     # A global phase changes no amplitude, so this one follows from the unaligned object.
     off = np.abs(np.abs(truth) - np.abs(unaligned.astype(np.complex128)))
     found["mae_strict", "amplitude"] = float(off.mean())

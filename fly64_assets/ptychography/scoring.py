@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from fly64_assets.errors import InfeasibleView, InputError
-from fly64_assets.ptychography import metrics
+from fly64_assets.ptychography import metrics, reference_ms_ssim
 from fly64_assets.ptychography.alignment import Aligned, DegenerateReconstruction, align
 from fly64_assets.ptychography.metrics import METRICS, FrcCurve, MsSsim
 from fly64_assets.study import MODELS, ScoringSettings
@@ -39,6 +39,8 @@ ROW_NAMES = (
     *RECORDED,
 )
 """Every metric row of one model, in file order."""
+REFERENCE = reference_ms_ssim.DEFINITION.name
+"""Follows `ROW_NAMES` where a study asks for it."""
 _NUMBER = re.compile(r"-?(\d+\.\d{6}|inf)")
 
 
@@ -112,7 +114,7 @@ class ScoreTable:
     """All models of one split, scored on one area.
 
     Attributes:
-        rows: in the order of the models as given, then of `ROW_NAMES`.
+        rows: in the order of the models as given, then of `row_names`.
         area: on the canvas.
         truth: (h, w) complex64, the truth in the area.
         data_ranges: the truth's range in the area per component: amplitude (1) and phase (rad).
@@ -126,6 +128,11 @@ class ScoreTable:
     data_ranges: Mapping[str, float]
     models: Mapping[str, ModelScore]
     warnings: tuple[ScoreWarning, ...]
+
+
+def row_names(settings: ScoringSettings) -> tuple[str, ...]:
+    """Every metric row of one model that a study with these settings has, in file order."""
+    return (*ROW_NAMES, REFERENCE) if settings.reference_ms_ssim else ROW_NAMES
 
 
 def scoring_area(
@@ -197,7 +204,7 @@ def score(
         reconstructions: per model (H, W) complex, on the truth's canvas.
         truth: (H, W) complex.
         area: see `scoring_area`.
-        settings: smoothing, FRC threshold and registration bound.
+        settings: smoothing, FRC threshold, registration bound and optional rows.
         computation_time_s: per model, recorded as it is.
 
     Raises:
@@ -221,7 +228,7 @@ def score(
             raise DegenerateReconstruction(f"{model}: {error}") from None
         detail, values = _score_model(aligned, inside, ranges, settings)
         values |= _recorded(aligned, computation_time_s[model])
-        rows += [ScoreRow(model, name, **values[name]) for name in ROW_NAMES]
+        rows += [ScoreRow(model, name, **values[name]) for name in row_names(settings)]
         models[model] = detail
         warnings += _warnings(model, detail, settings)
     return ScoreTable(
@@ -276,6 +283,10 @@ def _score_model(
                 curve = curves[component] = metrics.frc(*pair, settings.frc_threshold)
                 values["frc50"][component] = curve.frc50
                 values[CENSORED][component] = float(curve.censored)
+        if settings.reference_ms_ssim and not suffix:
+            values[REFERENCE] = reference_ms_ssim.by_component(
+                pairs["amplitude"], pairs["phase"], sigma_px=settings.ms_ssim_sigma_px
+            )
     return ModelScore(aligned, curves, terms), values
 
 
@@ -377,8 +388,8 @@ def _parsed(path: Path, number: int, line: str) -> ScoreRow:
     model, metric = cells[:2]
     if model not in MODELS:
         raise refuse(f"model {model!r} is not one of {', '.join(MODELS)}")
-    if metric not in ROW_NAMES:
-        raise refuse(f"metric {metric!r} is not one of {', '.join(ROW_NAMES)}")
+    if metric not in (*ROW_NAMES, REFERENCE):
+        raise refuse(f"metric {metric!r} is not one of {', '.join((*ROW_NAMES, REFERENCE))}")
     applies = ("value",) if metric in RECORDED else metrics.COMPONENTS
     values: dict[str, float] = {}
     for column, cell in zip(COLUMNS[2:], cells[2:], strict=True):
@@ -399,10 +410,16 @@ def _is_possible(row_name: str, value: float) -> bool:
     if row_name in RECORDED:
         low, high = RECORDED[row_name]
         return np.isfinite(value) and low <= value <= high
+    if row_name == REFERENCE:
+        return reference_ms_ssim.DEFINITION.contains(value)
     return METRICS[row_name.removesuffix(STRICT_SUFFIX)].contains(value)
 
 
-def missing_rows(rows: Iterable[ScoreRow], models: Iterable[str] = MODELS) -> list[tuple[str, str]]:
+def missing_rows(
+    rows: Iterable[ScoreRow],
+    models: Iterable[str] = MODELS,
+    names: Iterable[str] = ROW_NAMES,
+) -> list[tuple[str, str]]:
     """(model, metric) of every row that a complete table of ``models`` has and ``rows`` lacks."""
-    present = {(row.model, row.metric) for row in rows}
-    return [(model, name) for model in models for name in ROW_NAMES if (model, name) not in present]
+    present, names = {(row.model, row.metric) for row in rows}, tuple(names)
+    return [(model, name) for model in models for name in names if (model, name) not in present]

@@ -20,7 +20,11 @@ from fly64_assets.study import MODELS, ScoringSettings
 SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
 AREA = Area(134, 197, 36, 196)
 SETTINGS = ScoringSettings(
-    ms_ssim_sigma_px=1.0, frc_threshold=0.5, stitch_crop_px=20, max_shift_px=4.0
+    ms_ssim_sigma_px=1.0,
+    frc_threshold=0.5,
+    stitch_crop_px=20,
+    max_shift_px=4.0,
+    reference_ms_ssim=False,
 )
 
 

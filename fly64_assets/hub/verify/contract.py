@@ -93,6 +93,8 @@ RECORDED = (
     "computation_time_s",
 )
 METRIC_ROWS = (*BY_COMPONENT, *RECORDED)
+REFERENCE = "reference_ms_ssim"
+"""The row that follows them, and the setting of the study that asks for it."""
 COMPONENTS = ("amplitude", "phase")
 
 NUMBER = re.compile(r"-?\d+\.\d{6}")

@@ -15,7 +15,15 @@ from fly64_assets.hub.verify import contract
 from fly64_assets.hub.verify.checks import Broken, Finding, check
 from fly64_assets.hub.verify.crate_graph import setting
 from fly64_assets.hub.verify.reading import Hub
-from fly64_assets.hub.verify.scores import ALIGNED, CANVAS, FOLDER, TABLE, area_of, score_table
+from fly64_assets.hub.verify.scores import (
+    ALIGNED,
+    CANVAS,
+    FOLDER,
+    TABLE,
+    area_of,
+    has_reference,
+    score_table,
+)
 from fly64_assets.study import MODELS, SPLITS
 
 LAST_DIGIT = 0.5e-6 + 2e-9
@@ -104,6 +112,34 @@ def fitted_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
     return hub.once("fitted", [path], measure, sigma, threshold)
 
 
+def reference_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
+    """Per model the published study's MS-SSIM of the aligned arrays; nothing if not asked for."""
+    if not has_reference(hub):
+        return {}
+    path = hub.comparison(split, ALIGNED)
+    sigma = float(setting(hub, "scoring", "ms_ssim_sigma_px"))
+
+    def measure() -> dict[str, Any]:
+        found = _complex(hub, path)
+        return {
+            model: {contract.REFERENCE: _published(found["truth"], found[model], sigma)}
+            for model in MODELS
+        }
+
+    return hub.once("reference", [path], measure, sigma)
+
+
+def _published(truth: np.ndarray, image: np.ndarray, sigma_px: float) -> dict[str, float]:
+    """The published study's MS-SSIM by component: phases unsmoothed, in turns from -pi on."""
+    from fly64_assets.ptychography.reference_ms_ssim import reference_ms_ssim
+
+    turns = (phase / (2 * np.pi) + 0.5 for phase in _phases(truth, image))
+    return {
+        "amplitude": reference_ms_ssim(np.abs(truth), np.abs(image), sigma_px=sigma_px),
+        "phase": reference_ms_ssim(*turns),
+    }
+
+
 def strict_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
     """Per model the rows with only the global phase removed, from the objects on the canvas."""
     path, sigma, box = hub.comparison(split, CANVAS), sigma_of(hub, split), area_of(hub, split)
@@ -128,7 +164,7 @@ def same_number(stated: float, value: float) -> bool:
 
 def _hold(hub: Hub, split: str, model: str, rows: dict[str, Any]) -> Iterator[Finding]:
     path, stated = hub.comparison(split, "comparison_metrics.csv"), score_table(hub, split)
-    for metric in contract.BY_COMPONENT:
+    for metric in (*contract.BY_COMPONENT, contract.REFERENCE):
         for component, value in rows.get(metric, {}).items():
             found = stated.get((model, metric), {}).get(component)
             if found is None or not same_number(found, value):
@@ -144,6 +180,8 @@ def _hold(hub: Hub, split: str, model: str, rows: dict[str, Any]) -> Iterator[Fi
 def fitted_recomputed(hub: Hub) -> Iterator[Finding]:
     for split in SPLITS:
         for model, rows in fitted_scores(hub, split).items():
+            yield from _hold(hub, split, model, rows)
+        for model, rows in reference_scores(hub, split).items():
             yield from _hold(hub, split, model, rows)
 
 

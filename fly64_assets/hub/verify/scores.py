@@ -13,6 +13,7 @@ import numpy as np
 
 from fly64_assets.hub.verify import contract, geometry
 from fly64_assets.hub.verify.checks import Broken, Finding, check
+from fly64_assets.hub.verify.crate_graph import study
 from fly64_assets.hub.verify.datasets import physics, positions
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.reconstructions import image_problem, reconstruction
@@ -36,6 +37,17 @@ def score_table(hub: Hub, split: str) -> Table:
     return hub.once("scores", [path], lambda: _parse(path, hub.table(path)))
 
 
+def has_reference(hub: Hub) -> bool:
+    """Whether the study asks for the published MS-SSIM; hubs made before it could do not say."""
+    scoring = study(hub).get("scoring")
+    return isinstance(scoring, dict) and scoring.get(contract.REFERENCE) is True
+
+
+def metric_rows(hub: Hub) -> tuple[str, ...]:
+    """The rows of one model."""
+    return (*contract.METRIC_ROWS, *([contract.REFERENCE] if has_reference(hub) else []))
+
+
 def _parse(path: str, cells: list[list[str]]) -> Table:
     if not cells or cells[0] != contract.COLUMNS:
         raise Broken(path, "header", f"is not {','.join(contract.COLUMNS)}")
@@ -47,7 +59,7 @@ def _parse(path: str, cells: list[list[str]]) -> Table:
         model, metric, *numbers = row
         if model not in MODELS:
             raise Broken(path, line, f"model {model!r} is none of {', '.join(MODELS)}")
-        if metric not in contract.METRIC_ROWS:
+        if metric not in (*contract.METRIC_ROWS, contract.REFERENCE):
             raise Broken(path, line, f"metric {metric!r} is none of the contract's")
         applies = ("value",) if metric in contract.RECORDED else contract.COMPONENTS
         values = {}
@@ -71,13 +83,15 @@ def _parse(path: str, cells: list[list[str]]) -> Table:
     "every model has every metric, once, in order, six decimals, blank where it does not apply",
 )
 def table(hub: Hub) -> Iterator[Finding]:
-    wanted = [(model, metric) for model in MODELS for metric in contract.METRIC_ROWS]
+    wanted = [(model, metric) for model in MODELS for metric in metric_rows(hub)]
     for split in SPLITS:
         path = hub.comparison(split, "comparison_metrics.csv")
         found = list(score_table(hub, split))
         for model, metric in wanted:
             if (model, metric) not in found:
                 yield Finding(path, f"{model} {metric}", "is missing")
+        for model, metric in sorted(set(found) - set(wanted)):
+            yield Finding(path, f"{model} {metric}", "is a row that the study does not ask for")
         if found != wanted and set(found) == set(wanted):
             yield Finding(path, "", "the rows are not in order")
 
@@ -100,7 +114,7 @@ def _possible(metric: str, value: float) -> bool:
         return 0 <= value < math.inf
     if name == "ssim":
         return -1 <= value <= 1
-    if name in ("ms_ssim", "frc50"):
+    if name in ("ms_ssim", "frc50", contract.REFERENCE):
         return 0 <= value <= 1
     return not math.isnan(value)
 

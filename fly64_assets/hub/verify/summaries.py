@@ -10,7 +10,7 @@ from fly64_assets.hub.verify.checks import Broken, Finding, check, compare
 from fly64_assets.hub.verify.datasets import data001_problems
 from fly64_assets.hub.verify.models import bundle_file
 from fly64_assets.hub.verify.reading import Hub, per_split
-from fly64_assets.hub.verify.scores import score_table
+from fly64_assets.hub.verify.scores import metric_rows, score_table
 from fly64_assets.hub.verify.views import counts
 from fly64_assets.study import MODELS, SPLITS
 
@@ -131,7 +131,7 @@ def scores_of(hub: Hub, split: str) -> dict[str, dict[str, dict[str, float]]]:
     by_model: dict[str, dict[str, dict[str, float]]] = {model: {} for model in MODELS}
     table = score_table(hub, split)
     for model in MODELS:
-        for metric in contract.METRIC_ROWS:
+        for metric in metric_rows(hub):
             if (model, metric) not in table:
                 path = hub.comparison(split, "comparison_metrics.csv")
                 raise Broken(path, f"{model} {metric}", "is missing")

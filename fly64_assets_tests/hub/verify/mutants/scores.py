@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from fly64_assets_tests.hub.verify.forging import Forgery
+from fly64_assets_tests.hub.verify.forging import CRATE, Forgery
 from fly64_assets_tests.hub.verify.mutants import add, mutant
 
 FOLDER = "analysis/DOSE/VIEW/test"
@@ -78,6 +80,32 @@ add(
     "a metric that the contract does not have",
     lambda f: f.replace(TABLE, "PtyChi,mae,", "PtyChi,rmse,"),
 )
+
+
+def _reference_rows(rows: Cells) -> Cells:
+    """After each model's rows one more, of a value that no array gives."""
+    more = "reference_ms_ssim", "0.500000", "0.500000", ""
+    last = {row[0]: number for number, row in enumerate(rows)}
+    edited = []
+    for number, row in enumerate(rows):
+        edited.append(row)
+        if number and last[row[0]] == number:
+            edited.append([row[0], *more])
+    return edited
+
+
+def _ask_for_reference(f: Forgery) -> None:
+    """The study as the crate states it asks for the published study's MS-SSIM."""
+
+    def edit(content: dict[str, Any]) -> None:
+        (entity,) = (one for one in content["@graph"] if one["@id"] == "#study/scoring")
+        entity["value"] = json.dumps({**json.loads(entity["value"]), "reference_ms_ssim": True})
+
+    f.json(CRATE, edit)
+
+
+add("scores.table", "a row that the study does not ask for", lambda f: _rows(f, _reference_rows))
+add("scores.table", "no row that the study asks for", _ask_for_reference)
 for metric, value in {
     "mae": "-0.100000",
     "ssim": "1.500000",
@@ -174,6 +202,13 @@ add("scores.fitted_recomputed", "PSNR with a peak of 255", _set("PtyChi", "psnr"
 add("scores.fitted_recomputed", "frc50 in pixels", _set("PtyChi", "frc50", 2, "0.031250"))
 add("scores.fitted_recomputed", "frc50 censored", _set("PtyChi", "frc50_censored", 2, "1.000000"))
 add("scores.fitted_recomputed", "frc50 of 1", _set("PtyChi", "frc50", 2, "1.000000"))
+
+
+@mutant("scores.fitted_recomputed", "a reference MS-SSIM that the arrays do not give")
+def _(f: Forgery) -> None:
+    _ask_for_reference(f)
+    for split in ("train", "test"):
+        _rows(f, _reference_rows, TABLE.replace("test", split))
 
 
 @mutant("scores.fitted_recomputed", "the splits' tables exchanged")
