@@ -133,7 +133,7 @@ def _published(truth: np.ndarray, image: np.ndarray, sigma_px: float) -> dict[st
     """The published study's MS-SSIM by component: phases unsmoothed, in turns from -pi on."""
     from fly64_assets.ptychography.reference_ms_ssim import reference_ms_ssim
 
-    turns = (phase / (2 * np.pi) + 0.5 for phase in _phases(truth, image))
+    turns = (phase / (2 * np.pi) + 0.5 for phase in phase_pair(truth, image))
     return {
         "amplitude": reference_ms_ssim(np.abs(truth), np.abs(image), sigma_px=sigma_px),
         "phase": reference_ms_ssim(*turns),

@@ -104,7 +104,9 @@ def _ask_for_reference(f: Forgery) -> None:
     f.json(CRATE, edit)
 
 
-add("scores.table", "a row that the study does not ask for", lambda f: _rows(f, _reference_rows))
+add(
+    "scores.table", "a row that the study does not ask for", lambda f: edit_rows(f, _reference_rows)
+)
 add("scores.table", "no row that the study asks for", _ask_for_reference)
 for metric, value in {
     "mae": "-0.100000",
@@ -208,7 +210,7 @@ add("scores.fitted_recomputed", "frc50 of 1", _set("PtyChi", "frc50", 2, "1.0000
 def _(f: Forgery) -> None:
     _ask_for_reference(f)
     for split in ("train", "test"):
-        _rows(f, _reference_rows, TABLE.replace("test", split))
+        edit_rows(f, _reference_rows, TABLE.replace("test", split))
 
 
 @mutant("scores.fitted_recomputed", "the splits' tables exchanged")
