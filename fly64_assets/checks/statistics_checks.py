@@ -30,12 +30,14 @@ def _statistics(run: CheckRun) -> list[Cells]:
 
 
 def _tables(run: CheckRun) -> dict[tuple[str, str, str], Cells]:
-    """(split, model, metric) -> row of a comparison's CSV, of those that have components."""
+    """(split, model, metric) -> row of a comparison's CSV, of the metrics that have intervals."""
+    from fly64_assets.ptychography.score_statistics import NAMES
+
     return {
         (split, row["model"], row["metric"]): row
         for split in SPLITS
         for row in _rows(run.other(split, "comparison").path("comparison_metrics.csv"))
-        if row["phase"] and not row["metric"].endswith("censored")
+        if row["metric"] in NAMES
     }
 
 
