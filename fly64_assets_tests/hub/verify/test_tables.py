@@ -26,6 +26,7 @@ def test_the_rows_of_a_check_report_are_the_checks_of_the_catalogue():
     expected = [
         (item.name, check.name, check.severity.value, check.name in item.blocking_checks)
         for item in PRODUCTS
+        if item.stage != "study"
         for check in checks_of(item)
     ]
     written = [

@@ -1,0 +1,161 @@
+"""What is made of all conditions: what it gathers, when it is made again, and what it says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pandas as pd
+import pytest
+import yaml
+
+from fly64_assets import night
+from fly64_assets.catalogue import STUDY_LEVEL, product
+from fly64_assets.context import StudyContext
+from fly64_assets.instance import instance_folder, study_instance
+from fly64_assets.partitions import Condition
+from fly64_assets.planner import State
+from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.work import JOBS, next_request
+from fly64_assets_tests.conftest import TINY, fly64
+
+METRICS, ANSWER = product("study_metrics"), product("dose_response")
+AT = "1000|dense"
+
+
+@pytest.fixture
+def opened(finished, monkeypatch):
+    context = finished.context(monkeypatch)
+    with study_instance(context.study, context.study_file) as instance:
+        yield context, instance
+
+
+@pytest.fixture
+def altered(finished, tmp_path, monkeypatch):
+    """A copy of the finished study with other settings."""
+    copy = finished.copy_to(tmp_path / "results")
+
+    def change(**changes):
+        file = tmp_path / "changed.yaml"
+        file.write_text(yaml.safe_dump({**TINY, **changes}), "utf-8")
+        monkeypatch.setenv("FLY64_RESULTS", str(copy.results))
+        return StudyContext.load(file)
+
+    return change
+
+
+def test_a_run_ends_with_the_studys_table_and_answer(opened):
+    context, instance = opened
+    planner = context.planner(instance)
+    for item in (METRICS, ANSWER):
+        verdict = planner.verdict(item, Condition())
+        assert verdict.state is State.FRESH, str(verdict)
+    folder = context.store.folder(METRICS, Condition())
+    assert {path.name for path in folder.iterdir()} == {*METRICS.files, *ANSWER.files}
+    record = planner.record(METRICS, Condition())
+    assert list(record.provenance.settings["gathered"]) == [AT]
+    assert set(record.provenance.inputs) == {f"{'/'.join(key)} {AT}" for key in METRICS.gathers}
+
+
+def test_the_table_is_tidy_and_the_same_in_both_forms(opened):
+    context, _ = opened
+    folder = context.store.folder(METRICS, Condition())
+    table = pd.read_csv(folder / "study_metrics.csv")
+    parquet = pd.read_parquet(folder / "study_metrics.parquet")
+    assert list(table.columns) == list(parquet.columns)
+    assert len(table) == len(parquet)
+    assert (table["mean"] == parquet["mean"]).all()
+    assert set(table["split"]) == set(SPLITS) and set(table["model"]) == set(MODELS)
+    names = ["dose", "view", "split", "model", "reference", "metric", "component"]
+    assert not table.duplicated(names).any()
+    view = context.store.path(product("test", "overlap_view"), Condition(1000, "dense"), "x").parent
+    measured = json.loads((view / "test_metrics.json").read_text("utf-8"))
+    of_test = table[table["split"] == "test"]
+    assert set(of_test["photons_per_px2"]) == {measured["photons_per_px2"]}
+    assert dict(zip(table["metric"], table["better"], strict=True))["mae"] == "lower"
+
+
+def test_the_plots_are_whole_and_hold_no_time(opened):
+    context, _ = opened
+    folder = context.store.folder(ANSWER, Condition())
+    for name in ANSWER.files:
+        content = (folder / name).read_bytes()
+        if name.endswith(".svg"):
+            assert ElementTree.fromstring(content).tag.endswith("svg")
+            assert b"PtychoPINN, dense" in content
+            assert b"<dc:date>" not in content
+        elif name.endswith(".png"):
+            assert content.startswith(b"\x89PNG") and len(content) > 5000
+
+
+def test_one_dose_says_whether_it_suffices_and_no_more(opened):
+    context, _ = opened
+    path = context.store.path(ANSWER, Condition(), "dose_for_quality.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    levels = context.study.statistics.quality_levels
+    assert len(rows) == len(levels) * len(MODELS) * len(SPLITS) * 2
+    assert {row["reached"] for row in rows} <= {"everywhere", "nowhere"}
+    assert all(row["dose"] == "" for row in rows)
+
+
+def test_a_condition_that_is_stale_is_not_gathered(altered):
+    context = altered(scoring={"ms_ssim_sigma_px": 2.0})
+    with study_instance(context.study, context.study_file) as instance:
+        planner = context.planner(instance)
+        assert planner.gathered(METRICS) == {}
+        verdict = planner.verdict(METRICS, Condition())
+        assert verdict.state is State.STALE and f"gathered.{AT}" in verdict.reason
+        # Nothing to make it from: it waits, and the old table stays.
+        assert next_request(planner, Condition(), STUDY_LEVEL) is None
+
+
+def test_a_dose_more_leaves_the_table_as_it_is_until_that_is_finished(altered):
+    context = altered(doses=[1000, 2000])
+    with study_instance(context.study, context.study_file) as instance:
+        planner = context.planner(instance)
+        assert [str(at) for at in planner.gathered(METRICS)] == [AT]
+        assert planner.verdict(METRICS, Condition()).state is State.FRESH
+
+
+def test_a_night_makes_it_when_nothing_else_is_started(altered):
+    whole, more = altered(statistics={"quality_levels": [0.5]}), altered
+    with study_instance(whole.study, whole.study_file) as instance:
+        (start,) = night.decide(whole, instance, "now").starts
+        assert JOBS[start.request.level] == "report_study"
+        assert [item.name for item in start.request.make] == ["dose_response"]
+    larger = more(doses=[1000, 2000], statistics={"quality_levels": [0.5]})
+    with study_instance(larger.study, larger.study_file) as instance:
+        starts = night.decide(larger, instance, "now").starts
+        assert {JOBS[start.request.level] for start in starts} == {"simulate_datasets"}
+
+
+def test_other_levels_of_quality_draw_the_answer_again_and_nothing_else(altered):
+    context = altered(statistics={"quality_levels": [0.5]})
+    with study_instance(context.study, context.study_file) as instance:
+        planner = context.planner(instance)
+        assert planner.verdict(METRICS, Condition()).state is State.FRESH
+        assert planner.verdict(ANSWER, Condition()).state is State.STALE
+        assert all(v.state is State.FRESH for v in planner.survey([Condition(1000, "dense")]))
+
+
+def test_an_altered_statistic_is_refused_and_the_table_stays(finished, tmp_path):
+    copy = finished.copy_to(tmp_path / "results")
+    store = copy.results / "tiny" / "store"
+    (store / "study" / "study_metrics.csv").unlink()
+    statistics = store / "analysis/dose_1000/dense/comparison_statistics.csv"
+    content = bytearray(statistics.read_bytes())
+    content[len(content) // 2] ^= 1
+    statistics.write_bytes(content)
+    done = fly64("run", "--study", copy.study_file, "--all", results=copy.results)
+    # The statistics are made again first, then the table from them.
+    assert done.returncode == 0, done.stderr
+    assert (store / "study" / "study_metrics.csv").is_file()
+
+
+def test_where_nothing_is_finished_there_is_nothing_to_report(write_study):
+    context = StudyContext.load(write_study(name="nothing"))
+    assert not instance_folder(context.study).exists()
+    with study_instance(context.study, context.study_file) as instance:
+        assert next_request(context.planner(instance), Condition(), STUDY_LEVEL) is None
