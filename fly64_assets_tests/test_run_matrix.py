@@ -17,6 +17,7 @@ from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataVal
 
 from fly64_assets import blockers
 from fly64_assets.catalogue import LEVELS, PRODUCTS, product
+from fly64_assets.cli.options import chosen_conditions
 from fly64_assets.console import duration
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
@@ -181,7 +182,24 @@ def test_durations_read_well(seconds, text):
     assert duration(seconds) == text
 
 
-# What is run.
+# What is asked for, and what is run.
+
+
+@pytest.mark.parametrize(
+    ("doses", "views", "asked"),
+    [
+        (None, None, "1000|dense 1000|sparse 2000|dense 2000|sparse"),
+        ("2000,1000", "sparse", "1000|sparse 2000|sparse"),
+        ("2000", None, "2000|dense 2000|sparse"),
+        (None, "dense", "1000|dense 2000|dense"),
+        (" 2000 , 2000,", "sparse,sparse", "2000|sparse"),
+    ],
+)
+def test_dose_and_view_name_exactly_the_cells_that_they_name(made, doses, views, asked):
+    """Each once, in the study's order, whatever the order on the command line."""
+    context, _, _ = made
+    chosen = chosen_conditions(context.study, doses, views)
+    assert " ".join(map(str, chosen)) == asked
 
 
 def run_with(made, monkeypatch, conditions, fails=()):
