@@ -1,20 +1,21 @@
 """Backfills as the UI starts them, with real servers: what is made, in which order, what not.
 
 The web server, daemon and code server of ``fly64 ui`` are asked in the words of the web pages; what
-happened is read from the event log afterwards. Once with records in files, once in Postgres.
+happened is read from the event log afterwards. Once with records in files and everything from the
+datasets to the reports, once with records in Postgres and up to the networks.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
 import yaml
-from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunRecord, RunsFilter
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG
 
 from fly64_assets import blockers
@@ -24,8 +25,9 @@ from fly64_assets.catalogue import LEVELS, PRODUCTS, Product, product
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.instance import INSTANCE_VARIABLE, read_only_instance
+from fly64_assets.night import NIGHT_TAG
 from fly64_assets.partitions import Condition
-from fly64_assets.planner import State
+from fly64_assets.planner import State, Verdict
 from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets.study import PROJECT_ROOT
 from fly64_assets_tests.conftest import TINY, fly64
@@ -42,7 +44,7 @@ STUDY = {
 SPECIMEN, DATASETS, SCORES, REPORTS = LEVELS
 ASKED = [Condition(dose, view) for dose in (1000, 2000) for view in STUDY["views"]]
 EVERYTHING = [item for item in PRODUCTS if item.per != "study"]
-FROM_VIEWS = [item for item in EVERYTHING if item.per == "condition"]
+NETWORKS = [item for item in EVERYTHING if item.group[:1] in "cde"]
 ENDED = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
 MINUTES = 60.0
 
@@ -96,6 +98,11 @@ class Served:
     ui: Ui
     context: StudyContext
     instance: DagsterInstance
+    products: list[Product]
+
+    @property
+    def of_conditions(self) -> list[Product]:
+        return [item for item in self.products if item.per == "condition"]
 
     @property
     def repository(self) -> dict[str, str]:
@@ -155,38 +162,39 @@ class Served:
 
         wait_for("the specimen", success, 3 * MINUTES)
 
-    def runs(self, *backfills: str) -> dict[str, DagsterRunStatus]:
-        """partition -> how its one run ended."""
-        runs = [
-            run
-            for backfill in backfills
-            for run in self.instance.get_runs(RunsFilter(tags={BACKFILL_ID_TAG: backfill}))
-        ]
-        found = {run.tags[PARTITION_NAME_TAG]: run.status for run in runs}
-        assert len(found) == len(runs), "a partition was run twice"
-        return found
+    def records(self, *backfills: str) -> list[RunRecord]:
+        filters = [RunsFilter(tags={BACKFILL_ID_TAG: backfill}) for backfill in backfills]
+        return [record for each in filters for record in self.instance.get_run_records(each)]
+
+    def runs(self, *backfills: str) -> dict[str, set[DagsterRunStatus]]:
+        """partition -> how its runs ended: Dagster may need several, one after the other."""
+        found, spans = defaultdict(set), []
+        for record in self.records(*backfills):
+            run, partition = record.dagster_run, record.dagster_run.tags[PARTITION_NAME_TAG]
+            found[partition].add(run.status)
+            spans.append(Step(partition, run.run_id, record.start_time, record.end_time, ()))
+        at_once = [(a, b) for a, b in overlaps(spans) if a.partition == b.partition]
+        assert not at_once, "two runs were at one partition"
+        return dict(found)
 
     def steps(self, *backfills: str) -> list[Step]:
         """Every step that was begun, by its run's event log."""
-        found = []
-        for backfill in backfills:
-            for run in self.instance.get_runs(RunsFilter(tags={BACKFILL_ID_TAG: backfill})):
-                found += _steps_of(self.instance, run)
-        return found
+        records = self.records(*backfills)
+        return [step for r in records for step in _steps_of(self.instance, r.dagster_run)]
 
     def failures(self, backfill: str, partition: str) -> str:
         """What the steps that failed in a partition say."""
         texts = []
-        for run in self.instance.get_runs(RunsFilter(tags={BACKFILL_ID_TAG: backfill})):
+        for run in (record.dagster_run for record in self.records(backfill)):
             if run.tags[PARTITION_NAME_TAG] == partition:
-                for record in self.instance.get_records_for_run(run.run_id).records:
-                    event = record.event_log_entry.dagster_event
-                    if event and event.event_type is DagsterEventType.STEP_FAILURE:
-                        texts.append(str(event.step_failure_data.error))
+                for entry in self.instance.all_logs(run.run_id, DagsterEventType.STEP_FAILURE):
+                    texts.append(str(entry.dagster_event.step_failure_data.error))
         return "\n".join(texts)
 
-    def states(self, conditions: list[Condition]) -> Counter[State]:
-        return Counter(v.state for v in self.context.planner(self.instance).survey(conditions))
+    def not_fresh(self, conditions: list[Condition]) -> list[Verdict]:
+        verdicts = self.context.planner(self.instance).survey(conditions)
+        chosen = [v for v in verdicts if v.product in self.products]
+        return [v for v in chosen if v.state is not State.FRESH]
 
     def blocker(self, level, condition: Condition):
         return blockers.path_of(self.context.store, level, condition)
@@ -257,15 +265,9 @@ def assert_inputs_came_first(steps: list[Step]) -> None:
 
 def solver_steps(context: StudyContext) -> set[str]:
     """Keys of the steps that the solver pool keeps apart."""
-    nodes = build_definitions(context).get_repository_def().get_all_jobs()
-    found = {
-        name
-        for job in nodes
-        for name, node in ((n.name, n) for n in job.graph.nodes)
-        if SOLVER_POOL in getattr(node.definition, "pools", ())
-    }
-    assert found
-    return found
+    jobs = build_definitions(context).get_repository_def().get_all_jobs()
+    nodes = [node for job in jobs for node in job.graph.nodes]
+    return {node.name for node in nodes if SOLVER_POOL in node.definition.pools}
 
 
 def overlaps(steps: list[Step]) -> list[tuple[Step, Step]]:
@@ -276,10 +278,10 @@ def overlaps(steps: list[Step]) -> list[tuple[Step, Step]]:
     ]
 
 
-@pytest.fixture(params=["files", "postgres"])
-def environment(request) -> Iterator[dict[str, str]]:
+@contextmanager
+def records_in(where: str) -> Iterator[dict[str, str]]:
     """What a user exports to have the records there."""
-    if request.param == "files":
+    if where == "files":
         yield {}
         return
     if why_no_postgres():
@@ -290,16 +292,21 @@ def environment(request) -> Iterator[dict[str, str]]:
         yield {INSTANCE_VARIABLE: str(example), **cluster.environment("backfills")}
 
 
-@contextmanager
-def served(folder, environment, patch) -> Iterator[Served]:
-    file, results = folder / "study.yaml", folder / "results"
+@pytest.fixture(params=[("files", EVERYTHING), ("postgres", NETWORKS)], ids=lambda param: param[0])
+def study(request, tmp_path, monkeypatch) -> Iterator[Served]:
+    """A study with its UI, and with a specimen."""
+    where, products = request.param
+    file, results = tmp_path / "study.yaml", tmp_path / "results"
     file.write_text(yaml.safe_dump(STUDY), "utf-8")
-    for name, value in {**environment, RESULTS_VARIABLE: str(results)}.items():
-        patch.setenv(name, value)
-    context = StudyContext.load(file)
-    with ui_of(file, results) as ui, read_only_instance(context.study) as instance:
-        assert environment == {} or "postgres" in type(instance.run_storage).__module__
-        yield Served(ui, context, instance)
+    with records_in(where) as environment:
+        for name, value in {**environment, RESULTS_VARIABLE: str(results)}.items():
+            monkeypatch.setenv(name, value)
+        context = StudyContext.load(file)
+        with ui_of(file, results) as ui, read_only_instance(context.study) as instance:
+            assert ("postgres" in type(instance.run_storage).__module__) is (where == "postgres")
+            served = Served(ui, context, instance, products)
+            served.materialize(product("specimen"))
+            yield served
 
 
 def switch_on_and_find_listed(study: Served) -> None:
@@ -313,76 +320,77 @@ def switch_on_and_find_listed(study: Served) -> None:
 
 
 @pytest.mark.matrix
-def test_backfills_of_the_ui(tmp_path, environment, monkeypatch):
+def test_backfills_of_the_ui(study):
     """Two doses of three: one cannot be made, one has a file altered; both are mended."""
-    with served(tmp_path, environment, monkeypatch) as study:
-        switch_on_and_find_listed(study)
-        study.materialize(product("specimen"))
-        in_the_way = study.context.store.root / "data/phase_c/dose_2000"
-        in_the_way.parent.mkdir(parents=True, exist_ok=True)
-        in_the_way.write_text("a file where a folder has to be", "utf-8")
-        _a_dose_that_fails_stops_what_depends_on_it_and_nothing_else(study)
-        altered = _what_is_altered_or_was_never_made_is_refused_later_too(study)
-        in_the_way.unlink()
-        _mended_it_is_completed(study, altered)
-        done = fly64(
-            "status", "--study", study.context.study_file, "--dose", "1000,2000",
-            results=tmp_path / "results",
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout
-        nights = [run for run in study.instance.get_runs() if "fly64/night" in run.tags]
-        assert nights == [], "switched on, and not due"
+    switch_on_and_find_listed(study)
+    in_the_way = study.context.store.root / "data/phase_c/dose_2000"
+    in_the_way.parent.mkdir(parents=True, exist_ok=True)
+    in_the_way.write_text("a file where a folder has to be", "utf-8")
+    _a_dose_that_fails_stops_what_depends_on_it_and_nothing_else(study)
+    altered = _what_is_altered_or_was_never_made_is_refused_later_too(study)
+    in_the_way.unlink()
+    _mended_it_is_completed(study, altered)
+    nights = [run for run in study.instance.get_runs() if NIGHT_TAG in run.tags]
+    assert nights == [], "switched on, and not due"
+
+
+def status(study: Served) -> tuple[int, str]:
+    """Exit code and text of ``fly64 status`` for the doses that were asked for."""
+    arguments = ("status", "--study", study.context.study_file, "--dose", "1000,2000")
+    done = fly64(*arguments, results=study.context.store.root.parents[1])
+    assert not done.stderr, done.stderr
+    return done.returncode, done.stdout
 
 
 def _a_dose_that_fails_stops_what_depends_on_it_and_nothing_else(study: Served) -> None:
-    first = study.backfill(EVERYTHING, ["1000", "2000"])
-    assert study.ended(first, minutes=20) == ["COMPLETED_FAILED"]
-    success, failure = DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE
+    first = study.backfill(study.products, ["1000", "2000"])
+    assert study.ended(first, minutes=30) == ["COMPLETED_FAILED"]
     assert study.runs(first) == {
-        "1000": success,
-        "2000": failure,
-        "1000|dense": success,
-        "1000|sparse": success,
+        "1000": {DagsterRunStatus.SUCCESS},
+        "2000": {DagsterRunStatus.FAILURE},
+        "1000|dense": {DagsterRunStatus.SUCCESS},
+        "1000|sparse": {DagsterRunStatus.SUCCESS},
     }
     steps = study.steps(first)
-    assert made_by(steps) == Counter(due(EVERYTHING, ASKED[:2]))
+    assert made_by(steps) == Counter(due(study.products, ASKED[:2]))
+    assert study.not_fresh(ASKED[:2]) == []
     assert_inputs_came_first(steps)
-    solvers = solver_steps(study.context)
-    at_solvers = [step for step in steps if step.key in solvers]
-    assert {step.key for step in at_solvers} == solvers
-    assert overlaps(at_solvers) == []
+    assert_solvers_kept_apart(study, steps)
     apart = [(a, b) for a, b in overlaps(steps) if a.partition != b.partition]
-    assert apart, "the two conditions were made at the same time"
-    assert study.states(ASKED[:2]) == {State.FRESH: 3 + 2 * len(FROM_VIEWS)}
+    assert apart, "no two conditions were made at the same time: the pool was not tried"
     written = study.blocker(DATASETS, Condition(2000))
     wait_for("its blocker", written.is_file, 2 * MINUTES)
     assert "step: train_dataset_and_test_dataset" in written.read_text("utf-8")
-    shown = fly64(
-        "status", "--study", study.context.study_file, "--dose", "2000",
-        results=study.context.store.root.parents[1],
-    )  # fmt: skip
-    assert shown.returncode == 1 and "train_dataset_and_test_dataset" in shown.stdout
+    code, shown = status(study)
+    assert code == 1 and "train_dataset_and_test_dataset" in shown
+
+
+def assert_solvers_kept_apart(study: Served, steps: list[Step]) -> None:
+    solvers = solver_steps(study.context)
+    at_work = [step for step in steps if step.key in solvers]
+    assert len(at_work) > 2
+    assert overlaps(at_work) == []
 
 
 def _what_is_altered_or_was_never_made_is_refused_later_too(study: Served) -> Condition:
-    """A later backfill of consumers: of a flipped bit, of nothing, and of what is as it was."""
-    dense, sparse = ASKED[:2]
+    """A later backfill of a consumer: of a flipped bit, of nothing, and of what is as it was."""
+    dense, sparse, missing = ASKED[:3]
     view = study.context.store.path(product("train", "overlap_view"), dense, "train.npz")
     content = bytearray(view.read_bytes())
     content[len(content) // 2] ^= 1
     view.write_bytes(content)
-    consumers = [product("baseline_model"), product("train", "comparison")]
-    later = study.backfill(consumers, ["1000|dense", "1000|sparse", "2000|dense"])
-    assert study.ended(later, minutes=10) == ["COMPLETED_FAILED"]
+    consumer = product("baseline_model")
+    later = study.backfill([consumer], [str(c) for c in (dense, sparse, missing)])
+    assert study.ended(later, minutes=15) == ["COMPLETED_FAILED"]
     assert study.runs(later) == {
-        "1000|dense": DagsterRunStatus.FAILURE,
-        "1000|sparse": DagsterRunStatus.SUCCESS,
-        "2000|dense": DagsterRunStatus.FAILURE,
+        "1000|dense": {DagsterRunStatus.FAILURE},
+        "1000|sparse": {DagsterRunStatus.SUCCESS},
+        "2000|dense": {DagsterRunStatus.FAILURE},
     }
-    assert made_by(study.steps(later)) == Counter(due(consumers, [sparse]))
+    assert made_by(study.steps(later)) == Counter(due([consumer], [sparse]))
     assert "train.npz has sha256" in study.failures(later, "1000|dense")
     assert "was never made" in study.failures(later, "2000|dense")
-    for condition in (dense, ASKED[2]):
+    for condition in (dense, missing):
         written = study.blocker(SCORES, condition)
         wait_for("its blocker", written.is_file, 2 * MINUTES)
         assert "step: baseline_model" in written.read_text("utf-8")
@@ -390,29 +398,27 @@ def _what_is_altered_or_was_never_made_is_refused_later_too(study: Served) -> Co
 
 
 def _mended_it_is_completed(study: Served, altered: Condition) -> None:
-    whole = study.backfill(EVERYTHING, ["2000"])
-    again = study.backfill(FROM_VIEWS, [str(altered)])
-    statuses = study.ended(whole, again, minutes=20)
-    assert statuses == ["COMPLETED_SUCCESS"] * 2
+    whole = study.backfill(study.products, ["2000"])
+    again = study.backfill(study.of_conditions, [str(altered)])
+    assert study.ended(whole, again, minutes=40) == ["COMPLETED_SUCCESS"] * 2
     mended = [*ASKED[2:], altered]
-    assert set(study.runs(whole, again)) == {"2000", *map(str, mended)}
+    partitions = {"2000", *map(str, mended)}
+    assert study.runs(whole, again) == dict.fromkeys(partitions, {DagsterRunStatus.SUCCESS})
     steps = study.steps(whole, again)
-    expected = due(EVERYTHING, ASKED[2:]) | due(FROM_VIEWS, [altered])
+    expected = due(study.products, ASKED[2:]) | due(study.of_conditions, [altered])
     assert made_by(steps) == Counter(expected)
     assert_inputs_came_first(steps)
-    solvers = solver_steps(study.context)
-    assert overlaps([step for step in steps if step.key in solvers]) == []
-    # The baseline that was made again of equal data left the sparse scores as they were.
-    remade = {product("baseline_model"), product("train", "comparison")}
-    verdicts = study.context.planner(study.instance).survey(ASKED)
-    stale = [v for v in verdicts if v.state is not State.FRESH]
-    assert all(v.condition == ASKED[1] and v.product not in remade for v in stale), stale
-    assert all(v.product.quotes_files or v.product.stage != "score" for v in stale), stale
+    assert_solvers_kept_apart(study, steps)
+    assert study.not_fresh(mended) == []
+    # A network that was made again of equal data makes only those stale that quote its file.
+    assert all(v.product.quotes_files for v in study.not_fresh(ASKED)), study.not_fresh(ASKED)
 
     def no_blocker() -> bool:
         return not [b for condition in ASKED for b in blockers.of(study.context.store, condition)]
 
     wait_for("the blockers to go", no_blocker, 2 * MINUTES)
-    nothing = study.states([Condition(3000, view) for view in STUDY["views"]])
-    assert nothing == {State.FRESH: 1, State.MISSING: 2 + 2 * len(FROM_VIEWS)}
+    code, shown = status(study)
+    assert code == 0, shown
+    unasked = study.not_fresh([Condition(3000, view) for view in STUDY["views"]])
+    assert {v.state for v in unasked} == {State.MISSING}
     assert not list(study.context.store.root.rglob("dose_3000"))
