@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus
+from dagster._utils.tags import TagConcurrencyLimitsCounter
 
 from fly64_assets import night
 from fly64_assets.catalogue import LEVELS, product
@@ -31,7 +32,7 @@ from fly64_assets.planner import State
 from fly64_assets.reaper import reap
 from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets.study import PROJECT_ROOT
-from fly64_assets.work import JOBS, LAUNCH_TAG
+from fly64_assets.work import JOBS, LAUNCH_TAG, partition_tags
 from fly64_assets_tests.conftest import TINY, fly64
 from fly64_assets_tests.servers import free_port, postgres, why_no_postgres
 
@@ -116,6 +117,19 @@ def test_records_are_not_looked_for_elsewhere_than_where_they_are(study, tmp_pat
     assert not (tmp_path / "records").exists()
 
 
+def test_runs_of_one_partition_wait_for_each_other_in_the_queue(study):
+    """A backfill asks for a partition's rest while its first run is still at the partition."""
+    with study_instance(study.study, study.study_file) as instance:
+        queue = instance.get_concurrency_config().run_queue_config
+        job = build_definitions(study).resolve_job_def(JOBS[LEVELS[2]])
+        at_work, same, other = (
+            instance.create_run_for_job(job, tags=partition_tags(Condition(dose, "dense")))
+            for dose in (1000, 1000, 2000)
+        )
+    counter = TagConcurrencyLimitsCounter(queue.tag_concurrency_limits, [at_work])
+    assert counter.is_blocked(same) and not counter.is_blocked(other)
+
+
 # A real server.
 
 
@@ -135,8 +149,6 @@ def database(cluster, request, monkeypatch):
     for variable, value in cluster.environment(name).items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv(INSTANCE_VARIABLE, str(EXAMPLE))
-    monkeypatch.setenv("DAGSTER_HOME", "unset")
-    monkeypatch.setenv("FLY64_STUDY", "unset")
     return name
 
 
