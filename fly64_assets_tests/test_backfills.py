@@ -1,8 +1,8 @@
 """Backfills as the UI starts them, with real servers: what is made, in which order, what not.
 
 The web server, daemon and code server of ``fly64 ui`` are asked in the words of the web pages; what
-happened is read from the event log afterwards. Once with records in files and everything from the
-datasets to the reports, once with records in Postgres and up to the networks.
+happened is read from the event log afterwards. Up to one network with records in files and in
+Postgres, and once everything from the datasets to the reports.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ STUDY = {
 SPECIMEN, DATASETS, SCORES, REPORTS = LEVELS
 ASKED = [Condition(dose, view) for dose in (1000, 2000) for view in STUDY["views"]]
 EVERYTHING = [item for item in PRODUCTS if item.per != "study"]
-NETWORKS = [item for item in EVERYTHING if item.group[:1] in "cde"]
+ONE_SOLVER = [
+    item for item in EVERYTHING if item.group[:1] in "cd" or item is product("baseline_model")
+]
 ENDED = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
 MINUTES = 60.0
 
@@ -292,7 +294,10 @@ def records_in(where: str) -> Iterator[dict[str, str]]:
         yield {INSTANCE_VARIABLE: str(example), **cluster.environment("backfills")}
 
 
-@pytest.fixture(params=[("files", EVERYTHING), ("postgres", NETWORKS)], ids=lambda param: param[0])
+@pytest.fixture(
+    params=[("files", ONE_SOLVER), ("postgres", ONE_SOLVER), ("files", EVERYTHING)],
+    ids=["files", "postgres", "everything"],
+)
 def study(request, tmp_path, monkeypatch) -> Iterator[Served]:
     """A study with its UI, and with a specimen."""
     where, products = request.param
@@ -323,12 +328,12 @@ def switch_on_and_find_listed(study: Served) -> None:
 def test_backfills_of_the_ui(study):
     """Two doses of three: one cannot be made, one has a file altered; both are mended."""
     switch_on_and_find_listed(study)
-    in_the_way = study.context.store.root / "data/phase_c/dose_2000"
-    in_the_way.parent.mkdir(parents=True, exist_ok=True)
-    in_the_way.write_text("a file where a folder has to be", "utf-8")
+    dataset, at = product("train", "dataset"), Condition(2000)
+    in_the_way = study.context.store.path(dataset, at, "patched_train.npz")
+    in_the_way.mkdir(parents=True)
     _a_dose_that_fails_stops_what_depends_on_it_and_nothing_else(study)
     altered = _what_is_altered_or_was_never_made_is_refused_later_too(study)
-    in_the_way.unlink()
+    in_the_way.rmdir()
     _mended_it_is_completed(study, altered)
     nights = [run for run in study.instance.get_runs() if NIGHT_TAG in run.tags]
     assert nights == [], "switched on, and not due"
@@ -368,7 +373,7 @@ def _a_dose_that_fails_stops_what_depends_on_it_and_nothing_else(study: Served) 
 def assert_solvers_kept_apart(study: Served, steps: list[Step]) -> None:
     solvers = solver_steps(study.context)
     at_work = [step for step in steps if step.key in solvers]
-    assert len(at_work) > 2
+    assert len({step.partition for step in at_work}) >= 2
     assert overlaps(at_work) == []
 
 
