@@ -405,6 +405,7 @@ def show_status(context: StudyContext, planner: Planner, conditions: Iterable[Co
                 failed += 1
                 OUT.print(f"  [red]{verdict.state}[/] {verdict.product.name}: {verdict.reason}")
         for path, text in blockers.of(context.store, condition):
+            failed += 1
             OUT.print(f"  [red]stopped[/] {path}:")
             OUT.print("\n".join(f"    {line}" for line in text.splitlines()), markup=False)
     _show_runs(planner)

@@ -1,18 +1,34 @@
-"""The Dagster instance of a study: its own folder, made from the project's ``dagster.yaml``."""
+"""The Dagster instance of a study: its folder, and the settings that say where its records are.
+
+The settings are the project's ``dagster.yaml`` (records in files below the folder), or the file
+that ``FLY64_INSTANCE`` names, for a database. That the records in it are this study's is looked
+after in ``record_owner.py``; what they say is the ledger's.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import yaml
 from dagster import DagsterInstance
 
+from fly64_assets import record_owner
 from fly64_assets.errors import InputError
-from fly64_assets.store import results_folder
+from fly64_assets.store import results_folder, write_whole
 from fly64_assets.study import PROJECT_ROOT, STUDY_VARIABLE, Study
+
+INSTANCE_VARIABLE = "FLY64_INSTANCE"
+SETTINGS = "dagster.yaml"
+UNPROVEN = ".dagster.yaml.new"
+STORAGES = ("storage", "run_storage", "event_log_storage", "schedule_storage")
+"""The keys of ``dagster.yaml`` that say where records are."""
+PACKAGES = {"postgres": "dagster_postgres", "mysql": "dagster_mysql"}
 
 
 def instance_folder(study: Study) -> Path:
@@ -26,15 +42,23 @@ def prepare_instance(study: Study, study_file: Path) -> Path:
         The folder, which is also in ``DAGSTER_HOME`` from here on.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, the settings cannot be used, or the records that
+            they name are those of another study or results folder.
     """
-    folder = instance_folder(study)
+    folder, source = instance_folder(study), _settings_file()
+    text = _read(source)
+    _require_same_storage(folder, source, text)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        settings, source = folder / "dagster.yaml", PROJECT_ROOT / "dagster.yaml"
-        if not settings.is_file() or settings.read_bytes() != source.read_bytes():
-            shutil.copyfile(source, folder / ".dagster.yaml.new")
-            os.replace(folder / ".dagster.yaml.new", settings)
+        settings = folder / SETTINGS
+        if _storage(source, text):
+            # Settings that cannot be used never become the folder's.
+            write_whole(folder / UNPROVEN, text)
+            with opened(folder, source, UNPROVEN) as instance:
+                record_owner.claim(instance, folder, study, source)
+            os.replace(folder / UNPROVEN, settings)
+        elif not settings.is_file() or settings.read_text("utf-8") != text:
+            write_whole(settings, text)
     except OSError as error:
         raise InputError(
             folder, "", f"the study's Dagster instance cannot be written: {error.strerror}"
@@ -47,19 +71,115 @@ def prepare_instance(study: Study, study_file: Path) -> Path:
 
 @contextmanager
 def study_instance(study: Study, study_file: Path) -> Iterator[DagsterInstance]:
-    """The study's instance, open."""
-    prepare_instance(study, study_file)
-    with DagsterInstance.get() as instance:
+    """The study's instance, open. Raises InputError as `prepare_instance` does."""
+    folder = prepare_instance(study, study_file)
+    with opened(folder, _settings_file()) as instance:
         yield instance
 
 
 @contextmanager
 def read_only_instance(study: Study) -> Iterator[DagsterInstance]:
-    """The study's instance for looking; an empty one in memory where none was made yet."""
-    folder = instance_folder(study)
-    if not (folder / "dagster.yaml").is_file():
+    """The study's instance for looking; an empty one in memory where none was made yet.
+
+    Raises:
+        InputError: its settings cannot be used, or its records are not the study's.
+    """
+    folder, source = instance_folder(study), _settings_file()
+    text = _read(source)
+    if not (folder / SETTINGS).is_file():
         with DagsterInstance.ephemeral() as instance:
             yield instance
         return
-    with DagsterInstance.from_config(str(folder)) as instance:
+    _require_same_storage(folder, source, text)
+    with opened(folder, source) as instance:
+        if _storage(source, text):
+            record_owner.require(instance, folder, study, source)
         yield instance
+
+
+def _settings_file() -> Path:
+    named = os.environ.get(INSTANCE_VARIABLE)
+    return Path(named).resolve() if named else PROJECT_ROOT / SETTINGS
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError(file, INSTANCE_VARIABLE, f"cannot be read: {reason}") from None
+
+
+def _storage(file: Path, text: str) -> dict[str, Any]:
+    """What the settings say of where records are; empty: in files below the instance's folder."""
+    try:
+        content = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise InputError(file, INSTANCE_VARIABLE, f"is no YAML: {problem}") from None
+    if not isinstance(content, dict):
+        raise InputError(file, INSTANCE_VARIABLE, "holds no settings of a Dagster instance")
+    return {key: content[key] for key in STORAGES if content.get(key)}
+
+
+def _require_same_storage(folder: Path, source: Path, text: str) -> None:
+    """Refuse to look for the records elsewhere than where they are: all would seem never made.
+
+    Which database it is, `record_owner` asks; here it is only what kind of storage.
+
+    Raises:
+        InputError: the settings in the folder name another kind of storage than those in use.
+    """
+    used = folder / SETTINGS
+    if not used.is_file() or _kind(_storage(used, _read(used))) == _kind(_storage(source, text)):
+        return
+    raise InputError(
+        source,
+        "storage",
+        f"is not where the study's records are, which {used} says; set {INSTANCE_VARIABLE} to the "
+        f"file that the study was begun with, or move {folder.parent} aside to begin anew",
+    )
+
+
+def _kind(storage: dict[str, Any]) -> dict[str, list[str]]:
+    return {key: sorted(map(str, settings)) for key, settings in storage.items()}
+
+
+@contextmanager
+def opened(folder: Path, source: Path, settings: str = SETTINGS) -> Iterator[DagsterInstance]:
+    """The instance of a folder.
+
+    Args:
+        folder: an instance's folder.
+        source: what its settings are a copy of, for errors.
+        settings: name of its settings file.
+
+    Raises:
+        InputError: its settings break a rule, or its database cannot be reached.
+    """
+    _require_packages(source)
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # "Retrying failed database connection", with a traceback
+    try:
+        instance = DagsterInstance.from_config(str(folder), settings)
+    except Exception as error:  # Dagster's, SQLAlchemy's or the driver's own
+        raise InputError(source, "storage", f"cannot be opened: {_in_a_line(error)}") from None
+    finally:
+        logging.disable(before)
+    with instance:
+        yield instance
+
+
+def _require_packages(source: Path) -> None:
+    for settings in _storage(source, _read(source)).values():
+        for name, package in PACKAGES.items():
+            if isinstance(settings, dict) and name in settings and find_spec(package) is None:
+                install = "pip install -c constraints.txt 'fly64_assets[postgres]'"
+                hint = f": {install}" if name == "postgres" else ""
+                raise InputError(source, f"storage.{name}", f"needs the package {package}{hint}")
+
+
+def _in_a_line(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__

@@ -15,6 +15,7 @@ from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 
 from fly64_assets.catalogue import BY_KEY, PRODUCTS, Product
 from fly64_assets.errors import InputError
+from fly64_assets.instance import SETTINGS, opened
 from fly64_assets.ledger import PROVENANCE, InputRecord, Provenance
 from fly64_assets.lineage import Made, unknown_file
 from fly64_assets.partitions import Condition
@@ -151,10 +152,10 @@ def open_store(results: Path) -> Iterator[StoreHome]:
     """The store of a study's results folder with its event log.
 
     Raises:
-        InputError: the folder holds no Dagster instance of a study.
+        InputError: the folder holds no Dagster instance of a study, or it cannot be opened.
     """
     folder = results / "dagster"
-    if not (folder / "dagster.yaml").is_file():
-        raise InputError(folder, "dagster.yaml", "is missing: there is no event log to read")
-    with DagsterInstance.from_config(str(folder)) as instance:
+    if not (folder / SETTINGS).is_file():
+        raise InputError(folder, SETTINGS, "is missing: there is no event log to read")
+    with opened(folder, folder / SETTINGS) as instance:
         yield StoreHome(results / "store", instance)

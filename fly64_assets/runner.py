@@ -24,7 +24,7 @@ from fly64_assets.partitions import Condition
 from fly64_assets.planner import Planner
 from fly64_assets.reaper import reap
 from fly64_assets.run_ends import clear_if_mended, note_end
-from fly64_assets.run_events import StepEvent, interesting, stopping
+from fly64_assets.run_events import StepEvent, failures_of, interesting
 from fly64_assets.study import PROJECT_ROOT
 from fly64_assets.work import (
     JOBS,
@@ -84,7 +84,6 @@ class _Follower(threading.Thread):
         super().__init__(daemon=True)
         self.instance, self.launch, self.request = instance, launch, request
         self.listener = listener
-        self.told: list[StepEvent] = []
         self._done = threading.Event()
         self._cursor: str | None = None
 
@@ -113,10 +112,8 @@ class _Follower(threading.Thread):
             page = self.instance.get_records_for_run(run_id, self._cursor)
             for record in page.records:
                 event = interesting(record.event_log_entry)
-                if event is None:
-                    continue
-                self.told.append(event)
-                if event.kind != "run_failed":  # what stopped it was told already, or is at the end
+                # What stopped a run was told already, or is at the end.
+                if event is not None and event.kind != "run_failed":
                     self.listener(self.request, event)
             self._cursor = page.cursor
             if not page.has_more:
@@ -152,7 +149,10 @@ def execute(
         )
     finally:
         follower.finish()
-    failures = () if result.success else tuple(stopping(follower.told))
+    # From the whole log: a database may show a record after one with a higher number, and who
+    # follows has then passed it by.
+    run = None if result.success else instance.get_run_by_id(result.run_id)
+    failures = () if run is None else tuple(failures_of(instance, run))
     return RunOutcome(request, result.run_id, result.success, failures)
 
 

@@ -17,7 +17,8 @@ from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataVal
 
 from fly64_assets import blockers
 from fly64_assets.catalogue import LEVELS, PRODUCTS, product
-from fly64_assets.console import duration
+from fly64_assets.cli.options import chosen_conditions
+from fly64_assets.console import duration, show_status
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.errors import InputError
@@ -181,7 +182,24 @@ def test_durations_read_well(seconds, text):
     assert duration(seconds) == text
 
 
-# What is run.
+# What is asked for, and what is run.
+
+
+@pytest.mark.parametrize(
+    ("doses", "views", "asked"),
+    [
+        (None, None, "1000|dense 1000|sparse 2000|dense 2000|sparse"),
+        ("2000,1000", "sparse", "1000|sparse 2000|sparse"),
+        ("2000", None, "2000|dense 2000|sparse"),
+        (None, "dense", "1000|dense 2000|dense"),
+        (" 2000 , 2000,", "sparse,sparse", "2000|sparse"),
+    ],
+)
+def test_dose_and_view_name_exactly_the_cells_that_they_name(made, doses, views, asked):
+    """Each once, in the study's order, whatever the order on the command line."""
+    context, _, _ = made
+    chosen = chosen_conditions(context.study, doses, views)
+    assert " ".join(map(str, chosen)) == asked
 
 
 def run_with(made, monkeypatch, conditions, fails=()):
@@ -269,6 +287,20 @@ def test_the_end_names_what_failed_what_was_left_and_exits_1(made):
             line.startswith(f"not finished 1000|{view}: train/dataset 1000") for line in lines
         )
     assert not any(line.startswith(f"1000|{view}: ") for line in lines for view in VIEWS)
+
+
+def test_status_shows_what_stopped_and_exits_1(made, capsys):
+    """Nothing that was made has failed: what stopped is what was never made."""
+    context, _, _ = made
+    with open_instance(context) as instance:
+        planner = context.planner(instance)
+        assert show_status(context, planner, MATRIX) == 0
+        stop = blockers.Stop("train_dataset_and_test_dataset", "no space", "-")
+        blockers.write(context.store, DATASETS, Condition(2000), "earlier", [stop])
+        capsys.readouterr()
+        assert show_status(context, planner, MATRIX) == 1
+        assert "exception: no space" in capsys.readouterr().out
+        assert show_status(context, planner, MATRIX[:2]) == 0
 
 
 def test_a_run_that_finds_all_fresh_takes_an_old_blocker_away(made, monkeypatch):
