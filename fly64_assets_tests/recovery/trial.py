@@ -33,6 +33,7 @@ class Injection:
         exits: exit codes of the commands that it met, None where it was killed.
         harmed: places whose files the fault itself has altered, so that they cannot be whole.
         must_refuse: whether the phase must not make anything of what it was given.
+        waited: seconds from the fault to the end of a run that went on without what was killed.
         note: what else should be known.
     """
 
@@ -40,6 +41,7 @@ class Injection:
     exits: list[int | None] = field(default_factory=list)
     harmed: frozenset[Place] = frozenset()
     must_refuse: bool = False
+    waited: float = 0.0
     note: str = ""
 
 
@@ -70,12 +72,14 @@ class Bench:
         known: data versions of the undisturbed run.
         log: where the commands' output goes.
         now: how it stands, where that is known.
+        daemon: Dagster's daemon of the study, where a kind of fault needs one.
     """
 
     site: Site
     known: dict[Place, str]
     log: Path
     now: Standing | None = None
+    daemon: subprocess.Popen | None = None
 
     @classmethod
     def copy_of(cls, finished: Site, folder: Path) -> Bench:
@@ -186,7 +190,7 @@ def attempt(
         sorted(lost),
         sorted(false),
         recovered,
-        None if seconds is None else round(seconds, 2),
+        None if seconds is None else round(seconds + injection.waited, 2),
         note.strip(),
     )
 
