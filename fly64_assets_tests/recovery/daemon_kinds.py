@@ -21,7 +21,7 @@ from fly64_assets.worker_process import PROC
 from fly64_assets_tests.recovery.scenes import Scene, kill
 from fly64_assets_tests.recovery.trial import Bench, Injection, finish
 
-START_S = 300.0
+START_S = 600.0
 """Allowed for the daemon to start, to load the code and to launch what waits in its queue."""
 
 

@@ -19,7 +19,7 @@ from dagster import DagsterRunStatus
 
 from fly64_assets.worker_process import ProcessIdentity, descendants
 from fly64_assets_tests.recovery.scenes import Scene, files_of, kill, place_of
-from fly64_assets_tests.recovery.trial import Bench, Injection, finish
+from fly64_assets_tests.recovery.trial import RERUN_TIMEOUT_S, Bench, Injection, finish
 
 END_S = 20.0
 SHORT_LOCK_S, LONG_LOCK_S = 4.0, 35.0
@@ -90,7 +90,7 @@ def _in_namespace(what: str, bench: Bench, scene: Scene, draw: random.Random) ->
     module = "fly64_assets_tests.recovery.namespace"
     command = ["unshare", "-rm", sys.executable, "-m", module, what, str(bench.site.study_file)]
     command += [str(bench.site.results), scene.phase, str(delay), str(told)]
-    code = finish(bench.site.start(command, bench.log))
+    code = finish(bench.site.start(command, bench.log), 2 * RERUN_TIMEOUT_S)
     found = json.loads(told.read_text("utf-8")) if told.is_file() else {"hit": False, "exit": code}
     return Injection(found["hit"], [found["exit"]], note=found.get("note", ""))
 
@@ -252,4 +252,5 @@ KINDS = (
     late_orphan,
     random_kill,
 )
+TWO_FORMS = (flipped_bit, power_cut, locked_database, two_runs, late_orphan)
 NEED_NAMESPACE = (full_disk, read_only_store)

@@ -74,7 +74,7 @@ class Scene:
         text = lock.read_text("ascii").strip() if lock.is_file() else ""
         return int(text) if text and ProcessIdentity.of(int(text)) else None
 
-    def wait_for(self, site: Site, process, seconds: float = 120.0) -> bool:
+    def wait_for(self, site: Site, process, seconds: float = 600.0) -> bool:
         """Wait until the step is at work; False when the command ended before it was."""
         staging, deadline = self.staging(site), time.monotonic() + seconds
         while not staging.is_dir():
