@@ -89,7 +89,7 @@ def _in_namespace(what: str, bench: Bench, scene: Scene, draw: random.Random) ->
     delay = draw.uniform(0, 0.5 * scene.seconds)
     module = "fly64_assets_tests.recovery.namespace"
     command = ["unshare", "-rm", sys.executable, "-m", module, what, str(bench.site.study_file)]
-    command += [str(bench.site.results), scene.phase, str(delay), str(told)]
+    command += [str(bench.site.results), scene.step, str(delay), str(told)]
     code = finish(bench.site.start(command, bench.log), 2 * RERUN_TIMEOUT_S)
     found = json.loads(told.read_text("utf-8")) if told.is_file() else {"hit": False, "exit": code}
     return Injection(found["hit"], [found["exit"]], note=found.get("note", ""))

@@ -1,6 +1,6 @@
 """A phase's run in a mount namespace of its own, whose disk runs full or becomes read-only.
 
-Started below ``unshare -rm`` by ``kinds.py``: WHAT STUDY RESULTS PHASE DELAY TOLD. What it did is
+Started below ``unshare -rm`` by ``kinds.py``: WHAT STUDY RESULTS STEP DELAY TOLD. What it did is
 written to the file TOLD; nothing outside the namespace sees its mounts.
 """
 
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from fly64_assets_tests.recovery.scenes import BY_PHASE, Scene
+from fly64_assets_tests.recovery.scenes import BY_STEP, Scene
 from fly64_assets_tests.recovery.site import Site
 from fly64_assets_tests.recovery.trial import Bench, finish
 
@@ -82,8 +82,8 @@ def run_on_a_store_that_becomes_read_only(
 
 
 def main() -> None:
-    what, study, results, phase, delay, told = sys.argv[1:]
-    site, scene = Site(Path(study), Path(results)), BY_PHASE[phase]
+    what, study, results, step, delay, told = sys.argv[1:]
+    site, scene = Site(Path(study), Path(results)), BY_STEP[step]
     how = {"fill": run_on_a_disk_that_fills, "read-only": run_on_a_store_that_becomes_read_only}
     done = how[what](site, scene, float(delay), Path(told).with_name("commands.log"))
     Path(told).write_text(json.dumps(done), "utf-8")

@@ -125,6 +125,13 @@ SCENES = (
     ),
     Scene("G", (("test", "comparison"),), "test_comparison", ("pinn_model",), 3.0),
 )
-LIGHT_G = Scene("G", (("metrics_summary",),), "metrics_summary", ("test", "comparison"), 0.3)
-"""The other end of phase G: a short step that reads tables and loads no solver."""
+LIGHT_G = Scene(
+    "G",
+    (("metrics_summary",), ("metrics_delta_summary",)),
+    "metrics_summary",
+    ("test", "comparison"),
+    0.3,
+)
+"""The other end of phase G: short steps that read tables and load no solver."""
 BY_PHASE = {scene.phase: scene for scene in SCENES}
+BY_STEP = {scene.step: scene for scene in (*SCENES, LIGHT_G)}

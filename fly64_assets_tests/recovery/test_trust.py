@@ -13,6 +13,7 @@ import pytest
 from fly64_assets.catalogue import product
 from fly64_assets.planner import State
 from fly64_assets.store import Store
+from fly64_assets_tests.conftest import fly64
 from fly64_assets_tests.traced_store import AT, make_store
 
 COMMIT = """
@@ -21,6 +22,7 @@ from pathlib import Path
 from fly64_assets.catalogue import product
 from fly64_assets.partitions import Condition
 from fly64_assets.store import Store
+from fly64_assets_tests.conftest import fly64
 
 root, at = Path(sys.argv[1]), Condition(1000, "dense")
 store, item = Store(root), product("train", "overlap_view")
@@ -79,3 +81,13 @@ def test_an_input_that_is_altered_while_it_is_read_makes_nothing(tmp_path, monke
         verdict = context.planner(instance).verdict(product("train", "overlap_view"), AT)
     assert after.storage_id == before.storage_id
     assert verdict.state is State.STALE
+
+
+def test_a_database_that_cannot_be_used_is_one_line(write_study, tmp_path):
+    """As it is where the disk is full: sqlite refuses, and nobody is shown a traceback."""
+    database = tmp_path / "results" / "tiny" / "dagster" / "history" / "runs.db"
+    database.mkdir(parents=True)
+    done = fly64("run", "--study", write_study(), "--all", results=tmp_path / "results")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and "its database cannot be used: unable to open" in line
