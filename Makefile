@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := --study studies/demo.yaml
+RECORDS := results/recovery/faults.jsonl
 
-.PHONY: demo test ui study bench oracles clean
+.PHONY: demo test test-all soak ui study bench oracles clean
 .DEFAULT_GOAL := demo
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -27,6 +28,18 @@ test: $(INSTALLED)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -n $$(nproc) --dist loadfile
+
+# Backfills, then every kind of fault in every phase, 135 faults; at most two hours. Their table is
+# in docs/recovery.md.
+test-all: test
+	@rm -f $(RECORDS)
+	@FLY64_FAULT_RECORDS=$(abspath $(RECORDS)) timeout 2h $(BIN)/python -m pytest -m matrix \
+		-n $$(nproc) --dist load --maxschedchunk 1
+	@$(BIN)/python -m fly64_assets_tests.recovery.table $(RECORDS)
+
+# 3 doses x 2 views x 3 rounds with random kills; at most two hours.
+soak: $(INSTALLED)
+	@$(BIN)/python -m fly64_assets_tests.recovery.soak --minutes 120
 
 # One benchmark reads what the finished demo recorded.
 bench: demo

@@ -108,6 +108,7 @@ class StoreIOManager(IOManager):
         """Move the files into place and attach their provenance to the materialization."""
         store = self.context.store
         _require_running(context)
+        _require_unaltered(context, obj)
         for path in store.superseded(obj.product, obj.condition):
             context.log.warning(
                 f"{store.relative(path)} was made from an older {obj.product.name}: removed"
@@ -168,6 +169,24 @@ def _require_running(context: OutputContext) -> None:
             f"{context.step_context.step.key} finished after its run had ended "
             f"({run.status.value}): not recorded"
         )
+
+
+def _require_unaltered(context: OutputContext, staged: Staged) -> None:
+    """Refuse what was made while one of its inputs changed.
+
+    An input was vouched for before it was read. A bit that flipped in between would be in the
+    output, recorded as made from good data, and would be called fresh once the input is repaired.
+
+    Raises:
+        NotTrusted: the bytes of an input are not what was vouched for any more.
+    """
+    for name, given in staged.inputs.items():
+        altered = given.store.altered(given.record.provenance.files)
+        if altered is not None:
+            raise NotTrusted(
+                f"{name} was altered while {context.step_context.step.key} read it: {altered}; "
+                "not recorded"
+            )
 
 
 def _table(columns: Mapping[str, str], rows: list[dict[str, Any]]) -> MetadataValue:

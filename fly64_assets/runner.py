@@ -6,6 +6,7 @@ planner is asked again afterwards. Nothing here prints (``cli/``).
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from dagster import DagsterInstance, RunsFilter, execute_job
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 from dagster._core.storage.tags import MAX_RETRIES_TAG
+from sqlalchemy.exc import DBAPIError
 
 from fly64_assets import checkpoints
 from fly64_assets.catalogue import LEVELS, STUDY_LEVEL
@@ -96,16 +98,18 @@ class _Follower(threading.Thread):
         run_id = None
         while not self._done.is_set() or run_id is not None:
             last = self._done.is_set()
-            if run_id is None:
-                found = self.instance.get_run_records(
-                    RunsFilter(tags={LAUNCH_TAG: self.launch}), limit=1
-                )
-                run_id = found[0].dagster_run.run_id if found else None
-            if run_id is not None:
-                self._read(run_id)
+            # A locked database or a full disk is the run's to meet, and not the reader's.
+            with contextlib.suppress(DBAPIError):
+                run_id = run_id or self._find()
+                if run_id is not None:
+                    self._read(run_id)
             if last:
                 return
             self._done.wait(POLL_INTERVAL_S)
+
+    def _find(self) -> str | None:
+        found = self.instance.get_run_records(RunsFilter(tags={LAUNCH_TAG: self.launch}), limit=1)
+        return found[0].dagster_run.run_id if found else None
 
     def _read(self, run_id: str) -> None:
         while True:

@@ -216,8 +216,16 @@ class Store:
             records.append(record)
         for name in set(product.files) - set(names):
             (target / name).unlink(missing_ok=True)
-        sync(target)
+        self._sync_listing(target)
         return tuple(records)
+
+    def _sync_listing(self, folder: Path) -> None:
+        """Flush what a folder lists, and that the folders above list it: it may be a new one."""
+        while True:
+            sync(folder)
+            if folder == self.root:
+                return
+            folder = folder.parent
 
     def superseded(self, product: Product, condition: Condition) -> list[Path]:
         """The files that stop being true when ``product`` is written anew."""

@@ -5,6 +5,9 @@ Exit codes: 0 done, 1 something failed or nothing matched, 2 bad usage or input.
 
 from __future__ import annotations
 
+import errno
+import os
+import sqlite3
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from fly64_assets.study import Study
 
 Command = Callable[..., int]
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Of a file system that takes nothing more."""
 
 
 def study_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,8 +60,29 @@ def exit_code(command: Command) -> Callable[..., None]:
         except KeyboardInterrupt:
             click.echo("stopped; what was finished is kept", err=True)
             sys.exit(130)
+        except Exception as error:
+            problem = storage_problem(error)
+            if problem is None:
+                raise
+            click.echo(f"error: {problem}; what was finished is kept", err=True)
+            sys.exit(1)
 
     return run
+
+
+def storage_problem(error: BaseException | None) -> str | None:
+    """What the file system or Dagster's database refused, in a line; None for another error.
+
+    A disk that runs full and a database that stays locked may end a command anywhere.
+    """
+    while error is not None:
+        if isinstance(error, sqlite3.OperationalError):
+            where = os.environ.get("DAGSTER_HOME", "the study's Dagster instance")
+            return f"{where}: its database cannot be used: {error} (is the disk full?)"
+        if isinstance(error, OSError) and error.errno in STORAGE_ERRORS:
+            return f"{error.filename or 'disk'}: {error.strerror}"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def choose(option: str, asked: str | None, known: Iterable[str]) -> list[str]:

@@ -1,0 +1,184 @@
+"""The soak: a study over doses, views and rounds, its commands killed at random, then compared.
+
+``python -m fly64_assets_tests.recovery.soak`` (``make soak``). Three rounds: the study, the study
+with another simulation seed, which makes everything stale, and the study again. In each round
+``fly64 run --all`` is started until it has finished, and killed while it is at work, the command
+itself or one of its processes. After every kill nothing that was fresh may be gone and nothing may
+be called fresh that is not; in the end every data version is an undisturbed run's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.worker_process import ProcessIdentity, descendants
+from fly64_assets_tests.recovery.site import Place, Site, Standing, false_claims
+
+STUDY = {
+    "extends": str(PROJECT_ROOT / "studies" / "demo.yaml"),
+    "name": "soak",
+    "doses": [500, 1000, 10000],
+    "views": {"dense": {"target_overlap": 0.7}, "sparse": {"target_overlap": 0.2}},
+    "simulation": {"positions": 400},
+    "overlap": {"n_groups": 48},
+    "ptychopinn": {"epochs": 2, "samples_per_epoch": 32, "width": 8},
+    "baseline": {"epochs": 2, "samples_per_epoch": 128, "width": 8},
+    "ptychi": {"epochs": 4, "epochs_per_chunk": 2},
+}
+"""The demo, smaller in every number that costs time, over 3 doses and 2 views."""
+ROUNDS = (42, 43, 42)
+"""Simulation seed of each round; the first and the last are the undisturbed run's."""
+GAP_S = (2.0, 45.0)
+
+
+def study_of(seed: int) -> dict:
+    return {**STUDY, "seeds": {"simulation": seed, "grouping": 123, "subsampling": 456}}
+
+
+@dataclass
+class Soak:
+    """One soak: its study, its random numbers and what has been counted so far."""
+
+    folder: Path
+    draw: random.Random
+    deadline: float
+    kills: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    false: list[str] = field(default_factory=list)
+    outright: list[str] = field(default_factory=list)
+
+    def site(self, name: str) -> Site:
+        return Site(self.folder / "study.yaml", self.folder / name)
+
+    def write_study(self, seed: int) -> None:
+        text = yaml.safe_dump(study_of(seed))
+        self.site("").study_file.write_text(text, "utf-8")
+
+    def say(self, text: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+    def run(self, site: Site, kills: bool) -> tuple[int, str | None]:
+        """One ``fly64 run --all``: its exit code, and what was killed meanwhile."""
+        run = site.start(site.command("run", "--all"), site.results.with_suffix(".log"))
+        strike = time.monotonic() + self.draw.uniform(*GAP_S) if kills else float("inf")
+        victim = None
+        try:
+            while True:
+                try:
+                    return run.wait(timeout=0.2), victim
+                except subprocess.TimeoutExpired:
+                    pass
+                if time.monotonic() > self.deadline:
+                    raise SystemExit("not finished within the time allowed")
+                if victim is None and time.monotonic() > strike:
+                    victim = self.strike(run.pid)
+        finally:
+            run.kill()
+            run.wait()
+
+    def strike(self, pid: int) -> str | None:
+        """Kill -9 the command or one of its processes; what it was."""
+        worker = ProcessIdentity.of(pid)
+        children = descendants(worker) if worker else []
+        chosen = self.draw.choice(children) if children and self.draw.random() < 0.5 else pid
+        try:
+            os.kill(chosen, signal.SIGKILL)
+        except ProcessLookupError:
+            return None
+        return "the command" if chosen == pid else "one of its processes"
+
+    def disturbed_round(self, number: int, kills: int, known: dict[Place, str]) -> None:
+        site, began, left = self.site("disturbed"), time.monotonic(), kills
+        site.results.mkdir(exist_ok=True)
+        before: Standing | None = None
+        while True:
+            code, victim = self.run(site, left > 0)
+            left -= victim is not None
+            if victim is not None:
+                self.kills.append(victim)
+            now = site.standing()
+            self.judge(before, now, known)
+            what = f"killed {victim}" if victim else "undisturbed"
+            self.say(f"round {number}: exit {code}, {what}, {len(now.fresh)} fresh")
+            if code == 0:
+                break
+            if victim is None:
+                self.outright.append(f"round {number}: exit {code} although nothing was killed")
+                break
+            before = now
+        if now.fresh != frozenset(now.made):
+            stale = sorted(map(str, set(now.made) - now.fresh))
+            self.false.append(f"round {number}: exit 0, and not fresh: {stale}")
+        self.say(f"round {number} finished after {time.monotonic() - began:.0f} s")
+
+    def judge(self, before: Standing | None, now: Standing, known: dict[Place, str]) -> None:
+        self.false += false_claims(now, known)
+        if before is not None:
+            self.lost += [f"{place} was fresh" for place in before.fresh - now.fresh]
+
+    def report(self, same: int, different: list[Place]) -> dict:
+        return {
+            "rounds": len(ROUNDS),
+            "kills": len(self.kills),
+            "kills_of_the_command": self.kills.count("the command"),
+            "outputs_compared": same + len(different),
+            "different": [str(place) for place in different],
+            "lost": self.lost,
+            "falsely_successful": self.false,
+            "failed_by_itself": self.outright,
+        }
+
+
+def undisturbed_versions(soak: Soak) -> dict[Place, str]:
+    """Of a run that nothing was done to; made once in a folder."""
+    site = soak.site("undisturbed")
+    site.results.mkdir(exist_ok=True)
+    soak.write_study(ROUNDS[0])
+    soak.say("the undisturbed run")
+    code, _ = soak.run(site, kills=False)
+    if code != 0:
+        raise SystemExit(f"the undisturbed run ended with exit code {code}")
+    return site.standing().versions()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1, help="of the kills")
+    parser.add_argument("--kills", type=int, default=8, help="at most so many in a round")
+    parser.add_argument("--minutes", type=float, default=120.0, help="bound of the whole soak")
+    parser.add_argument("--folder", type=Path, help="to work in; default: a temporary one")
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and so end what was started
+    with tempfile.TemporaryDirectory(prefix="soak-") as temporary:
+        folder = (given.folder or Path(temporary)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        draw, began = random.Random(given.seed), time.monotonic()
+        soak = Soak(folder, draw, began + 60 * given.minutes)
+        wanted = undisturbed_versions(soak)
+        for number, seed in enumerate(ROUNDS, 1):
+            soak.write_study(seed)
+            soak.disturbed_round(number, given.kills, wanted if seed == ROUNDS[0] else {})
+        found = soak.site("disturbed").standing().versions()
+    different = [place for place in wanted if found.get(place) != wanted[place]]
+    report = soak.report(len(wanted) - len(different), different)
+    report["seconds"] = round(time.monotonic() - began)
+    print(json.dumps(report, indent=2))
+    bad = different or soak.lost or soak.false or soak.outright
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
