@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, MultiPartitionsDefinition
 
-from fly64_assets.catalogue import PRODUCTS
+from fly64_assets.catalogue import inputs_in
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.study import PROJECT_ROOT
+from fly64_assets_tests.conftest import PRODUCTS
 
 HEAVY = ("tensorflow", "keras", "torch", "ptychi", "scipy", "skimage", "pandas", "matplotlib")
 
@@ -64,12 +65,13 @@ def test_validates(command, tmp_path):
 
 
 def test_asset_graph_is_the_catalogue(graph):
+    study = StudyContext.load(PROJECT_ROOT / "study.yaml").study
     assert {tuple(key.path) for key in graph.materializable_asset_keys} == {
         item.key for item in PRODUCTS
     }
     for item in PRODUCTS:
         node = graph.get(AssetKey(item.key))
-        assert {tuple(key.path) for key in node.parent_keys} == set(item.inputs)
+        assert {tuple(key.path) for key in node.parent_keys} == set(inputs_in(item, study))
         assert node.group_name == item.group
         assert node.code_version == item.code_version
         assert node.owners and node.description and node.kinds
@@ -100,8 +102,7 @@ def test_solver_steps_share_one_pool(graph):
     pools = {item.key: graph.get(AssetKey(item.key)).pools for item in PRODUCTS}
     solvers = {key for key, names in pools.items() if names == {"solver"}}
     assert solvers == {
-        ("pinn_model",),
-        ("baseline_model",),
+        *((f"{name}_{kind}",) for name in ("pinn", "baseline") for kind in ("model", "replicates")),
         *((split, name) for split in ("train", "test") for name in ("ptychi_reconstruction",)),
         *((split, "comparison") for split in ("train", "test")),
     }

@@ -169,7 +169,7 @@ def _staging(hub: Path) -> Iterator[Path]:
 def _hub_files(records: Mapping[Product, Record], condition: Condition) -> list[HubFile]:
     """What the hub consists of, but for its RO-Crate, in the order of the catalogue."""
     files = []
-    for item in PRODUCTS:
+    for item in (item for item in PRODUCTS if item in records):
         for path, stored in records[item].provenance.files.items():
             target = hub_path(item, condition, Path(path).name)
             if target is not None:
