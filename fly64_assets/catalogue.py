@@ -1,7 +1,9 @@
 """The catalogue: what each asset is, what it is made from, what it reads and where it lies.
 
 One row a product. Definitions, input loading, planning and the command line all read this table, so
-they cannot disagree. Nothing here computes, and nothing here touches a file or a Dagster instance.
+they cannot disagree. The products of every registered arm are in it; which of them a study has,
+`products_in` and `inputs_in` say. Nothing here computes, and nothing here touches a file or a
+Dagster instance.
 
 The store mirrors the published hub, so paths inside the files of a condition hold in both.
 """
@@ -13,10 +15,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from fly64_assets.arms import ARMS, ITERATIVE, NETWORKS, Iterative, Network
 from fly64_assets.code_versions import code_version
 from fly64_assets.partitions import Condition, Per
-from fly64_assets.solvers.arms import NETWORKS
-from fly64_assets.study import MODELS, SPLITS, Study
+from fly64_assets.study import SPLITS, Study
 
 Key = tuple[str, ...]
 Stage = Literal["score", "report", "study"]
@@ -31,7 +33,11 @@ class Level:
 
     @property
     def products(self) -> tuple[Product, ...]:
+        """Of all arms."""
         return tuple(p for p in PRODUCTS if p.per == self.per and p.stage == self.stage)
+
+    def products_in(self, study: Study) -> tuple[Product, ...]:
+        return tuple(p for p in self.products if p.arm is None or p.arm in study.arms)
 
 
 LEVELS = (
@@ -55,7 +61,7 @@ class Product:
         key: asset key; the split, where there is one, is its first part.
         group: Dagster group; groups sort in the order of the phases.
         per: what it is partitioned by.
-        inputs: keys of the products it is made from.
+        inputs: keys of the products it is made from; of those of arms, see `inputs_in`.
         folder: where its files lie, relative to the store; ``{dose}`` and ``{view}`` are filled in.
         files: every file name it may own in that folder.
         settings: the part of the study that it reads, for its fingerprint and for its body.
@@ -71,6 +77,8 @@ class Product:
         reads_checks: it reports the state of asset checks, so it is stale when one changes.
         gathers: keys of the products of every condition that it is made from, as far as they are
             fresh: a study is reported on before it is complete, and again when it is.
+        arm: name of the arm that it is the model or the reconstruction of; None for what every
+            study has.
         supersedes: products that must not outlive a new one of these: their files are removed when
             it is written, and not left behind for somebody to read.
     """
@@ -90,6 +98,7 @@ class Product:
     quotes_files: bool = False
     reads_checks: bool = False
     gathers: tuple[Key, ...] = ()
+    arm: str | None = None
     supersedes: tuple[Key, ...] = ()
 
     @property
@@ -144,40 +153,44 @@ def _view(study: Study, condition: Condition) -> Settings:
     }
 
 
-def _network(section: str) -> Callable[[Study, Condition], Settings]:
+def _network(network: Network) -> Callable[[Study, Condition], Settings]:
     def settings(study: Study, _: Condition) -> Settings:
-        common = {"seed": study.seeds.grouping, "threads": study.threads}
         return {
-            section: getattr(study, section).model_dump(),
-            "gridsize": study.gridsize if section == "ptychopinn" else 1,
-            **common,
+            network.section: getattr(study, network.section).model_dump(),
+            "gridsize": network.gridsize_in(study.gridsize),
+            "seed": study.seeds.grouping,
+            "threads": study.threads,
         }
 
     return settings
 
 
-def _ptychi(study: Study, _: Condition) -> Settings:
-    return {
-        "ptychi": study.ptychi.model_dump(),
-        "seed": study.seeds.grouping,
-        "threads": study.threads,
-    }
+def _iterative(arm: Iterative) -> Callable[[Study, Condition], Settings]:
+    def settings(study: Study, _: Condition) -> Settings:
+        return {
+            arm.section: getattr(study, arm.section).model_dump(),
+            "seed": study.seeds.grouping,
+            "threads": study.threads,
+        }
+
+    return settings
 
 
 def _scoring(study: Study, _: Condition) -> Settings:
     return {
+        "arms": list(study.arms),
         "scoring": study.scoring.model_dump(),
         "seed": study.seeds.grouping,
         "threads": study.threads,
     }
 
 
-def _replicates(section: str) -> Callable[[Study, Condition], Settings]:
-    network = _network(section)
+def _replicates(network: Network) -> Callable[[Study, Condition], Settings]:
+    trained = _network(network)
 
     def settings(study: Study, condition: Condition) -> Settings:
         return {
-            **network(study, condition),
+            **trained(study, condition),
             "replicates": study.replicates,
             "stitch_crop_px": study.scoring.stitch_crop_px,
         }
@@ -187,6 +200,7 @@ def _replicates(section: str) -> Callable[[Study, Condition], Settings]:
 
 def _statistics(study: Study, _: Condition) -> Settings:
     return {
+        "arms": list(study.arms),
         "statistics": study.statistics.model_dump(),
         "scoring": study.scoring.model_dump(),
         "replicates": study.replicates,
@@ -221,6 +235,7 @@ def _dose_response(study: Study, _: Condition) -> Settings:
 def _heatmaps(study: Study, condition: Condition) -> Settings:
     return {
         **_condition_only(study, condition),
+        "arms": list(study.arms),
         "ms_ssim_sigma_px": study.scoring.ms_ssim_sigma_px,
     }
 
@@ -306,7 +321,7 @@ def _build() -> tuple[Product, ...]:
             inputs=(("train", "overlap_view"),),
             folder=f"data/phase_e/dose_{{dose}}/{{view}}/{network.name}",
             files=("model.keras", "bundle.json", "history.csv"),
-            settings=_network(network.section),
+            settings=_network(network),
             modules=(f"{assets}.models", network.module_name, f"{solvers}.model_bundle"),
             libraries=("tensorflow", "keras"),
             blocking_checks=(
@@ -318,6 +333,7 @@ def _build() -> tuple[Product, ...]:
                 "provenance",
             ),
             advisory_checks=("loss_improved", *ADVISORY),
+            arm=network.name,
         )
         for network in NETWORKS
     ]
@@ -329,28 +345,31 @@ def _build() -> tuple[Product, ...]:
             inputs=tuple((split, "overlap_view") for split in SPLITS),
             folder=f"data/phase_e/dose_{{dose}}/{{view}}/{network.name}",
             files=("replicates.npz",),
-            settings=_replicates(network.section),
+            settings=_replicates(network),
             modules=(f"{assets}.replicates", network.module_name),
             libraries=("tensorflow", "keras", "scipy"),
             blocking_checks=("trainings", "effective_settings", "provenance"),
             advisory_checks=ADVISORY,
+            arm=network.name,
         )
         for network in NETWORKS
     ]
     reconstructions = [
         Product(
-            key=(split, "ptychi_reconstruction"),
+            key=arm.key(split),
             group="f_reconstructions",
             per="condition",
             inputs=((split, "overlap_view"),),
             folder=f"data/phase_f/dose_{{dose}}/{{view}}/{split}",
-            files=("ptychi_reconstruction.npz", "loss_history.csv"),
-            settings=_ptychi,
-            modules=(f"{assets}.reconstructions", f"{solvers}.ptychi_lsqml"),
+            files=(arm.file, arm.history),
+            settings=_iterative(arm),
+            modules=(f"{assets}.reconstructions", arm.module_name),
             libraries=("ptychi", "torch"),
             blocking_checks=("reconstruction", "loss", "effective_settings", "provenance"),
             advisory_checks=ADVISORY,
+            arm=arm.name,
         )
+        for arm in ITERATIVE
         for split in SPLITS
     ]
     comparisons = [
@@ -361,7 +380,7 @@ def _build() -> tuple[Product, ...]:
             inputs=(
                 *(network.model_key for network in NETWORKS),
                 (split, "overlap_view"),
-                (split, "ptychi_reconstruction"),
+                *(arm.key(split) for arm in ITERATIVE),
             ),
             folder=f"analysis/dose_{{dose}}/{{view}}/{split}",
             files=(
@@ -371,11 +390,12 @@ def _build() -> tuple[Product, ...]:
                 "reconstructions.npz",
                 "reconstructions_aligned.npz",
                 "scoring.json",
-                *(f"{model}_frc_curve.csv" for model in MODELS),
+                *(f"{arm.name}_frc_curve.csv" for arm in ARMS),
             ),
             settings=_scoring,
             modules=(
                 f"{assets}.comparisons",
+                # Off or on: a change of one that is off costs a comparison, never a score.
                 *(network.module_name for network in NETWORKS),
                 f"{solvers}.model_bundle",
             ),
@@ -598,9 +618,27 @@ def _of_the_study() -> tuple[Product, ...]:
 
 
 PRODUCTS: tuple[Product, ...] = _build()
-"""Every product, each after its inputs."""
+"""Every product of every registered arm, each after its inputs."""
 
 BY_KEY: Mapping[Key, Product] = {product.key: product for product in PRODUCTS}
+
+
+def products_in(study: Study) -> tuple[Product, ...]:
+    """The products of a study: those of its arms, and those that every study has."""
+    return tuple(item for item in PRODUCTS if item.arm is None or item.arm in study.arms)
+
+
+def inputs_in(item: Product, study: Study) -> tuple[Key, ...]:
+    """What a product is made from in a study."""
+    arms = {key: BY_KEY[key].arm for key in item.inputs}
+    return tuple(key for key in item.inputs if arms[key] is None or arms[key] in study.arms)
+
+
+def files_in(item: Product, study: Study) -> tuple[str, ...]:
+    """What a product's files are called in a study, those of arms that are off left out."""
+    off = {f"{arm.name}_frc_curve.csv" for arm in ARMS if arm.name not in study.arms}
+    off |= {log_file(each) for each in PRODUCTS if each.arm and each.arm not in study.arms}
+    return tuple(name for name in item.files if name not in off)
 
 
 def product(*key: str) -> Product:

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fly64_assets.catalogue import PRODUCTS, Product
+from fly64_assets.catalogue import Product, products_in
 from fly64_assets.ledger import NOT_RUN, STATES, Ledger, Record
 from fly64_assets.partitions import Condition
+from fly64_assets.study import Study
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,13 @@ def rows_of_record(ledger: Ledger, record: Record) -> list[CheckRow]:
     ]
 
 
-def rows_of_conditions(ledger: Ledger, conditions: Iterable[Condition]) -> list[CheckRow]:
-    """Every check of every product of the conditions, each once, in the order of the catalogue."""
+def rows_of_conditions(
+    study: Study, ledger: Ledger, conditions: Iterable[Condition]
+) -> list[CheckRow]:
+    """Every check of every product of some conditions, each once, in the catalogue's order."""
     wanted = list(conditions)
     rows = []
-    for item in PRODUCTS:
+    for item in products_in(study):
         for condition in dict.fromkeys(c.restricted_to(item.per) for c in wanted):
             rows += _rows(ledger, item, condition)
     return rows

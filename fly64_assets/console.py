@@ -30,7 +30,7 @@ from fly64_assets.ptychography.rules import RuleOutcome
 from fly64_assets.reaper import process_of
 from fly64_assets.run_events import StepEvent
 from fly64_assets.runner import MatrixOutcome
-from fly64_assets.study import MODELS, PROJECT_ROOT, SPLITS
+from fly64_assets.study import PROJECT_ROOT, SPLITS
 from fly64_assets.work import JOBS, RunRequest, unfinished_runs
 
 OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
@@ -90,7 +90,7 @@ def _level_verdicts(planner: Planner, condition: Condition) -> list[Verdict]:
     return [
         planner.verdict(item, condition.restricted_to(level.per))
         for level in ALL_LEVELS
-        for item in level.products
+        for item in level.products_in(planner.study)
     ]
 
 
@@ -305,8 +305,7 @@ def _score_table(summary: Mapping[str, Any], condition: Condition) -> Table:
     for column in table.columns[2:]:
         column.justify = "right"
     for job in summary["jobs"]:
-        for model in MODELS:
-            scores = job["metrics"][model]
+        for model, scores in job["metrics"].items():
             table.add_row(
                 job["split"],
                 model,
@@ -429,7 +428,7 @@ def _show_runs(planner: Planner) -> None:
 
 
 def _orphans(context: StudyContext) -> list[str]:
-    """Folders of doses and views that the study no longer names, relative to the store."""
+    """What doses, views and arms left that the study no longer names, relative to the store."""
     doses = {f"dose_{dose}" for dose in context.study.doses}
     views = set(context.study.views)
     root = context.store.root
@@ -439,4 +438,7 @@ def _orphans(context: StudyContext) -> list[str]:
         for path in root.glob("data/phase_d/dose_*/*")
         if path.is_dir() and not (path.parent.name in doses and path.name in views)
     ]
+    for item in PRODUCTS:
+        if item.arm is not None and item.arm not in context.study.arms:
+            found += root.glob(f"{item.folder.format(dose='*', view='*')}/{item.files[0]}")
     return sorted(map(context.store.relative, found))

@@ -18,7 +18,7 @@ from dagster import (
 )
 
 from fly64_assets import assets, automation, checks
-from fly64_assets.catalogue import ALL_LEVELS, PRODUCTS, Level
+from fly64_assets.catalogue import ALL_LEVELS, Level, products_in
 from fly64_assets.context import StudyContext
 from fly64_assets.executor import step_processes, this_process
 from fly64_assets.io_manager import StoreIOManager
@@ -26,14 +26,15 @@ from fly64_assets.partitions import Per, partitions_definition
 from fly64_assets.work import CHECK_JOBS, JOBS
 
 
-def _job(level: Level):
-    keys = ["/".join(item.key) for item in level.products]
+def _job(context: StudyContext, level: Level):
+    keys = ["/".join(item.key) for item in level.products_in(context.study)]
     selection = AssetSelection.assets(*keys)
     return define_asset_job(JOBS[level], selection | AssetSelection.checks_for_assets(*keys))
 
 
 def _check_job(context: StudyContext, per: Per):
-    keys = ["/".join(item.key) for item in PRODUCTS if item.per == per and item.checks]
+    items = products_in(context.study)
+    keys = ["/".join(item.key) for item in items if item.per == per and item.checks]
     partitions = partitions_definition(context.study, per)
     assert partitions is not None  # of what exists once a study, nothing is checked
     return define_asset_job(
@@ -57,7 +58,7 @@ def build_definitions(context: StudyContext) -> Definitions:
         asset_checks=checks.build_all(context),
         resources={"io_manager": StoreIOManager(context)},
         jobs=[
-            *(_job(level) for level in ALL_LEVELS),
+            *(_job(context, level) for level in ALL_LEVELS),
             *(_check_job(context, per) for per in CHECK_JOBS),
         ],
         schedules=automation.schedules(context),

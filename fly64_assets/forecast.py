@@ -99,7 +99,7 @@ class Forecast:
         made = set(request.make) if request else set()
         checked = set(request.check) if request else set()
         found = []
-        for item in cell.level.products:
+        for item in cell.level.products_in(self._planner.study):
             verdict = self._planner.verdict(item, cell.condition)
             # What is only checked first may leave something to make: the checks decide.
             if item in checked:

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fly64_assets.catalogue import BY_KEY, PRODUCTS, Product
+from fly64_assets.catalogue import BY_KEY, Product, inputs_in, products_in
 from fly64_assets.errors import NotTrusted
 from fly64_assets.ledger import InputRecord, Ledger, Provenance, Record
 from fly64_assets.partitions import Condition
@@ -161,7 +161,7 @@ class Planner:
     def inputs_of(
         self, product: Product, condition: Condition
     ) -> Iterable[tuple[Product, Condition]]:
-        for key in product.inputs:
+        for key in inputs_in(product, self.study):
             upstream = BY_KEY[key]
             yield upstream, condition.restricted_to(upstream.per)
 
@@ -273,7 +273,7 @@ class Planner:
         """Verdicts on everything that the conditions need, each once, inputs first."""
         wanted = list(conditions)
         seen: dict[tuple[Product, Condition], None] = {}
-        for product in (item for item in PRODUCTS if item.stage != "study"):
+        for product in (item for item in products_in(self.study) if item.stage != "study"):
             for condition in wanted:
                 seen[product, condition.restricted_to(product.per)] = None
         return [self.verdict(product, condition) for product, condition in seen]

@@ -62,7 +62,7 @@ def clear_if_mended(planner: Planner, store: Store, cell: Cell) -> None:
     stopped = {part for name in names for part in name.removeprefix("check_").split("_and_")}
     waiting = [
         item
-        for item in cell.level.products
+        for item in cell.level.products_in(planner.study)
         if "_".join(item.key) in stopped and planner.verdict(item, cell.condition).must_run
     ]
     if names and not waiting:

@@ -231,7 +231,8 @@ def _make_fresh(
 
 def _tell_fresh(planner: Planner, cell: Cell, listener: Listener) -> None:
     """Say why a cell is not run: all that it makes is fresh."""
-    records = [planner.record(item, cell.condition) for item in cell.level.products]
+    items = cell.level.products_in(planner.study)
+    records = [planner.record(item, cell.condition) for item in items]
     times = [record.provenance.generated_at for record in records if record is not None]
     if not times:  # of all conditions, where none is finished
         return
@@ -256,7 +257,8 @@ def run_checks(
     cells = {Cell.of(level, condition): None for condition in conditions for level in LEVELS}
     for cell in cells:
         level, at = cell.level, cell.condition
-        made = tuple(i for i in level.products if i.checks and planner.record(i, at) is not None)
+        items = level.products_in(context.study)
+        made = tuple(i for i in items if i.checks and planner.record(i, at) is not None)
         if made:
             outcomes.append(execute(context, instance, RunRequest(level, at, (), made), listener))
     refused = [f.text for o in outcomes if o.run_id is None for f in o.failures]

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fly64_assets import arms as registry
 from fly64_assets.errors import InputError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -21,7 +22,8 @@ STUDY_VARIABLE = "FLY64_STUDY"
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 MODELS = ("PtychoPINN", "Baseline", "PtyChi")
-"""The published identifiers of the three arms (METRICS-NAMING-001), in report order."""
+"""The published identifiers of the three arms (METRICS-NAMING-001), in report order. A study may
+switch further arms on (``Study.arms``)."""
 
 Positive = Annotated[int, Field(gt=0)]
 PositiveNumber = Annotated[float, Field(gt=0)]
@@ -145,8 +147,8 @@ class PtychoPINNSettings(TrainingSettings):
         return self
 
 
-class PtyChiSettings(_Section):
-    """The iterative solver. Nothing here depends on the truth.
+class IterativeSettings(_Section):
+    """What iterative solvers have in common. Nothing here depends on the truth.
 
     Attributes:
         epochs_per_chunk: progress is reported after each chunk.
@@ -154,23 +156,44 @@ class PtyChiSettings(_Section):
         refine_probe: whether the probe is optimised together with the object.
         refine_from: the part of the epochs after which a probe that is refined begins to move. From
             the first on, when the object is still 1, it takes up the object's scattering.
-        damping: of the object's preconditioner, as a fraction of its largest value: the larger, the
-            less a weakly illuminated pixel moves.
         total_variation: weight of the total-variation step after each epoch times the photons per
             pixel that the object received, so that one value fits all doses and overlaps; 0 leaves
             the step out.
     """
 
-    engine: Literal["LSQML"]
-    noise_model: Literal["POISSON", "GAUSSIAN"]
     epochs: Annotated[int, Field(gt=0, le=100)]
     epochs_per_chunk: Positive
     batch_fraction: Annotated[float, Field(gt=0, le=1)]
     batching: Literal["UNIFORM", "RANDOM", "COMPACT"]
     refine_probe: bool
     refine_from: Annotated[float, Field(ge=0, le=1)]
-    damping: PositiveNumber
     total_variation: Annotated[float, Field(ge=0)]
+
+
+class PtyChiSettings(IterativeSettings):
+    """The published iterative solver, pty-chi's LSQML.
+
+    Attributes:
+        damping: of the object's preconditioner, as a fraction of its largest value: the larger, the
+            less a weakly illuminated pixel moves.
+    """
+
+    engine: Literal["LSQML"]
+    noise_model: Literal["POISSON", "GAUSSIAN"]
+    damping: PositiveNumber
+
+
+class EpieSettings(IterativeSettings):
+    """The extended ptychographic iterative engine (ePIE), of pty-chi too.
+
+    Attributes:
+        object_step, probe_step: alpha of the object's and the probe's update. The updates of a
+            mini-batch are added up, so that the more its images overlap, the smaller they must be.
+    """
+
+    engine: Literal["EPIE"]
+    object_step: Annotated[float, Field(gt=0, le=2)]
+    probe_step: Annotated[float, Field(gt=0, le=2)]
 
 
 class ScoringSettings(_Section):
@@ -217,6 +240,7 @@ class Study(_Section):
     schema_version: Literal[1]
     name: str
     specimen: str
+    arms: tuple[str, ...]
     doses: Annotated[tuple[Positive, ...], Field(min_length=1)]
     views: Annotated[dict[str, ViewSettings], Field(min_length=1)]
     seeds: Seeds
@@ -228,6 +252,7 @@ class Study(_Section):
     ptychopinn: PtychoPINNSettings
     baseline: BaselineSettings
     ptychi: PtyChiSettings
+    epie: EpieSettings
     scoring: ScoringSettings
     statistics: StatisticsSettings
     replicates: Annotated[int, Field(ge=1, le=20)]
@@ -238,6 +263,7 @@ class Study(_Section):
         for name in (self.name, *self.views):
             if not NAME_PATTERN.fullmatch(name):
                 raise ValueError(f"name {name!r}: lower-case letters, digits, '-' and '_' only")
+        self._require_arms()
         if len(set(self.doses)) != len(self.doses):
             raise ValueError(f"doses: {list(self.doses)} names a dose twice")
         if list(self.doses) != sorted(self.doses):
@@ -261,6 +287,23 @@ class Study(_Section):
                 f"N = {self.patch_size}"
             )
         return self
+
+    def _require_arms(self) -> None:
+        known = ", ".join(registry.NAMES)
+        for name in self.arms:
+            if name not in registry.NAMES:
+                raise ValueError(f"arms: {name!r} is none of {known}")
+        if self.arms[: len(MODELS)] != MODELS or len(set(self.arms)) != len(self.arms):
+            raise ValueError(
+                f"arms: {list(self.arms)} does not begin with {', '.join(MODELS)} "
+                "and name each further arm once"
+            )
+        for arm in registry.networks(self.arms[len(MODELS) :]):
+            if arm.gridsize == self.gridsize and arm.section == "ptychopinn":
+                raise ValueError(
+                    f"arms: {arm.name} is {MODELS[0]} with gridsize {arm.gridsize}, "
+                    "which is the study's own gridsize"
+                )
 
     @property
     def group_size(self) -> int:
@@ -339,7 +382,11 @@ def study_path(path: str | Path | None = None) -> Path:
 
 def _lists_to_tuples(content: dict[str, Any]) -> None:
     """YAML has lists where the models, which are immutable, have tuples."""
-    for section, key in ((content, "doses"), (content.get("statistics"), "quality_levels")):
+    for section, key in (
+        (content, "doses"),
+        (content, "arms"),
+        (content.get("statistics"), "quality_levels"),
+    ):
         if isinstance(section, dict) and isinstance(section.get(key), list):
             section[key] = tuple(section[key])
 

@@ -122,9 +122,10 @@ def next_request(
     remains to be made.
     """
     at = condition.restricted_to(level.per)
-    if level == STUDY_LEVEL and not any(map(planner.gathered, level.products[:1])):
+    products = level.products_in(planner.study)
+    if level == STUDY_LEVEL and not any(map(planner.gathered, products[:1])):
         return None  # no condition has been finished yet
-    verdicts = [planner.verdict(item, at) for item in level.products]
+    verdicts = [planner.verdict(item, at) for item in products]
     unchecked = tuple(v.product for v in verdicts if v.state is State.UNCHECKED)
     if unchecked and not force:
         return RunRequest(level, at, (), unchecked)
@@ -142,7 +143,8 @@ def _whole_computations(products: Iterable[Product]) -> tuple[Product, ...]:
 
 def affairs(planner: Planner, cell: Cell) -> str:
     """Hash of how a cell stands: equal as long as nothing was made, altered or judged anew."""
-    verdicts = [planner.verdict(item, cell.condition) for item in cell.level.products]
+    items = cell.level.products_in(planner.study)
+    verdicts = [planner.verdict(item, cell.condition) for item in items]
     return digest(
         [
             [v.product.name, v.state, v.reason, v.record.storage_id if v.record else None]

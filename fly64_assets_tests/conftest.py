@@ -20,9 +20,10 @@ import yaml
 from filelock import FileLock
 from hypothesis import settings
 
+from fly64_assets.catalogue import products_in
 from fly64_assets.context import StudyContext
 from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT, STUDY_VARIABLE
+from fly64_assets.study import PROJECT_ROOT, STUDY_VARIABLE, load_study
 
 settings.register_profile("project", derandomize=True, deadline=None)
 settings.load_profile("project")
@@ -38,8 +39,11 @@ TINY = {
     "baseline": {"epochs": 2, "samples_per_epoch": 128, "width": 8},
     "ptychi": {"epochs": 4, "epochs_per_chunk": 2},
     "replicates": 2,
+    "epie": {"epochs": 4, "epochs_per_chunk": 2},
 }
 """A real study that is small in every number that costs time."""
+PRODUCTS = products_in(load_study(PROJECT_ROOT / "study.yaml"))
+"""Those of a study with the three published arms, as the tiny one is."""
 
 
 @pytest.fixture(autouse=True)

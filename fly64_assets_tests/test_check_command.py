@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 
-from fly64_assets.catalogue import LEVELS, PRODUCTS, product
+from fly64_assets.catalogue import product
 from fly64_assets.partitions import Condition
-from fly64_assets_tests.conftest import fly64
+from fly64_assets_tests.conftest import PRODUCTS, fly64
 from fly64_assets_tests.faults import replace_as_if_made
 
 AT = Condition(1000, "dense")
@@ -50,7 +50,7 @@ def test_the_report_in_the_store_says_the_same(finished, monkeypatch):
     shown = _rows(_checks(finished, "--json"))
     written = {(row["asset"], row["check"]): row for row in report["checks"]}
     assert written == {key: row for key, row in shown.items() if key in written}
-    scored = [item for level in LEVELS if level.stage == "score" for item in level.products]
+    scored = [item for item in PRODUCTS if item.stage == "score"]
     expected = {(i.name, name) for i in scored if i.per != "study" for name in i.checks}
     assert set(written) == expected
 

@@ -62,8 +62,10 @@ def test_comments_and_docstrings_do_not_count(versions_after):
 
 
 def test_a_changed_solver_changes_its_own_phase_only(versions_after):
-    after = versions_after("solvers/ptychi_lsqml.py", "import ", "import os\nimport ")
-    assert _changed(after) == {"train/ptychi_reconstruction", "test/ptychi_reconstruction"}
+    after = versions_after("solvers/ptychi_engines.py", "import ", "import os\nimport ")
+    assert _changed(after) == {
+        f"{split}/{arm}_reconstruction" for split in ("train", "test") for arm in ("ptychi", "epie")
+    }
 
 
 def test_a_changed_metric_changes_the_comparison_only(versions_after):

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, MultiPartitionsDefinition
 
-from fly64_assets.catalogue import PRODUCTS
+from fly64_assets.catalogue import inputs_in
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.study import PROJECT_ROOT
+from fly64_assets_tests.conftest import PRODUCTS
 
 HEAVY = ("tensorflow", "keras", "torch", "ptychi", "scipy", "skimage", "pandas", "matplotlib")
 
@@ -64,12 +65,14 @@ def test_validates(command, tmp_path):
 
 
 def test_asset_graph_is_the_catalogue(graph):
+    study = StudyContext.load(PROJECT_ROOT / "study.yaml").study
     assert {tuple(key.path) for key in graph.materializable_asset_keys} == {
         item.key for item in PRODUCTS
     }
     for item in PRODUCTS:
         node = graph.get(AssetKey(item.key))
-        assert {tuple(key.path) for key in node.parent_keys} == {*item.inputs, *item.gathers}
+        parents = {tuple(key.path) for key in node.parent_keys}
+        assert parents == {*inputs_in(item, study), *item.gathers}
         assert node.group_name == item.group
         assert node.code_version == item.code_version
         assert node.owners and node.description and node.kinds

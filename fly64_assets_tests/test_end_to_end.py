@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from dagster import DagsterEventType, DagsterInstance
 
-from fly64_assets.catalogue import PRODUCTS, product
+from fly64_assets.catalogue import files_in, inputs_in, product
 from fly64_assets.instance import instance_folder
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import State
@@ -23,7 +23,7 @@ from fly64_assets.ptychography.npz import read_npz
 from fly64_assets.ptychography.scoring import missing_rows, read_csv
 from fly64_assets.store import SCHEMA_FILE, sha256_of
 from fly64_assets.study import MODELS, SPLITS
-from fly64_assets_tests.conftest import fly64
+from fly64_assets_tests.conftest import PRODUCTS, fly64
 
 AT = Condition(1000, "dense")
 UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -91,7 +91,8 @@ def test_every_materialization_carries_provenance_that_still_holds(opened):
             assert not path.startswith("/") and "\\" not in path
             assert sha256_of(context.store.root / path) == written.sha256
         gathered = {f"{'/'.join(key)} {AT}" for key in item.gathers}
-        assert set(made.inputs) == {"/".join(key) for key in item.inputs} | gathered
+        inputs = {"/".join(key) for key in inputs_in(item, context.study)}
+        assert set(made.inputs) == inputs | gathered
         for given in made.inputs.values():
             for path, sha256 in given.files.items():
                 assert sha256_of(context.store.root / path) == sha256
@@ -231,7 +232,7 @@ def test_the_store_holds_what_the_catalogue_owns_and_nothing_else(opened):
     owned = {
         context.store.path(item, AT.restricted_to(item.per), name)
         for item in PRODUCTS
-        for name in item.files
+        for name in files_in(item, context.study)
     } | {context.store.root / SCHEMA_FILE}
     found = {
         file

@@ -8,14 +8,14 @@ import pytest
 import yaml
 from dagster import AssetCheckKey, AssetKey, DagsterInstance
 
-from fly64_assets.catalogue import LEVELS, PRODUCTS, product
+from fly64_assets.catalogue import LEVELS, product
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import JOBS, build_definitions
 from fly64_assets.errors import NotTrusted
 from fly64_assets.partitions import Condition, dagster_key
 from fly64_assets.planner import State
 from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets_tests.conftest import TINY
+from fly64_assets_tests.conftest import PRODUCTS, TINY
 from fly64_assets_tests.faults import report_as_made
 
 SCORED = {level.per: level for level in LEVELS if level.stage == "score"}

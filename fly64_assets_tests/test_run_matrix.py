@@ -16,7 +16,7 @@ import yaml
 from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataValue
 
 from fly64_assets import blockers
-from fly64_assets.catalogue import LEVELS, PRODUCTS, product
+from fly64_assets.catalogue import LEVELS, product
 from fly64_assets.cli.options import chosen_conditions
 from fly64_assets.console import duration, show_status
 from fly64_assets.context import StudyContext
@@ -32,7 +32,7 @@ from fly64_assets.run_events import StepEvent
 from fly64_assets.runner import RunOutcome, run_conditions
 from fly64_assets.store import RESULTS_VARIABLE, SCHEMA_FILE, Store
 from fly64_assets.work import JOBS, Cell
-from fly64_assets_tests.conftest import TINY, fly64
+from fly64_assets_tests.conftest import PRODUCTS, TINY, fly64
 
 VIEWS = {"dense": {"target_overlap": 0.7}, "sparse": {"target_overlap": 0.2}}
 STUDY = {**TINY, "doses": [1000, 2000], "views": VIEWS, "simulation": {"positions": 1500}}

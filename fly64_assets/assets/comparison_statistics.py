@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import AssetsDefinition, MetadataValue
 
+from fly64_assets import arms
 from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset
 from fly64_assets.catalogue import Key, product
 from fly64_assets.context import StudyContext
 from fly64_assets.planner import digest
-from fly64_assets.solvers.arms import NETWORKS
 from fly64_assets.solvers.replicates import array_name
-from fly64_assets.study import MODELS, SPLITS, ScoringSettings, StatisticsSettings
+from fly64_assets.study import SPLITS, ScoringSettings, StatisticsSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,10 +30,11 @@ def _reconstructions(
     from fly64_assets.ptychography.npz import read_npz
 
     given = run.input(split, "comparison")
-    arrays = read_npz(given.path("reconstructions.npz"), (*MODELS, "truth"))
+    models = run.settings["arms"]
+    arrays = read_npz(given.path("reconstructions.npz"), (*models, "truth"))
     area = read_npz(given.path("reconstructions_aligned.npz"), ["area"])["area"].tolist()
-    objects = {model: [arrays[model]] for model in MODELS}
-    for network in NETWORKS:
+    objects = {model: [arrays[model]] for model in models}
+    for network in arms.networks(models):
         further = [array_name(split, n) for n in range(2, run.settings["replicates"] + 1)]
         if further:
             again = read_npz(run.input(*network.replicates_key).path("replicates.npz"), further)
@@ -46,7 +47,7 @@ def make_statistics(run: PhaseRun) -> Mapping[Key, Outcome]:
     from fly64_assets.ptychography.scoring import Area
 
     found = {}
-    subject, *others = MODELS
+    subject, *others = run.settings["arms"]
     for number, split in enumerate(SPLITS):
         objects, truth, area = _reconstructions(run, split)
         found[split] = statistics(

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import AssetsDefinition, MetadataValue
 
+from fly64_assets import arms
 from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_split, write_json
 from fly64_assets.catalogue import Key, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.planner import digest
 from fly64_assets.process import program_version, utc_now
-from fly64_assets.solvers.arms import NETWORKS
 from fly64_assets.solvers.interface import Measurement, measurement_of
 from fly64_assets.study import ScoringSettings
 
@@ -48,7 +48,7 @@ class _Log:
 def _reconstructions(
     run: PhaseRun, split: str, measurement: Measurement, area: Area, crop_px: int, log: _Log
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """model -> object on the canvas, and model -> computation time in seconds."""
+    """model -> object on the canvas, in the study's order; model -> computation time in seconds."""
     from fly64_assets.ptychography.npz import read_npz
     from fly64_assets.solvers import model_bundle
     from fly64_assets.solvers.stitched_object import stitched_object
@@ -58,7 +58,7 @@ def _reconstructions(
         network: model_bundle.load(
             run.input(*network.model_key).path("bundle.json").parent, expected_kind=network.name
         )
-        for network in NETWORKS
+        for network in arms.networks(run.settings["arms"])
     }
     objects, seconds = {}, {}
     for network, bundle in loaded.items():
@@ -77,12 +77,11 @@ def _reconstructions(
             f"{100 * share:.1f} % of the scored pixels outside every patch's central {crop_px} px"
         )
         objects[network.name], seconds[network.name] = made.object, made.seconds
-    iterative = read_npz(
-        run.input(split, "ptychi_reconstruction").path("ptychi_reconstruction.npz")
-    )
-    objects["PtyChi"] = iterative["reconstructed_object"]
-    seconds["PtyChi"] = float(iterative["computation_time_s"])
-    return objects, seconds
+    for arm in arms.iterative(run.settings["arms"]):
+        made = read_npz(run.input(*arm.key(split)).path(arm.file))
+        objects[arm.name] = made["reconstructed_object"]
+        seconds[arm.name] = float(made["computation_time_s"])
+    return {name: objects[name] for name in run.settings["arms"]}, seconds
 
 
 def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
@@ -225,7 +224,7 @@ def _body(item: Product) -> Body:
 
 def build(context: StudyContext) -> list[AssetsDefinition]:
     description = (
-        "PtychoPINN, Baseline and PtyChi on the {} view against the truth, in one area: "
+        f"{', '.join(context.study.arms)} on the {{}} view against the truth, in one area: "
         "metrics CSV (amplitude dimensionless, phase in rad), aligned arrays complex64, FRC "
         "curves, picture."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dagster import AssetsDefinition, MetadataValue
@@ -15,7 +15,6 @@ from fly64_assets.context import StudyContext
 from fly64_assets.errors import InputError
 from fly64_assets.hub import numbers
 from fly64_assets.io_manager import StoredInput
-from fly64_assets.study import MODELS
 
 if TYPE_CHECKING:
     from fly64_assets.pictures import LocalMap
@@ -32,7 +31,9 @@ def _body(item: Product) -> Body:
         from fly64_assets.ptychography.npz import array_digest
 
         given = run.input(split, "comparison")
-        truth, ms_ssim, correlation = _maps(given, run.settings["ms_ssim_sigma_px"])
+        truth, ms_ssim, correlation = _maps(
+            given, run.settings["arms"], run.settings["ms_ssim_sigma_px"]
+        )
         condition = f"{run.condition.dose} photons, {run.condition.view}, {split}"
         pictures = (
             ("ms_ssim", ms_ssim, MapStyle("local MS-SSIM", (0.0, 1.0), "cividis")),
@@ -65,7 +66,9 @@ def _body(item: Product) -> Body:
 Maps = Mapping[tuple[str, str], "LocalMap"]
 
 
-def _maps(given: StoredInput, sigma_px: float) -> tuple[dict[str, Any], Maps, Maps]:
+def _maps(
+    given: StoredInput, models: Sequence[str], sigma_px: float
+) -> tuple[dict[str, Any], Maps, Maps]:
     """Truth by component, then local MS-SSIM and local correlation by (model, component).
 
     Raises:
@@ -86,7 +89,7 @@ def _maps(given: StoredInput, sigma_px: float) -> tuple[dict[str, Any], Maps, Ma
         )
     rows = read_csv(given.path("comparison_metrics.csv"))
     scores = {row.model: row for row in rows if row.metric == "ms_ssim"}
-    arrays = read_npz(given.path("reconstructions_aligned.npz"), (*MODELS, "truth"))
+    arrays = read_npz(given.path("reconstructions_aligned.npz"), (*models, "truth"))
     complex_truth = arrays["truth"].astype(np.complex128)
     truth = {
         "phase": phases(complex_truth, complex_truth)[0],
@@ -94,7 +97,7 @@ def _maps(given: StoredInput, sigma_px: float) -> tuple[dict[str, Any], Maps, Ma
     }
     ms_ssim: dict[tuple[str, str], LocalMap] = {}
     correlations: dict[tuple[str, str], LocalMap] = {}
-    for model in MODELS:
+    for model in models:
         image = arrays[model].astype(np.complex128)
         images = {"phase": phases(complex_truth, image)[1], "amplitude": np.abs(image)}
         for component, pair in ((name, (truth[name], images[name])) for name in truth):

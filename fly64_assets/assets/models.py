@@ -1,4 +1,4 @@
-"""Phase E: the two networks, trained on the train view only, as model bundles."""
+"""Phase E: the networks, trained on the train view only, as model bundles."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from dagster import AssetsDefinition
 
+from fly64_assets.arms import Network, networks
 from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_phase_asset
 from fly64_assets.catalogue import Key, product
 from fly64_assets.context import StudyContext
 from fly64_assets.process import program_version, utc_now
-from fly64_assets.solvers.arms import NETWORKS, Network
 
 
 def _bundle(run: PhaseRun, model, metadata: Mapping[str, Any]) -> Outcome:  # noqa: ANN001 - Keras
@@ -53,6 +53,7 @@ def _body(network: Network) -> Body:
         model = network.module().train_on(
             dataset,
             run.settings,
+            kind=network.name,
             seed=run.settings["seed"],
             progress=run.progress(network.name),
             checkpoint=run.checkpoint,
@@ -62,17 +63,10 @@ def _body(network: Network) -> Body:
     return train
 
 
-DESCRIPTIONS = {
-    "PtychoPINN": (
-        "PtychoPINN: a network trained without the truth, by the Poisson likelihood of the counts "
-        "under the known probe. Bundle: model.keras, bundle.json (kind, gridsize, N, seeds, input "
-        "hashes), history.csv (loss and validation loss per epoch)."
-    ),
-    "Baseline": (
-        "Baseline: a network of gridsize 1 trained on the true patches of the train view. Bundle "
-        "as PtychoPINN's."
-    ),
-}
+DESCRIPTION = (
+    "{}: {}. Bundle: model.keras, bundle.json (kind, gridsize, N, seeds, input hashes), "
+    "history.csv (loss and validation loss per epoch)."
+)
 
 
 def build(context: StudyContext) -> list[AssetsDefinition]:
@@ -81,9 +75,9 @@ def build(context: StudyContext) -> list[AssetsDefinition]:
             context,
             (product(*network.model_key),),
             _body(network),
-            descriptions={network.model_key: DESCRIPTIONS[network.name]},
+            descriptions={network.model_key: DESCRIPTION.format(network.name, network.about)},
             kinds={"tensorflow", "keras"},
             solver=True,
         )
-        for network in NETWORKS
+        for network in networks(context.study.arms)
     ]

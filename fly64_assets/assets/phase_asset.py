@@ -26,7 +26,7 @@ from dagster import (
 )
 from pydantic import BaseModel
 
-from fly64_assets.catalogue import BY_KEY, Key, Product, product
+from fly64_assets.catalogue import BY_KEY, Key, Product, files_in, inputs_in, product
 from fly64_assets.checkpoints import StoredCheckpoint
 from fly64_assets.context import StudyContext
 from fly64_assets.io_manager import Staged, StoredInput
@@ -123,10 +123,9 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 Body = Callable[[PhaseRun], Mapping[Key, Outcome]]
 
 
-def _inputs(products: tuple[Product, ...]) -> dict[str, AssetIn]:
-    first = products[0]
+def _inputs(first: Product, keys: tuple[Key, ...]) -> dict[str, AssetIn]:
     ins = {}
-    for key in first.inputs:
+    for key in keys:
         narrowed = first.per == "condition" and BY_KEY[key].per == "dose"
         mapping = MultiToSingleDimensionPartitionMapping("dose") if narrowed else None
         ins["_".join(key)] = AssetIn(AssetKey(key), partition_mapping=mapping)
@@ -157,11 +156,12 @@ def build_phase_asset(
         solver: whether the step takes the machine's cores or its GPU for itself.
     """
     first = products[0]
+    keys = inputs_in(first, context.study)
     name = "_".join(first.key) if len(products) == 1 else "_and_".join(map(_output_name, products))
 
     @multi_asset(
         name=name,
-        ins=_inputs(products),
+        ins=_inputs(first, keys),
         outs={
             _output_name(product): AssetOut(
                 key=AssetKey(product.key),
@@ -170,7 +170,10 @@ def build_phase_asset(
                 code_version=product.code_version,
                 owners=OWNERS,
                 kinds=kinds,
-                metadata={"folder": product.folder, "files": list(product.files)},
+                metadata={
+                    "folder": product.folder,
+                    "files": list(files_in(product, context.study)),
+                },
             )
             for product in products
         },
@@ -185,7 +188,7 @@ def build_phase_asset(
         condition = Condition.from_partition_key(key)
         # In the order of the catalogue, in which people read them.
         by_key = {given.record.product.key: given for given in inputs.values()}
-        by_name = {"/".join(key): by_key[key] for key in first.inputs}
+        by_name = {"/".join(key): by_key[key] for key in keys}
         planner = context.planner(context_.instance)
         with context.store.staging(f"{name}-{condition}") as staging:
             versions = {

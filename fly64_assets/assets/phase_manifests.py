@@ -8,6 +8,7 @@ from typing import Any
 
 from dagster import AssetsDefinition
 
+from fly64_assets.arms import ITERATIVE, NETWORKS, Iterative, Network
 from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset, write_json
 from fly64_assets.catalogue import Key, product
 from fly64_assets.context import StudyContext
@@ -16,11 +17,10 @@ from fly64_assets.planner import digest
 from fly64_assets.study import SPLITS
 
 PRODUCT = product("phase_manifests")
-MODEL_ASSETS = {"PtychoPINN": "pinn_model", "Baseline": "baseline_model"}
 
 
-def _model(run: PhaseRun, asset: str) -> phase_manifests.TrainedBundle:
-    given = run.input(asset)
+def _model(run: PhaseRun, network: Network) -> phase_manifests.TrainedBundle:
+    given = run.input(*network.model_key)
     stated = json.loads(given.path("bundle.json").read_text("utf-8"))
     return phase_manifests.TrainedBundle(
         stated=stated,
@@ -31,15 +31,16 @@ def _model(run: PhaseRun, asset: str) -> phase_manifests.TrainedBundle:
     )
 
 
-def _algorithm(run: PhaseRun, split: str) -> str:
+def _algorithm(run: PhaseRun, arm: Iterative, split: str) -> str:
     from fly64_assets.ptychography.npz import read_npz
 
-    path = run.input(split, "ptychi_reconstruction").path("ptychi_reconstruction.npz")
+    path = run.input(*arm.key(split)).path(arm.file)
     return str(read_npz(path, ["algorithm"])["algorithm"])
 
 
 def make_manifests(run: PhaseRun) -> Mapping[Key, Outcome]:
     dose, view = run.settings["dose"], run.settings["view"]
+    solved = [arm for arm in ITERATIVE if "/".join(arm.key(SPLITS[0])) in run.inputs]
     metrics = {
         split: json.loads(
             run.input(split, "overlap_view").path(f"{split}_metrics.json").read_text("utf-8")
@@ -50,10 +51,18 @@ def make_manifests(run: PhaseRun) -> Mapping[Key, Outcome]:
         "run_manifest.json": phase_manifests.run_manifest(dose),
         "metrics_bundle.json": phase_manifests.metrics_bundle(dose, view, metrics),
         "training_manifest.json": phase_manifests.training_manifest(
-            dose, view, {model: _model(run, asset) for model, asset in MODEL_ASSETS.items()}
+            dose,
+            view,
+            {
+                network.name: _model(run, network)
+                for network in NETWORKS
+                if "/".join(network.model_key) in run.inputs
+            },
         ),
         "reconstruction_manifest.json": phase_manifests.reconstruction_manifest(
-            dose, view, {split: _algorithm(run, split) for split in SPLITS}
+            dose,
+            view,
+            {arm: {split: _algorithm(run, arm, split) for split in SPLITS} for arm in solved},
         ),
     }
     for name, content in contents.items():
@@ -64,7 +73,7 @@ def make_manifests(run: PhaseRun) -> Mapping[Key, Outcome]:
 def build(context: StudyContext) -> list[AssetsDefinition]:
     description = (
         "Manifests of phases C to F: which datasets, views, bundles (with sha256 and size) and "
-        "pty-chi reconstructions the condition consists of, paths relative to its hub."
+        "iterative reconstructions the condition consists of, paths relative to its hub."
     )
     return [
         build_phase_asset(

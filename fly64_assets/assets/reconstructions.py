@@ -1,21 +1,22 @@
-"""Phase F: pty-chi's iterative reconstruction of each half of a view."""
+"""Phase F: the iterative solvers' reconstructions of each half of a view."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from functools import partial
 
 from dagster import AssetsDefinition
 
+from fly64_assets.arms import Iterative, iterative
 from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_split
 from fly64_assets.catalogue import Key, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.process import program_version, utc_now
 from fly64_assets.solvers.interface import measurement_of
-from fly64_assets.study import PtyChiSettings
 
 
-def _body(item: Product) -> Body:
+def _body(arm: Iterative, item: Product) -> Body:
     split = str(item.split)
 
     def reconstruct_view(run: PhaseRun) -> Mapping[Key, Outcome]:
@@ -24,15 +25,13 @@ def _body(item: Product) -> Body:
         from fly64_assets.ptychography.data001 import read_dataset
         from fly64_assets.ptychography.metadata import to_json, with_transformation
         from fly64_assets.ptychography.npz import array_digest, write_npz
-        from fly64_assets.solvers import ptychi_lsqml
 
         dataset = read_dataset(run.input(split, "overlap_view").path(f"{split}.npz"))
-        result = ptychi_lsqml.reconstruct(
+        result = arm.module().reconstruct_from(
             measurement_of(dataset),
-            run.section("ptychi", PtyChiSettings),
-            seed=run.settings["seed"],
-            threads=run.settings["threads"],
-            progress=run.progress(f"PtyChi {split}"),
+            run.settings,
+            arm.section,
+            progress=run.progress(f"{arm.name} {split}"),
             checkpoint=run.checkpoint,
         )
         arrays = {
@@ -45,11 +44,11 @@ def _body(item: Product) -> Body:
             tool="reconstruct",
             version=program_version(),
             time=utc_now(),
-            parameters={"model": "PtyChi", "split": split, **run.settings},
+            parameters={"model": arm.name, "split": split, **run.settings},
             inputs=run.input_hashes(),
         )
         write_npz(
-            run.staging / "ptychi_reconstruction.npz",
+            run.staging / arm.file,
             {
                 **arrays,
                 "timestamp": np.array(utc_now()),
@@ -57,7 +56,7 @@ def _body(item: Product) -> Body:
                 "_metadata": np.array(to_json(described)),
             },
         )
-        with (run.staging / "loss_history.csv").open("w", newline="", encoding="utf-8") as file:
+        with (run.staging / arm.history).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("epoch", "loss"))
             writer.writerows((epoch, f"{loss:.9g}") for epoch, loss in result.loss_history)
@@ -74,14 +73,18 @@ def _body(item: Product) -> Body:
 
 def build(context: StudyContext) -> list[AssetsDefinition]:
     description = (
-        "pty-chi LSQML reconstruction of the {} view with the known probe: object complex64 on the "
-        "full canvas (rows y, columns x), probe complex64 (N, N), computation time in seconds."
+        "{} reconstruction of the {} view with the known probe: object complex64 on the full "
+        "canvas (rows y, columns x), probe complex64 (N, N), computation time in seconds."
     )
-    return build_per_split(
-        context,
-        "ptychi_reconstruction",
-        _body,
-        description=description,
-        kinds={"torch"},
-        solver=True,
-    )
+    return [
+        definition
+        for arm in iterative(context.study.arms)
+        for definition in build_per_split(
+            context,
+            f"{arm.asset}_reconstruction",
+            partial(_body, arm),
+            description=description.format(arm.about, "{}"),
+            kinds={"torch"},
+            solver=True,
+        )
+    ]

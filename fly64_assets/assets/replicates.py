@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import AssetsDefinition
 
+from fly64_assets.arms import Network, networks
 from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_phase_asset
 from fly64_assets.catalogue import Key, product
 from fly64_assets.context import StudyContext
 from fly64_assets.process import program_version, utc_now
-from fly64_assets.solvers.arms import NETWORKS, Network
 from fly64_assets.solvers.interface import measurement_of
 from fly64_assets.solvers.replicates import array_name, training_seed
 from fly64_assets.study import SPLITS
@@ -41,6 +41,7 @@ def _train_again(
     model = network.module().train_on(
         views["train"],
         run.settings,
+        kind=network.name,
         seed=seed,
         progress=run.progress(label),
         checkpoint=run.checkpoint.part(f"training_{number}"),
@@ -122,5 +123,5 @@ def build(context: StudyContext) -> list[AssetsDefinition]:
             kinds={"tensorflow", "keras"},
             solver=True,
         )
-        for network in NETWORKS
+        for network in networks(context.study.arms)
     ]

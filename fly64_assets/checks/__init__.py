@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from dagster import AssetChecksDefinition
 
-from fly64_assets.catalogue import PRODUCTS, Product
+from fly64_assets.arms import ITERATIVE, NETWORKS
+from fly64_assets.catalogue import Product, products_in
 from fly64_assets.checks import (
     common_checks,
     comparison_checks,
@@ -28,15 +29,13 @@ from fly64_assets.checks import (
 )
 from fly64_assets.checks.phase_check import Check, build_checks
 from fly64_assets.context import StudyContext
-from fly64_assets.solvers.arms import NETWORKS
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     "dataset": dataset_checks.CHECKS,
     "overlap_view": view_checks.CHECKS,
-    "pinn_model": model_checks.checks_of("PtychoPINN", "ptychopinn"),
-    "baseline_model": model_checks.checks_of("Baseline", "baseline"),
+    **{network.model_key[-1]: model_checks.checks_of(network) for network in NETWORKS},
     **{network.replicates_key[-1]: replicates_checks.CHECKS for network in NETWORKS},
-    "ptychi_reconstruction": reconstruction_checks.CHECKS,
+    **{f"{arm.asset}_reconstruction": reconstruction_checks.checks_of(arm) for arm in ITERATIVE},
     "comparison": comparison_checks.CHECKS,
     "comparison_manifest": manifest_checks.CHECKS,
     "comparison_statistics": statistics_checks.CHECKS,
@@ -61,4 +60,5 @@ def checks_of(product: Product) -> tuple[Check, ...]:
 
 def build_all(context: StudyContext) -> list[AssetChecksDefinition]:
     """Every check of the study, one definition a product."""
-    return [build_checks(context, item, checks_of(item)) for item in PRODUCTS if item.checks]
+    items = products_in(context.study)
+    return [build_checks(context, item, checks_of(item)) for item in items if item.checks]

@@ -12,9 +12,9 @@ from typing import Any
 
 from dagster import AssetCheckSeverity
 
+from fly64_assets.arms import NAMES
 from fly64_assets.checks.phase_check import Check, CheckRun
 from fly64_assets.ptychography.rules import RuleOutcome
-from fly64_assets.study import MODELS
 
 UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 ANY_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?")
@@ -171,7 +171,7 @@ def _headline_drift(
     run: CheckRun, before: Mapping[str, float], whence: str
 ) -> Iterator[RuleOutcome]:
     """Only a comparison has such figures; of others nothing is compared."""
-    for model in MODELS:
+    for model in NAMES:
         for metric in ("ms_ssim", "mae"):
             for component in ("phase", "amplitude"):
                 name = f"{model} {metric} {component}"

@@ -13,7 +13,6 @@ from fly64_assets.checks.common_checks import equals, json_file, recorded_settin
 from fly64_assets.checks.phase_check import Check, CheckRun
 from fly64_assets.checks.reconstruction_checks import image_rules
 from fly64_assets.ptychography.rules import RuleOutcome
-from fly64_assets.study import MODELS
 
 
 def failure(run: CheckRun) -> str | None:
@@ -29,7 +28,7 @@ def _reconstructions(run: CheckRun) -> Iterable[RuleOutcome]:
     from fly64_assets.ptychography.npz import read_npz
 
     aligned = read_npz(run.path("reconstructions_aligned.npz"))
-    for model in MODELS:
+    for model in run.study.arms:
         if model in aligned:
             yield from image_rules(model, aligned[model])
         else:
@@ -43,7 +42,7 @@ def _registration(run: CheckRun) -> Iterable[RuleOutcome]:
 
     rows = {(row.model, row.metric): row for row in read_csv(run.path("comparison_metrics.csv"))}
     bound = run.study.scoring.max_shift_px
-    for model in MODELS:
+    for model in run.study.arms:
         dy, dx, applied = (
             rows[model, f"registration_{name}"].value
             for name in ("offset_dy", "offset_dx", "applied")

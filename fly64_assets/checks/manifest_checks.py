@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from fly64_assets.arms import Iterative, iterative, networks
 from fly64_assets.checks.common_checks import equals, json_file, recorded_settings
 from fly64_assets.checks.comparison_checks import failure
 from fly64_assets.checks.dataset_checks import read
 from fly64_assets.checks.phase_check import Check, CheckRun
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.rules import RuleOutcome
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study import SPLITS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,8 +52,8 @@ def _complete_table(run: CheckRun, split: str) -> Iterable[RuleOutcome]:
         told = f"{error.key}: {error.problem}"
         yield RuleOutcome(f"{split} CSV", "readable, in range", "a table", told, False)
         return
-    missing = missing_rows(rows, names=row_names(run.study.scoring))
-    for model in MODELS:
+    missing = missing_rows(rows, run.study.arms, row_names(run.study.scoring))
+    for model in run.study.arms:
         absent = [metric for name, metric in missing if name == model]
         told = ", ".join(absent) or "none missing"
         yield equals(f"{split} {model}", "every metric present", "none missing", told)
@@ -108,25 +109,25 @@ def _succeeded(run: CheckRun) -> Iterator[CheckRun]:
 def _input_identity(run: CheckRun) -> Iterable[RuleOutcome]:
     """The same positions for every model of a split, by lineage and by what the images show."""
     train = run.other("train", "overlap_view").record.provenance.data_version
-    for name in ("pinn_model", "baseline_model"):
+    for network in networks(run.study.arms):
+        name = "/".join(network.model_key)
         trained = run.other(name).record.provenance.inputs["train/overlap_view"].data_version
         yield equals(name, "trained on the train view", train[:12], trained[:12])
     for comparison in _succeeded(run):
         split = comparison.split
-        view, iterative = (
-            run.other(split, "overlap_view"),
-            run.other(split, "ptychi_reconstruction"),
-        )
+        view = run.other(split, "overlap_view")
         for name, source in comparison.record.provenance.inputs.items():
             now = run.other(*name.split("/")).record.provenance.data_version
             yield equals(
                 f"{split} {name}", "compared as it is now", now[:12], source.data_version[:12]
             )
-        seen = iterative.record.provenance.inputs[view.product.name].data_version
         there = view.record.provenance.data_version
-        yield equals(
-            f"{split} PtyChi", "made from the view that was compared", there[:12], seen[:12]
-        )
+        for arm in iterative(run.study.arms):
+            made = run.other(*arm.key(split)).record.provenance
+            seen = made.inputs[view.product.name].data_version
+            yield equals(
+                f"{split} {arm.name}", "made from the view that was compared", there[:12], seen[:12]
+            )
         yield from _footprints(run, comparison)
 
 
@@ -135,22 +136,20 @@ def _footprints(run: CheckRun, comparison: CheckRun) -> Iterator[RuleOutcome]:
 
     One position more or fewer at the rim of the scan shows.
     """
-    import numpy as np
-
     from fly64_assets.ptychography.npz import read_npz
 
     split = comparison.split
     view = read(run.other(split, "overlap_view"))
     stored = read_npz(comparison.path("reconstructions.npz"))
-    iterative = run.other(split, "ptychi_reconstruction").path("ptychi_reconstruction.npz")
-    made = read_npz(iterative, ["reconstructed_object"])["reconstructed_object"]
-    same = "equal" if np.array_equal(made, stored["PtyChi"]) else "another"
-    yield equals(f"{split} PtyChi", "the object that phase F made", "equal", same)
-    sides = {"PtyChi": view.patch_size}
-    for model, name in (("PtychoPINN", "pinn_model"), ("Baseline", "baseline_model")):
-        sides[model] = json_file(run.other(name).path("bundle.json"))["core_px"]
-    for model in MODELS:
-        used = stored[model] != (1 if model == "PtyChi" else 0)
+    sides, empty = {}, {}
+    for arm in iterative(run.study.arms):
+        yield _as_made(run, arm, split, stored[arm.name])
+        sides[arm.name], empty[arm.name] = view.patch_size, 1
+    for network in networks(run.study.arms):
+        bundle = json_file(run.other(*network.model_key).path("bundle.json"))
+        sides[network.name], empty[network.name] = bundle["core_px"], 0
+    for model in run.study.arms:
+        used = stored[model] != empty[model]
         expected = _covered(view.positions_px, sides[model], used.shape)
         yield equals(
             f"{split} {model}",
@@ -160,6 +159,17 @@ def _footprints(run: CheckRun, comparison: CheckRun) -> Iterator[RuleOutcome]:
             if (used ^ expected).any()
             else f"{int(used.sum())} px",
         )
+
+
+def _as_made(run: CheckRun, arm: Iterative, split: str, compared: np.ndarray) -> RuleOutcome:
+    import numpy as np
+
+    from fly64_assets.ptychography.npz import read_npz
+
+    path = run.other(*arm.key(split)).path(arm.file)
+    made = read_npz(path, ["reconstructed_object"])["reconstructed_object"]
+    same = "equal" if np.array_equal(made, compared) else "another"
+    return equals(f"{split} {arm.name}", "the object that phase F made", "equal", same)
 
 
 def _covered(positions_px: np.ndarray, side: int, canvas: tuple[int, int]) -> np.ndarray:
@@ -183,16 +193,19 @@ def _counts(run: CheckRun) -> Iterable[RuleOutcome]:
         yield equals(f"{split} D", "n_images_kept", len(kept), stated["n_images_kept"])
         if split == "train":
             yield from _trained_counts(run, len(kept), len(kept.extra["training_groups"]))
-        iterative = run.other(split, "ptychi_reconstruction").record.figures.get("n_images")
-        yield equals(f"{split} D to F", "images reconstructed", len(kept), iterative)
+        for arm in iterative(run.study.arms):
+            solved = run.other(*arm.key(split)).record.figures.get("n_images")
+            yield equals(f"{split} D to F, {arm.name}", "images reconstructed", len(kept), solved)
         scored = json_file(comparison.path("scoring.json"))["n_images"]
-        wanted = dict.fromkeys(MODELS, len(kept))
+        wanted = dict.fromkeys(run.study.arms, len(kept))
         yield equals(f"{split} D to G", "images behind each model", wanted, scored)
 
 
 def _trained_counts(run: CheckRun, images: int, groups: int) -> Iterator[RuleOutcome]:
     """Nothing is used twice; what borders on the held-out block is left out (``grouping.py``)."""
-    for name, available in (("pinn_model", groups), ("baseline_model", images)):
+    for network in networks(run.study.arms):
+        available = images if network.gridsize_in(run.study.gridsize) == 1 else groups
+        name = "/".join(network.model_key)
         stated = json_file(run.other(name).path("bundle.json"))
         fitted, held_out = stated["n_fit"], stated["n_validation"]
         yield RuleOutcome(
@@ -231,7 +244,7 @@ def _scores(run: CheckRun) -> Iterable[RuleOutcome]:
             (row.model, row.metric): row
             for row in read_csv(comparison.path("comparison_metrics.csv"))
         }
-        for model in MODELS:
+        for model in run.study.arms:
             found = _recomputed(run, truth, aligned[model], whole[model][area.slices])
             for (metric, component), value in found.items():
                 if (model, metric) not in rows:  # that is for completeness to say

@@ -14,6 +14,7 @@ from typing import Any
 
 from dagster import AssetCheckSeverity
 
+from fly64_assets.arms import Network
 from fly64_assets.checks.common_checks import (
     csv_columns,
     equals,
@@ -25,24 +26,21 @@ from fly64_assets.checks.dataset_checks import read
 from fly64_assets.checks.phase_check import Check, CheckRun, Judge
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.rules import RuleOutcome
-from fly64_assets.study import Study
 
 BYTES_PER_PARAMETER = 4
-
-
-def _gridsize(study: Study, kind: str) -> int:
-    return study.gridsize if kind == "PtychoPINN" else 1
 
 
 def _description(run: CheckRun) -> dict[str, Any]:
     return json_file(run.path("bundle.json"))
 
 
-def _bundle(kind: str) -> Judge:
+def _bundle(network: Network) -> Judge:
+    kind = network.name
+
     def judge(run: CheckRun) -> Iterable[RuleOutcome]:
         from fly64_assets.solvers import model_bundle
 
-        gridsize = _gridsize(run.study, kind)
+        gridsize = network.gridsize_in(run.study.gridsize)
         stated, archive = _description(run), run.path("model.keras")
         expected = {"kind": kind, "gridsize": gridsize, "N": run.study.patch_size}
         for key, value in expected.items():
@@ -132,19 +130,18 @@ def _trained_on(run: CheckRun) -> Iterable[RuleOutcome]:
     )
 
 
-def _counts(kind: str, section: str) -> Judge:
+def _counts(network: Network) -> Judge:
     def judge(run: CheckRun) -> Iterable[RuleOutcome]:
         import numpy as np
 
         from fly64_assets.solvers.grouping import hold_out
 
         view, stated = read(run.other("train", "overlap_view")), _description(run)
-        groups = view.extra["training_groups"]
-        if kind == "Baseline":  # it is trained on all images of the view, one by one
-            groups = np.arange(len(view))[:, None]
-        fraction = getattr(run.study, section).validation_fraction
+        groups, unit = view.extra["training_groups"], "groups"
+        if network.gridsize_in(run.study.gridsize) == 1:  # all images of the view, one by one
+            groups, unit = np.arange(len(view))[:, None], "images"
+        fraction = getattr(run.study, network.section).validation_fraction
         expected = hold_out(view.positions_px, groups, fraction)
-        unit = "images" if kind == "Baseline" else "groups"
         total = f"of the view's {len(groups)} {unit}, recomputed"
         yield equals("n_fit", total, len(expected.fit), stated["n_fit"])
         yield equals("n_validation", total, len(expected.validation), stated["n_validation"])
@@ -152,12 +149,12 @@ def _counts(kind: str, section: str) -> Judge:
     return judge
 
 
-def _effective_settings(kind: str, section: str) -> Judge:
+def _effective_settings(network: Network) -> Judge:
     def judge(run: CheckRun) -> Iterable[RuleOutcome]:
         yield from recorded_settings(run)
-        stated, wanted = _description(run), getattr(run.study, section)
+        stated, wanted = _description(run), getattr(run.study, network.section)
         yield from same_settings("bundle.json", wanted.model_dump(), stated["settings"])
-        gridsize = _gridsize(run.study, kind)
+        gridsize = network.gridsize_in(run.study.gridsize)
         yield equals("bundle.json gridsize", "as in the study", gridsize, stated["gridsize"])
         seeds = {"grouping": run.study.seeds.grouping}
         yield equals("bundle.json seeds", "as in the study", seeds, stated["seeds"])
@@ -167,15 +164,14 @@ def _effective_settings(kind: str, section: str) -> Judge:
     return judge
 
 
-def checks_of(kind: str, section: str) -> tuple[Check, ...]:
-    """The checks of one kind of network.
-
-    Args:
-        kind: its identifier, ``PtychoPINN`` or ``Baseline``.
-        section: its section of the study.
-    """
+def checks_of(network: Network) -> tuple[Check, ...]:
+    """The checks of one network's bundle."""
     return (
-        Check("bundle", _bundle(kind), f"The bundle is a {kind}, whole, hashed and loadable."),
+        Check(
+            "bundle",
+            _bundle(network),
+            f"The bundle is a {network.name}, whole, hashed and loadable.",
+        ),
         Check("loss", _loss, "Losses are finite, and the weights are the best epoch's."),
         Check(
             "loss_improved",
@@ -186,12 +182,12 @@ def checks_of(kind: str, section: str) -> tuple[Check, ...]:
         Check("trained_on", _trained_on, "It was fitted to the train view that is there now."),
         Check(
             "counts",
-            _counts(kind, section),
+            _counts(network),
             "As many groups or images were fitted and held out as the view gives.",
         ),
         Check(
             "effective_settings",
-            _effective_settings(kind, section),
+            _effective_settings(network),
             "Settings, seeds and threads as recorded are the study's.",
         ),
     )

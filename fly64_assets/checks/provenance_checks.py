@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from fly64_assets.arms import ITERATIVE, NETWORKS
 from fly64_assets.checks.common_checks import equals, json_file
 from fly64_assets.checks.phase_check import Check, CheckRun
 from fly64_assets.ptychography.rules import RuleOutcome
@@ -18,11 +19,9 @@ from fly64_assets.ptychography.rules import RuleOutcome
 TOOLS = {
     "dataset": "simulate",
     "overlap_view": "overlap_view",
-    "pinn_model": "train",
-    "baseline_model": "train",
-    "pinn_replicates": "train_again",
-    "baseline_replicates": "train_again",
-    "ptychi_reconstruction": "reconstruct",
+    **{network.model_key[-1]: "train" for network in NETWORKS},
+    **{network.replicates_key[-1]: "train_again" for network in NETWORKS},
+    **{f"{arm.asset}_reconstruction": "reconstruct" for arm in ITERATIVE},
     "comparison": "compare",
 }
 """Last part of a product's key -> the tool that its own record names."""

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from fly64_assets.arms import Iterative
 from fly64_assets.checks.common_checks import csv_columns, equals, recorded_settings
 from fly64_assets.checks.dataset_checks import read
-from fly64_assets.checks.phase_check import Check, CheckRun
+from fly64_assets.checks.phase_check import Check, CheckRun, Judge
 from fly64_assets.ptychography.rules import RuleOutcome
 
 if TYPE_CHECKING:
@@ -36,65 +37,77 @@ def image_rules(name: str, image: np.ndarray) -> Iterable[RuleOutcome]:
     )
 
 
-def _reconstruction(run: CheckRun) -> Iterable[RuleOutcome]:
-    import numpy as np
+def _reconstruction(arm: Iterative) -> Judge:
+    def judge(run: CheckRun) -> Iterable[RuleOutcome]:
+        import numpy as np
 
-    from fly64_assets.ptychography.npz import read_npz
+        from fly64_assets.ptychography.npz import read_npz
 
-    stored = read_npz(run.path("ptychi_reconstruction.npz"))
-    view = read(run.other(run.split, "overlap_view"))
-    found, probe = stored["reconstructed_object"], stored["reconstructed_probe"]
-    yield from image_rules("reconstructed_object", found)
-    yield from image_rules("reconstructed_probe", probe)
-    yield equals("reconstructed_object", "on the canvas", view.object_guess.shape, found.shape)
-    yield equals("reconstructed_probe", "N x N", view.probe_guess.shape, probe.shape)
-    if not run.study.ptychi.refine_probe and probe.shape == view.probe_guess.shape:
-        off = float(np.abs(probe - view.probe_guess).max() / np.abs(view.probe_guess).max())
-        yield RuleOutcome(
-            "reconstructed_probe",
-            "held fixed: the given probe",
-            "within 1e-5",
-            f"{off:.2g}",
-            off < 1e-5,
-        )
+        stored = read_npz(run.path(arm.file))
+        view = read(run.other(run.split, "overlap_view"))
+        found, probe = stored["reconstructed_object"], stored["reconstructed_probe"]
+        yield from image_rules("reconstructed_object", found)
+        yield from image_rules("reconstructed_probe", probe)
+        yield equals("reconstructed_object", "on the canvas", view.object_guess.shape, found.shape)
+        yield equals("reconstructed_probe", "N x N", view.probe_guess.shape, probe.shape)
+        refined = getattr(run.study, arm.section).refine_probe
+        if not refined and probe.shape == view.probe_guess.shape:
+            off = float(np.abs(probe - view.probe_guess).max() / np.abs(view.probe_guess).max())
+            yield RuleOutcome(
+                "reconstructed_probe",
+                "held fixed: the given probe",
+                "within 1e-5",
+                f"{off:.2g}",
+                off < 1e-5,
+            )
 
-
-def _loss(run: CheckRun) -> Iterable[RuleOutcome]:
-    losses = csv_columns(run.path("loss_history.csv"), "loss")["loss"]
-    finite = bool(losses) and all(map(math.isfinite, losses))
-    yield RuleOutcome("loss_history.csv", "finite", "all", f"{len(losses)} values", finite)
-    if finite and len(losses) > 1:
-        yield RuleOutcome(
-            "loss_history.csv",
-            "the last epoch is better than the first",
-            f"< {losses[0]:.6g}",
-            f"{losses[-1]:.6g}",
-            losses[-1] < losses[0],
-        )
+    return judge
 
 
-def _effective_settings(run: CheckRun) -> Iterable[RuleOutcome]:
-    from fly64_assets.ptychography.npz import read_npz
+def _loss(arm: Iterative) -> Judge:
+    def judge(run: CheckRun) -> Iterable[RuleOutcome]:
+        losses = csv_columns(run.path(arm.history), "loss")["loss"]
+        finite = bool(losses) and all(map(math.isfinite, losses))
+        yield RuleOutcome(arm.history, "finite", "all", f"{len(losses)} values", finite)
+        if finite and len(losses) > 1:
+            yield RuleOutcome(
+                arm.history,
+                "the last epoch is better than the first",
+                f"< {losses[0]:.6g}",
+                f"{losses[-1]:.6g}",
+                losses[-1] < losses[0],
+            )
 
-    yield from recorded_settings(run)
-    path = run.path("ptychi_reconstruction.npz")
-    algorithm = str(read_npz(path, ["algorithm"])["algorithm"][()])
-    yield equals("algorithm", "as in the study", run.study.ptychi.engine, algorithm)
-    epochs = csv_columns(run.path("loss_history.csv"), "epoch")["epoch"]
-    wanted = list(range(1, run.study.ptychi.epochs + 1))
-    yield equals("loss_history.csv", "the epochs of the study", wanted, epochs)
+    return judge
 
 
-CHECKS = (
-    Check(
-        "reconstruction",
-        _reconstruction,
-        "Object and probe are finite, not zero, not constant, and of the view's shapes.",
-    ),
-    Check("loss", _loss, "The loss is finite and ended better than it began."),
-    Check(
-        "effective_settings",
-        _effective_settings,
-        "Settings, seed, threads and epochs as recorded are the study's.",
-    ),
-)
+def _effective_settings(arm: Iterative) -> Judge:
+    def judge(run: CheckRun) -> Iterable[RuleOutcome]:
+        from fly64_assets.ptychography.npz import read_npz
+
+        yield from recorded_settings(run)
+        settings = getattr(run.study, arm.section)
+        algorithm = str(read_npz(run.path(arm.file), ["algorithm"])["algorithm"][()])
+        yield equals("algorithm", "as in the study", settings.engine, algorithm)
+        epochs = csv_columns(run.path(arm.history), "epoch")["epoch"]
+        wanted = list(range(1, settings.epochs + 1))
+        yield equals(arm.history, "the epochs of the study", wanted, epochs)
+
+    return judge
+
+
+def checks_of(arm: Iterative) -> tuple[Check, ...]:
+    """The checks of one iterative solver's reconstructions."""
+    return (
+        Check(
+            "reconstruction",
+            _reconstruction(arm),
+            "Object and probe are finite, not zero, not constant, and of the view's shapes.",
+        ),
+        Check("loss", _loss(arm), "The loss is finite and ended better than it began."),
+        Check(
+            "effective_settings",
+            _effective_settings(arm),
+            "Settings, seed, threads and epochs as recorded are the study's.",
+        ),
+    )

@@ -75,7 +75,7 @@ def _recomputed_summary(run: CheckRun) -> Iterable[RuleOutcome]:
     for job in summary["jobs"]:
         yield from _compare(f"{job['split']} metrics", tables[job["split"]], job["metrics"])
     aggregates: dict[str, Any] = {}
-    for model in MODELS:
+    for model in run.study.arms:
         aggregates[model] = {"ms_ssim": {}, "mae": {}}
         for metric, column in _headline():
             values = [tables[split][model][metric][column] for split in SPLITS]

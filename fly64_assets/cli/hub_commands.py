@@ -84,7 +84,7 @@ def checks(
             with console.library_output_to(log), console.RunProgress(quiet=as_json) as progress:
                 run_checks(context, instance, conditions, progress.tell)
     with read_only_instance(context.study) as instance:
-        rows = rows_of_conditions(context.ledger(instance), conditions)
+        rows = rows_of_conditions(context.study, context.ledger(instance), conditions)
     counts = tally(rows)
     if as_json:
         content = {"counts": counts, "checks": [asdict(row) for row in rows]}

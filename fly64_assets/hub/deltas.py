@@ -1,4 +1,4 @@
-"""``metrics_delta_summary.json``: PtychoPINN minus each other arm."""
+"""``metrics_delta_summary.json``: PtychoPINN minus each other published arm."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def intervals(
     for split, rows in statistics.items():
         others: dict[str, Any] = {f"vs_{other}": {m: {} for m in METRICS} for other in OTHERS}
         for row in rows:
-            if row.reference and row.metric in METRICS:
+            if row.reference in OTHERS and row.metric in METRICS:
                 others[f"vs_{row.reference}"][row.metric][row.component] = {
                     "mean": row.mean,
                     "low": row.low,

@@ -35,8 +35,8 @@ def phase_d_npz(dose: int, view: str, split: str) -> str:
     return f"data/phase_d/dose_{dose}/{view}/{split}.npz"
 
 
-def ptychi_npz(dose: int, view: str, split: str) -> str:
-    return f"data/phase_f/dose_{dose}/{view}/{split}/ptychi_reconstruction.npz"
+def reconstruction(dose: int, view: str, split: str, asset: str) -> str:
+    return f"data/phase_f/dose_{dose}/{view}/{split}/{asset}.npz"
 
 
 def step_log(*key: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from fly64_assets.hub import layout
 from fly64_assets.ptychography.metrics import METRICS
 from fly64_assets.ptychography.scoring import ScoreRow
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study import SPLITS
 
 AGGREGATED = ("ms_ssim", "mae")
 COUNTS = ("n_images_total", "n_images_kept", "n_centres")
@@ -16,10 +16,10 @@ COUNTS = ("n_images_total", "n_images_kept", "n_centres")
 
 def _scores(rows: Sequence[ScoreRow]) -> dict[str, dict[str, dict[str, float]]]:
     """model -> metric -> {amplitude, phase} or {value}, as far as a row has them."""
-    scores: dict[str, dict[str, dict[str, float]]] = {model: {} for model in MODELS}
+    scores: dict[str, dict[str, dict[str, float]]] = {}
     for row in rows:
         columns = {"amplitude": row.amplitude, "phase": row.phase, "value": row.value}
-        scores[row.model][row.metric] = {
+        scores.setdefault(row.model, {})[row.metric] = {
             name: value for name, value in columns.items() if value is not None
         }
     return scores
@@ -46,7 +46,7 @@ def metrics_summary(
 
     Args:
         manifest: the condition's comparison manifest, without failures.
-        tables: split -> rows of its comparison_metrics.csv.
+        tables: split -> rows of its comparison_metrics.csv, of the same models in one order.
         view_metrics: split -> its overlap metrics.
         compliance: split -> {npz_path, has_metadata, has_canonical_transform, compliant, error?}.
 
@@ -76,7 +76,7 @@ def metrics_summary(
         },
         "aggregate_metrics": {
             model: {metric: _aggregate(jobs, model, metric) for metric in AGGREGATED}
-            for model in MODELS
+            for model in jobs[0]["metrics"]
         },
         "phase_c_metadata_compliance": {
             f"dose_{dose}": {split: dict(compliance[split]) for split in SPLITS}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fly64_assets.arms import Iterative
 from fly64_assets.hub import layout
 from fly64_assets.study import SPLITS
 
@@ -74,21 +75,26 @@ def training_manifest(dose: int, view: str, bundles: Mapping[str, TrainedBundle]
     return {"jobs": jobs, "skipped_views": [], "skipped_count": 0}
 
 
-def reconstruction_manifest(dose: int, view: str, algorithms: Mapping[str, str]) -> dict[str, Any]:
-    """``data/phase_f/reconstruction_manifest.json``: pty-chi's jobs; a failed one has no hub.
+def reconstruction_manifest(
+    dose: int, view: str, algorithms: Mapping[Iterative, Mapping[str, str]]
+) -> dict[str, Any]:
+    """``data/phase_f/reconstruction_manifest.json``: the jobs of iterative solvers.
+
+    A failed one has no hub.
 
     Args:
-        algorithms: split -> name of the algorithm that its file states.
+        algorithms: solver -> split -> name of the algorithm that its file states.
     """
     jobs = [
         {
             "dose": dose,
             "view": view,
             "split": split,
-            "algorithm": algorithms[split],
+            "algorithm": algorithms[arm][split],
             "input": layout.phase_d_npz(dose, view, split),
-            "output": layout.ptychi_npz(dose, view, split),
+            "output": layout.reconstruction(dose, view, *arm.key(split)),
         }
+        for arm in algorithms
         for split in SPLITS
     ]
     results = [
@@ -97,8 +103,9 @@ def reconstruction_manifest(dose: int, view: str, algorithms: Mapping[str, str])
             "view": view,
             "split": split,
             "returncode": 0,
-            "log_path": layout.step_log(split, "ptychi_reconstruction"),
+            "log_path": layout.step_log(*arm.key(split)),
         }
+        for arm in algorithms
         for split in SPLITS
     ]
     return {"total_jobs": len(jobs), "jobs": jobs, "execution_results": results}

@@ -21,7 +21,7 @@ from fly64_assets.hub.rendering import Table
 from fly64_assets.partitions import Condition
 from fly64_assets.ptychography.metrics import COMPONENTS, METRICS
 from fly64_assets.ptychography.scoring import CENSORED, ROW_NAMES, STRICT_SUFFIX
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study import SPLITS
 
 Context = dict[str, Any]
 MS_SSIM_SANITY = 0.80
@@ -51,6 +51,11 @@ class Sources:
     def condition(self) -> Condition:
         filters = self.manifest["filters"]
         return Condition(filters["dose"], filters["view"])
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The arms that were compared, the published first."""
+        return tuple(self.summary["aggregate_metrics"])
 
     def aggregate(self, model: str, metric: str, name: str) -> float | None:
         """``name`` is ``mean_phase``, ``best_amplitude``, ...; None where it is missing."""
@@ -197,7 +202,7 @@ def _metrics_summary(sources: Sources) -> Context:
             *_scores(sources, model, "ms_ssim", [name for _, name, _ in columns]),
             *_scores(sources, model, "mae", [f"mean_{c}" for c in COMPONENTS]),
         )
-        for model in MODELS
+        for model in sources.models
     ]
     header = (
         "model",
@@ -232,7 +237,7 @@ def _job_scores(sources: Sources, split: str) -> Table:
             continue
         values = [
             sources.score(split, model, name, component)
-            for model in MODELS
+            for model in sources.models
             for component in COMPONENTS
         ]
         if name == CENSORED:
@@ -248,7 +253,7 @@ def _job_scores(sources: Sources, split: str) -> Table:
         "metric",
         "better",
         "unit (amplitude / phase)",
-        *(f"{model} {component}" for model in MODELS for component in COMPONENTS),
+        *(f"{model} {component}" for model in sources.models for component in COMPONENTS),
     )
     return Table(header, rows, words=header[:3])
 
@@ -256,7 +261,7 @@ def _job_scores(sources: Sources, split: str) -> Table:
 def _fits(sources: Sources, split: str) -> Table:
     """Per model: the registration that was applied, and the time that its computation took."""
     rows = []
-    for model in MODELS:
+    for model in sources.models:
         dy, dx, applied, seconds = (
             sources.score(split, model, name, "value")
             for name in (
@@ -316,11 +321,13 @@ def _aggregate_report(sources: Sources) -> Context:
                     *_scores(sources, model, "ms_ssim", [f"mean_{c}" for c in COMPONENTS]),
                     _sanity(sources, model),
                 )
-                for model in MODELS
+                for model in sources.models
             ],
             words=("status",),
         ),
-        "models": [{"name": model, "scores": _model_scores(sources, model)} for model in MODELS],
+        "models": [
+            {"name": model, "scores": _model_scores(sources, model)} for model in sources.models
+        ],
         "deltas": [
             {
                 "title": _title(metric),
@@ -391,9 +398,9 @@ def _better_of_two(value: float | None, other: str, metric: str) -> str:
 
 
 def _aggregate_highlights(sources: Sources) -> Context:
-    width = max(map(len, MODELS))
+    width = max(map(len, sources.models))
     sanity = []
-    for model in MODELS:
+    for model in sources.models:
         amplitude, phase = _scores(sources, model, "ms_ssim", [f"mean_{c}" for c in COMPONENTS])
         status = _sanity(sources, model)
         sanity.append(f"{model:<{width}}: amplitude {amplitude}  phase {phase}  {status}")
@@ -413,7 +420,7 @@ def _digest(sources: Sources) -> Context:
         name = f"{_title(metric)} {_with_unit(metric, HEADLINE)}"
         header += [f"{name} {HEADLINE_SPLIT}", f"{name} mean"]
     rows = []
-    for model in MODELS:
+    for model in sources.models:
         row = [model]
         for metric in COMPARED:
             of_split = sources.score(HEADLINE_SPLIT, model, metric, HEADLINE)
@@ -437,7 +444,7 @@ def _best(sources: Sources, metric: str) -> str:
     """The model, or the models, that no other beats in the headline number."""
     values = {
         model: value
-        for model in MODELS
+        for model in sources.models
         if (value := sources.score(HEADLINE_SPLIT, model, metric, HEADLINE)) is not None
     }
     is_better = METRICS[metric].is_better

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from fly64_assets.arms import ARMS, ITERATIVE
 from fly64_assets.catalogue import BY_KEY, PRODUCTS, Product
 from fly64_assets.hub.layout import RO_CRATE, hub_path
 from fly64_assets.ledger import InputRecord, Provenance, Record
@@ -24,7 +25,7 @@ from fly64_assets.lineage import seeds_of
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import digest
 from fly64_assets.specimen_origins import LICENCE, licence_text, origin_in
-from fly64_assets.study import MODELS, SPLITS, Study
+from fly64_assets.study import SPLITS, Study
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate
@@ -53,8 +54,6 @@ DESCRIPTIONS = {
     "bundle.json": "What the trained network is: kind, gridsize, N, seeds, inputs, provenance",
     "history.csv": "Loss and validation loss per epoch",
     "replicates.npz": "What further trainings with other seeds make of both views, complex64",
-    "loss_history.csv": "Loss of the iterative reconstruction per epoch",
-    "ptychi_reconstruction.npz": "pty-chi LSQML reconstruction: object and probe, complex64",
     "comparison_metrics.csv": "Scores of every model against the truth, tidy: one metric a row",
     "comparison.log": "Log of the comparison, with UTC times",
     "comparison_plot.png": "Truth and reconstructions, drawn",
@@ -83,7 +82,9 @@ DESCRIPTIONS = {
     "reconstruction_manifest.json": "Reconstruction jobs and how they ended",
     "summary.md": "The condition on one page: scores, deltas, overlap, photons, provenance",
     "artifact_inventory.txt": "Every file of the hub, sorted",
-    **{f"{model}_frc_curve.csv": f"Fourier ring correlation of {model}" for model in MODELS},
+    **{f"{arm.name}_frc_curve.csv": f"Fourier ring correlation of {arm.name}" for arm in ARMS},
+    **{arm.file: f"{arm.about} reconstruction: object and probe, complex64" for arm in ITERATIVE},
+    **{arm.history: "Loss of the iterative reconstruction per epoch" for arm in ITERATIVE},
 }
 """File name -> what it holds."""
 

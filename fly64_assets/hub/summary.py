@@ -10,7 +10,7 @@ from fly64_assets.hub import layout, numbers
 from fly64_assets.hub.deltas import METRICS, OTHERS
 from fly64_assets.hub.interval_table import confidence, interval_table
 from fly64_assets.hub.rendering import Table
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study import SPLITS
 
 INVENTORY = "analysis/artifact_inventory.txt"
 SUMMARY = "summary/summary.md"
@@ -76,9 +76,11 @@ def summary_context(
         made: an entry an asset.
         hashes: hub path -> sha256 of the logs and of the bundles' models.
     """
+    models = list(metrics_summary["aggregate_metrics"])
     return {
         "title": numbers.condition(dose, view),
         "study": study,
+        "compared": f"{', '.join(models[:-1])} and {models[-1]}",
         "scores": _scores(metrics_summary),
         "deltas": _deltas(delta_summary),
         "intervals": interval_table(delta_summary),
@@ -136,7 +138,7 @@ def _scores(summary: Mapping[str, Any]) -> Table:
             ),
         )
         for split in SPLITS
-        for model in MODELS
+        for model in summary["aggregate_metrics"]
     ]
     return Table(("split", "model", *_headers()), rows, words=("model", "minus"))
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from fly64_assets.arms import NAMES
 from fly64_assets.errors import InfeasibleView, InputError
 from fly64_assets.ptychography import metrics, reference_ms_ssim
 from fly64_assets.ptychography.alignment import Aligned, DegenerateReconstruction, align
@@ -244,9 +245,9 @@ def score(
 def _check_models(
     reconstructions: Mapping[str, np.ndarray], computation_time_s: Mapping[str, float]
 ) -> None:
-    unknown = [model for model in reconstructions if model not in MODELS]
+    unknown = [model for model in reconstructions if model not in NAMES]
     if unknown or not reconstructions:
-        raise ValueError(f"models {list(reconstructions)}: expected one or more of {MODELS}")
+        raise ValueError(f"models {list(reconstructions)}: expected one or more of {NAMES}")
     if set(computation_time_s) != set(reconstructions):
         raise ValueError(
             f"computation times are for {sorted(computation_time_s)}, reconstructions for "
@@ -386,8 +387,8 @@ def _parsed(path: Path, number: int, line: str) -> ScoreRow:
     if len(cells) != len(COLUMNS):
         raise refuse(f"{len(cells)} columns, expected {len(COLUMNS)}")
     model, metric = cells[:2]
-    if model not in MODELS:
-        raise refuse(f"model {model!r} is not one of {', '.join(MODELS)}")
+    if model not in NAMES:
+        raise refuse(f"model {model!r} is not one of {', '.join(NAMES)}")
     if metric not in (*ROW_NAMES, REFERENCE):
         raise refuse(f"metric {metric!r} is not one of {', '.join((*ROW_NAMES, REFERENCE))}")
     applies = ("value",) if metric in RECORDED else metrics.COMPONENTS

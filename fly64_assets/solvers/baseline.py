@@ -47,6 +47,7 @@ def train(
     threads: int,
     progress: ProgressCallback,
     checkpoint: Checkpoint = NO_CHECKPOINT,
+    kind: str = KIND,
 ) -> TrainedModel:
     """Train Baseline on all images of one view of the train split.
 
@@ -59,6 +60,7 @@ def train(
         progress: called after each epoch with loss, validation_loss and patterns_per_s.
         checkpoint: saved after each epoch; a run that was interrupted goes on from it, to the same
             weights as an uninterrupted one.
+        kind: the arm's name, for the bundle.
 
     Returns:
         The model with the weights of least validation loss.
@@ -99,7 +101,7 @@ def train(
         regularisation=settings.regularisation,
         misfit_floor=0.0,
     )
-    model = build_network(network, measurement.probe, name=KIND, seed=seed)
+    model = build_network(network, measurement.probe, name=kind, seed=seed)
 
     loss = SupervisedLoss(
         model,
@@ -120,7 +122,7 @@ def train(
     )
     result = fit(model, loss, rows, settings, progress, checkpoint)
     return TrainedModel(
-        kind=KIND,
+        kind=kind,
         model=model,
         gridsize=1,
         patch_size=measurement.patch_size,
@@ -141,6 +143,7 @@ def reconstruct(
     threads: int,
     progress: ProgressCallback,
     batch_size: int = 64,
+    kind: str = KIND,
 ) -> Patches:
     """One object patch per scan position, each from its own pattern alone.
 
@@ -151,11 +154,12 @@ def reconstruct(
         progress: called after each batch.
         batch_size: patterns that are computed at once; bounds the memory, changes no result beyond
             float rounding.
+        kind: the arm's name, that the bundle has to state.
 
     Raises:
         InputError: the model is of another kind, patch size or probe.
     """
-    loaded.require(KIND, measurement)
+    loaded.require(kind, measurement)
     # The frame is centred on the scan position itself, as the true patches are.
     centred = np.zeros((len(measurement), 1, 2), np.float32)
 
@@ -177,6 +181,7 @@ def train_on(
     dataset: Dataset,
     settings: Mapping[str, Any],
     *,
+    kind: str,
     seed: int,
     progress: ProgressCallback,
     checkpoint: Checkpoint,
@@ -190,6 +195,7 @@ def train_on(
         threads=settings["threads"],
         progress=progress,
         checkpoint=checkpoint,
+        kind=kind,
     )
 
 
@@ -197,10 +203,11 @@ def patches_of(
     loaded: LoadedModel,
     measurement: Measurement,
     *,
+    kind: str,
     seed: int,
     threads: int,
     progress: ProgressCallback,
 ) -> Patches:
     """See `arms.NetworkModule`; nothing is left to chance, so the seed changes nothing."""
     del seed
-    return reconstruct(loaded, measurement, threads=threads, progress=progress)
+    return reconstruct(loaded, measurement, threads=threads, progress=progress, kind=kind)

@@ -85,6 +85,40 @@ class Patches:
     positions_px: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class IterativeReconstruction:
+    """What an iterative solver delivers.
+
+    Attributes:
+        object: (H, W) complex64 on the measurement's canvas; 1 where no patch ever was.
+        probe: (N, N) complex64 in the measurement's scaling, as the solver held it at the end.
+        loss_history: (epoch counted from 1, loss) for every epoch, per detector pixel,
+            dimensionless, 0 for a perfect prediction, each mini-batch taken before its update; what
+            is measured is the solver's own.
+        epochs: how many were run.
+        computation_time_s: seconds in the solver, without imports, callback and checkpoints; of all
+            attempts together, where a checkpoint carried over what was done.
+        library_version: the version of the library that computed.
+        batch_size: diffraction patterns in a mini-batch, at most.
+        probe_refined: whether the probe was optimised together with the object.
+        total_variation_weight: of the step after each epoch, in the library's units; 0 for none.
+        device: the type of torch device that was used, ``cpu`` or ``cuda``.
+        algorithm: the published identifier of the algorithm.
+    """
+
+    object: np.ndarray
+    probe: np.ndarray
+    loss_history: list[tuple[int, float]]
+    epochs: int
+    computation_time_s: float
+    library_version: str
+    batch_size: int
+    probe_refined: bool
+    total_variation_weight: float
+    device: str
+    algorithm: str
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a solver is: ``done`` of ``total`` ``unit`` with the figures to show beside it."""

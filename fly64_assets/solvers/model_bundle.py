@@ -46,7 +46,7 @@ class TrainedModel:
     """A network with its best weights, and how it came by them.
 
     Attributes:
-        kind: ``PtychoPINN`` or ``Baseline``.
+        kind: the arm's name, ``PtychoPINN`` or another.
         model: the Keras model.
         gridsize: patterns enter in groups of gridsize^2.
         patch_size: N, px.
@@ -225,7 +225,7 @@ def load(folder: Path, *, expected_kind: str) -> LoadedModel:
 
     Args:
         folder: where `save` wrote.
-        expected_kind: ``PtychoPINN`` or ``Baseline``.
+        expected_kind: the arm's name, ``PtychoPINN`` or another.
 
     Raises:
         InputError: a file is missing, empty, cut short or altered, the kind is another, or the

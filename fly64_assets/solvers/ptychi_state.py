@@ -1,8 +1,8 @@
 """What a pty-chi task holds between two epochs, as plain arrays, out and in again.
 
-Belongs here: the inside of an LSQML reconstructor of pty-chi 2.2.0, of which its API promises
-neither names nor meaning; the version is pinned. Does not belong here: what is reconstructed and
-how (``ptychi_lsqml.py``), files. torch is imported only inside functions.
+Belongs here: the inside of the LSQML and PIE reconstructors of pty-chi 2.2.0, of which its API
+promises neither names nor meaning; the version is pinned. Does not belong here: what is
+reconstructed and how (``ptychi_engines.py``), files. torch is imported only inside functions.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BATCHES = ("batches_of_indices", "clusters_of_indices")
 """Where a batch sampler keeps what it drew once: UNIFORM's, COMPACT's. RANDOM's draws anew."""
+STEP_SIZES = "alpha_psi_far_all_pos"
+"""LSQML's, of each pattern's exit wave; a PIE has none."""
 
 
 def read(reconstructor: Any, isolation: Isolation) -> dict[str, np.ndarray]:
@@ -37,7 +39,8 @@ def read(reconstructor: Any, isolation: Isolation) -> dict[str, np.ndarray]:
             arrays[f"parameter.{name}.{key}"] = _to_numpy(tensor)
         if parameter.preconditioner is not None:
             arrays[f"preconditioner.{name}"] = _to_numpy(parameter.preconditioner)
-    arrays["psi_step_sizes"] = _to_numpy(reconstructor.alpha_psi_far_all_pos)
+    if hasattr(reconstructor, STEP_SIZES):
+        arrays["psi_step_sizes"] = _to_numpy(getattr(reconstructor, STEP_SIZES))
     arrays["loader"] = _to_numpy(reconstructor.dataloader.generator.get_state())
     sampler = reconstructor.dataloader.batch_sampler
     for attribute in BATCHES:
@@ -62,7 +65,8 @@ def write(
             device = next(parameter.parameters()).device
             tensor = _to_tensor(arrays[f"preconditioner.{name}"])
             parameter.preconditioner = tensor.to(device)
-    reconstructor.alpha_psi_far_all_pos.copy_(_to_tensor(arrays["psi_step_sizes"]))
+    if hasattr(reconstructor, STEP_SIZES):
+        getattr(reconstructor, STEP_SIZES).copy_(_to_tensor(arrays["psi_step_sizes"]))
     reconstructor.dataloader.generator.set_state(_to_tensor(arrays["loader"]))
     for attribute in BATCHES:
         batches = [_to_tensor(batch) for batch in _within(arrays, f"{attribute}.").values()]

@@ -114,6 +114,7 @@ def train(
     threads: int,
     progress: ProgressCallback,
     checkpoint: Checkpoint = NO_CHECKPOINT,
+    kind: str = KIND,
 ) -> TrainedModel:
     """Train PtychoPINN on one view of the train split.
 
@@ -129,6 +130,7 @@ def train(
         progress: called after each epoch with loss, validation_loss and patterns_per_s.
         checkpoint: saved after each epoch; a run that was interrupted goes on from it, to the same
             weights as an uninterrupted one.
+        kind: the arm's name, for the bundle.
 
     Returns:
         The model with the weights of least validation loss.
@@ -161,7 +163,7 @@ def train(
         regularisation=settings.regularisation,
         misfit_floor=settings.misfit_floor_counts / measurement.intensity_scale**2,
     )
-    model = build_network(network, measurement.probe, name=KIND, seed=grouping_seed)
+    model = build_network(network, measurement.probe, name=kind, seed=grouping_seed)
     loss = PhysicsLoss(
         model,
         measurement,
@@ -197,7 +199,7 @@ def train(
     )
     result = fit(model, loss, rows, settings, progress, checkpoint)
     return TrainedModel(
-        kind=KIND,
+        kind=kind,
         model=model,
         gridsize=gridsize,
         patch_size=measurement.patch_size,
@@ -236,6 +238,7 @@ def reconstruct(
     threads: int,
     progress: ProgressCallback,
     batch_size: int = 64,
+    kind: str = KIND,
 ) -> Patches:
     """One object patch per scan position, predicted from its pattern and the C - 1 nearest others.
 
@@ -248,6 +251,7 @@ def reconstruct(
         progress: called after each batch.
         batch_size: groups that are computed at once; bounds the memory, changes no result beyond
             float rounding.
+        kind: the arm's name, that the bundle has to state.
 
     Returns:
         (n, F, F) patches in the order of the measurement's positions.
@@ -257,7 +261,7 @@ def reconstruct(
             images.
     """
     del grouping_seed
-    loaded.require(KIND, measurement)
+    loaded.require(kind, measurement)
     try:
         groups = nearest_groups(measurement.positions_px, loaded.gridsize**2)
     except ValueError as error:
@@ -284,21 +288,27 @@ def train_on(
     dataset: Dataset,
     settings: Mapping[str, Any],
     *,
+    kind: str,
     seed: int,
     progress: ProgressCallback,
     checkpoint: Checkpoint,
 ) -> TrainedModel:
-    """See `arms.NetworkModule`."""
+    """See `arms.NetworkModule`. With gridsize 1 every image is a group, whatever the view's are."""
+    gridsize = settings["gridsize"]
+    groups = np.asarray(dataset.extra["training_groups"])
+    if gridsize == 1:
+        groups = np.arange(len(dataset.xcoords))[:, None]
     return train(
         measurement_of(dataset),
-        np.asarray(dataset.extra["training_groups"]),
+        groups,
         PtychoPINNSettings.model_validate(settings["ptychopinn"]),
-        gridsize=settings["gridsize"],
+        gridsize=gridsize,
         probe_diameter_px=dataset.metadata["physics"]["probe_diameter_px"],
         grouping_seed=seed,
         threads=settings["threads"],
         progress=progress,
         checkpoint=checkpoint,
+        kind=kind,
     )
 
 
@@ -306,9 +316,12 @@ def patches_of(
     loaded: LoadedModel,
     measurement: Measurement,
     *,
+    kind: str,
     seed: int,
     threads: int,
     progress: ProgressCallback,
 ) -> Patches:
     """See `arms.NetworkModule`."""
-    return reconstruct(loaded, measurement, grouping_seed=seed, threads=threads, progress=progress)
+    return reconstruct(
+        loaded, measurement, grouping_seed=seed, threads=threads, progress=progress, kind=kind
+    )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fly64_assets.arms import Network
 from fly64_assets.ptychography.stitching import stitch
-from fly64_assets.solvers.arms import Network
 from fly64_assets.solvers.interface import Measurement, ProgressCallback
 from fly64_assets.solvers.model_bundle import LoadedModel
 
@@ -60,7 +60,7 @@ def stitched_object(
     """
     started = time.perf_counter()
     patches = network.module().patches_of(
-        loaded, measurement, seed=seed, threads=threads, progress=progress
+        loaded, measurement, kind=network.name, seed=seed, threads=threads, progress=progress
     )
     stitched = stitch(
         patches.values,

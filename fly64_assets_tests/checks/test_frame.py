@@ -14,6 +14,7 @@ from fly64_assets.checks.phase_check import check_step
 from fly64_assets.definitions import CHECK_JOBS, build_definitions
 from fly64_assets.partitions import Condition, dagster_key
 from fly64_assets_tests.checks.conftest import AT
+from fly64_assets_tests.conftest import PRODUCTS as PUBLISHED
 
 DATASET = ("train", "dataset")
 
@@ -156,7 +157,7 @@ def job(bench):
 def test_check_jobs_judge_every_check_in_one_step_a_product_and_make_nothing(bench, job):
     before = bench.context.ledger(bench.instance).latest(product("pinn_model"), AT).storage_id
     for per, condition in (("dose", Condition(1000)), ("condition", AT)):
-        items = [item for item in PRODUCTS if item.per == per and item.checks]
+        items = [item for item in PUBLISHED if item.per == per and item.checks]
         result, evaluations, steps = job(per, condition)
         assert set(evaluations) == {(item.key, name) for item in items for name in item.checks}
         assert steps == {check_step(item) for item in items}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fly64_assets.arms import ITERATIVE
 from fly64_assets.hub import phase_manifests
 from fly64_assets.hub.deltas import intervals, metrics_delta_summary
 from fly64_assets.hub.manifest import ComparisonStatus, comparison_manifest
@@ -215,7 +216,7 @@ def test_phase_e_manifest_says_what_a_bundle_is_and_where():
 
 
 def test_phase_f_manifest_has_both_splits_with_their_logs():
-    algorithms = {split: "LSQML" for split in SPLITS}
+    algorithms = {arm: dict.fromkeys(SPLITS, arm.about) for arm in ITERATIVE[:1]}
     manifest = phase_manifests.reconstruction_manifest(1000, "dense", algorithms)
     assert manifest["total_jobs"] == len(manifest["jobs"]) == 2
     assert manifest["execution_results"] == [

@@ -15,7 +15,7 @@ import sys
 import numpy as np
 
 from fly64_assets.ptychography.data001 import Dataset, read_dataset
-from fly64_assets.solvers import ptychi_lsqml
+from fly64_assets.solvers import ptychi_engines
 from fly64_assets.solvers.interface import measurement_of
 from fly64_assets.study import PtyChiSettings
 
@@ -47,7 +47,7 @@ def main(path: str, epochs: int) -> None:
         damping=0.1,
         total_variation=0.0,
     )
-    result = ptychi_lsqml.reconstruct(
+    result = ptychi_engines.reconstruct(
         measurement_of(dataset), settings, seed=1, threads=2, progress=lambda progress: None
     )
     found = on_scanned_area(dataset, result.object)

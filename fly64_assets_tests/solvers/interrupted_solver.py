@@ -21,7 +21,7 @@ import numpy as np
 
 from fly64_assets.checkpoints import StoredCheckpoint
 from fly64_assets.ptychography.npz import array_digest
-from fly64_assets.solvers import baseline, model_bundle, ptychi_lsqml, ptychopinn
+from fly64_assets.solvers import baseline, model_bundle, ptychi_engines, ptychopinn
 from fly64_assets.solvers.interface import Progress
 from fly64_assets.solvers.model_bundle import TrainedModel
 from fly64_assets.study import load_study
@@ -90,7 +90,7 @@ def main(kind: str, folder: Path, moment: str, epoch: int) -> None:
         result = describe(model, folder / "bundle")
     else:
         settings = STUDY.ptychi.model_copy(update={"epochs": EPOCHS, "epochs_per_chunk": 1})
-        found = ptychi_lsqml.reconstruct(MEASUREMENT, settings, seed=123, **common)
+        found = ptychi_engines.reconstruct(MEASUREMENT, settings, seed=123, **common)
         arrays = {"object": np.asarray(found.object), "probe": np.asarray(found.probe)}
         result = {"version": array_digest(arrays), "history": found.loss_history}
     folder.joinpath("result.json").write_text(json.dumps(result), "utf-8")

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import arms, networks
 from fly64_assets.hub.verify.checks import Broken, Finding, check, compare
 from fly64_assets.hub.verify.crate_graph import Step, steps
 from fly64_assets.hub.verify.markdown import Row, compare_sections
-from fly64_assets.hub.verify.models import ASSETS, history
+from fly64_assets.hub.verify.models import history
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.recomputed import alignments, fitted_scores, strict_scores
 from fly64_assets.hub.verify.report_numbers import title
@@ -67,6 +68,7 @@ def check_rows(hub: Hub) -> Iterator[Finding]:
             "blocking": blocking,
         }
         for asset, checks in contract.CHECKED.items()
+        if contract.has(asset, arms(hub))
         for name, (severity, blocking) in checks.items()
     }
     places = [_place(row) for row in rows]
@@ -144,9 +146,10 @@ def _warned_of(hub: Hub) -> dict[str, bool]:
         ]
         found[f"{split}/comparison registration"] = not all(a.registration_applied for a in aligned)
         found[f"{split}/comparison ms_ssim_terms"] = min(terms) < 0
-    for model, asset in ASSETS.items():
-        losses = [row["validation_loss"] for row in history(hub, model)]
-        found[f"{asset} loss_improved"] = len(losses) > 1 and not min(losses) < losses[0]
+    for network in networks(hub):
+        losses = [row["validation_loss"] for row in history(hub, network.name)]
+        worse = len(losses) > 1 and not min(losses) < losses[0]
+        found[f"{network.asset}_model loss_improved"] = worse
     return found
 
 

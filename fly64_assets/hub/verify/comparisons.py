@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import arms, iterative, networks
 from fly64_assets.hub.verify.checks import Finding, check, compare, shown
 from fly64_assets.hub.verify.datasets import positions
-from fly64_assets.hub.verify.models import ASSETS, bundle_file
+from fly64_assets.hub.verify.models import bundle_file
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.recomputed import (
     alignments,
@@ -23,13 +23,13 @@ from fly64_assets.hub.verify.recomputed import (
 from fly64_assets.hub.verify.reconstructions import reconstruction
 from fly64_assets.hub.verify.scores import FOLDER, TABLE, area_of, score_table
 from fly64_assets.hub.verify.views import compare_lineage
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study import SPLITS
 
 RELATIVE = 1e-8
 """Of fitted numbers: Newton steps end at 1e-9 rad."""
 
 STITCHED = re.compile(
-    r"(\w+): (\d+) patches stitched in (\d+\.\d\d) s, \d+\.\d % of the scored pixels outside "
+    r"([\w-]+): (\d+) patches stitched in (\d+\.\d\d) s, \d+\.\d % of the scored pixels outside "
     r"every patch's central \d+ px"
 )
 
@@ -41,18 +41,18 @@ def seconds(hub: Hub) -> Iterator[Finding]:
     for split in SPLITS:
         path, stated = hub.comparison(split, "comparison_metrics.csv"), score_table(hub, split)
         times = {
-            model: stated.get((model, "computation_time_s"), {}).get("value") for model in MODELS
+            model: stated.get((model, "computation_time_s"), {}).get("value") for model in arms(hub)
         }
-        made = float(
-            hub.arrays(reconstruction(hub, split), "computation_time_s")["computation_time_s"]
-        )
-        if times["PtyChi"] is None or not same_number(times["PtyChi"], made):
-            yield Finding(
-                path, "PtyChi computation_time_s", f"is {times['PtyChi']}, made in {made:.6f}"
-            )
+        for arm in iterative(hub):
+            solved = reconstruction(hub, arm, split)
+            made = float(hub.arrays(solved, "computation_time_s")["computation_time_s"])
+            found = times[arm.name]
+            if found is None or not same_number(found, made):
+                reason = f"is {found}, made in {made:.6f}"
+                yield Finding(path, f"{arm.name} computation_time_s", reason)
         log = _log_lines(hub, split)
         logged = {m[1]: float(m[3]) for line in log if (m := STITCHED.fullmatch(line))}
-        for model in contract.NETWORKS:
+        for model in (network.name for network in networks(hub)):
             found, said = times[model], logged.get(model)
             if found is None or said is None or abs(found - said) > 0.005 + 1e-6:
                 reason = f"is {found}, comparison.log says {said}"
@@ -80,13 +80,13 @@ def log(hub: Hub) -> Iterator[Finding]:
         last = "scored: " + "; ".join(
             f"{model} MS-SSIM phase {stated[model, 'ms_ssim']['phase']:.6f} "
             f"amplitude {stated[model, 'ms_ssim']['amplitude']:.6f}"
-            for model in MODELS
+            for model in arms(hub)
             if (model, "ms_ssim") in stated
         )
         if not lines or not _alike(last, lines[-1]):
             yield Finding(path, f"line {len(lines)}", f"is {shown(lines[-1:])}, expected {last!r}")
         found = [m for line in lines if (m := STITCHED.fullmatch(line))]
-        if [(m[1], int(m[2])) for m in found] != [(model, number) for model in contract.NETWORKS]:
+        if [(m[1], int(m[2])) for m in found] != [(one.name, number) for one in networks(hub)]:
             yield Finding(path, "stitched", f"does not say {number} patches of each network")
 
 
@@ -119,7 +119,7 @@ def scoring_json(hub: Hub) -> Iterator[Finding]:
         expected = {
             "status": "success",
             "area": dict(zip(("y0", "y1", "x0", "x1"), area_of(hub, split), strict=True)),
-            "n_images": dict.fromkeys(MODELS, number),
+            "n_images": dict.fromkeys(arms(hub), number),
             "data_ranges": fitted["PtychoPINN"]["range"],
             "fitted": {
                 model: _fitted(made, {**fitted[model]["terms"], **strict[model]["terms"]})
@@ -176,17 +176,19 @@ def provenance(hub: Hub) -> Iterator[Finding]:
         path = hub.comparison(split, "scoring.json")
         if path not in hub.files:
             continue
-        solved = reconstruction(hub, split).rpartition("/")[0]
         paths = {
-            f"{ASSETS[model]}/{name}": bundle_file(hub, model, name)
-            for model in contract.NETWORKS
+            f"{network.asset}_model/{name}": bundle_file(hub, network.name, name)
+            for network in networks(hub)
             for name in ("bundle.json", "history.csv", "model.keras")
         }
-        paths |= {
-            f"{split}/ptychi_reconstruction/{name}": f"{solved}/{name}"
-            for name in ("loss_history.csv", "ptychi_reconstruction.npz")
-            if f"{solved}/{name}" in hub.files
-        }
+        for arm in iterative(hub):
+            solved = reconstruction(hub, arm, split)
+            told = f"{solved.rpartition('/')[0]}/{arm.history}"
+            paths |= {
+                f"{split}/{arm.asset}_reconstruction/{path.rpartition('/')[2]}": path
+                for path in (told, solved)
+                if path in hub.files
+            }
         records = hub.json(path).get("transformations")
         yield from compare_lineage(
             hub, split, f"{split}/comparison", path, records, "compare", paths

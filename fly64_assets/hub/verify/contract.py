@@ -7,9 +7,11 @@ in what writes a hub is not repeated in what verifies it.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.arms import ITERATIVE, NETWORKS
+from fly64_assets.study import SPLITS
 
 INVENTORY = "analysis/artifact_inventory.txt"
 REPORT = "analysis/verification_report.json"
@@ -21,9 +23,6 @@ DELTAS = "analysis/metrics_delta_summary.json"
 RUN_MANIFEST = "data/phase_c/run_manifest.json"
 TRAINING_MANIFEST = "data/phase_e/training_manifest.json"
 RECONSTRUCTION_MANIFEST = "data/phase_f/reconstruction_manifest.json"
-NETWORKS = ("PtychoPINN", "Baseline")
-"""The models that are trained; the third is pty-chi."""
-
 ONCE = (
     "comparison_manifest.json",
     "comparison_summary.txt",
@@ -49,7 +48,6 @@ PER_COMPARISON = (
     "correlation_heatmap.png",
     "reconstructions.npz",
     "reconstructions_aligned.npz",
-    *(f"{model}_frc_curve.csv" for model in MODELS),
 )
 STEPS = {
     **{
@@ -60,7 +58,7 @@ STEPS = {
         f"phase_{phase}_{split}_{asset}.log": (f"{split}/{asset}", f"{split}_{asset}")
         for phase, asset in (
             ("d", "overlap_view"),
-            ("f", "ptychi_reconstruction"),
+            *(("f", f"{arm.asset}_reconstruction") for arm in ITERATIVE),
             ("g", "comparison"),
         )
         for split in SPLITS
@@ -68,10 +66,8 @@ STEPS = {
     **{
         f"phase_{phase}_{asset}.log": (asset, asset)
         for phase, asset in (
-            ("e", "pinn_model"),
-            ("e", "baseline_model"),
-            ("e", "pinn_replicates"),
-            ("e", "baseline_replicates"),
+            *(("e", f"{network.asset}_model") for network in NETWORKS),
+            *(("e", f"{network.asset}_replicates") for network in NETWORKS),
             ("g", "comparison_manifest"),
             ("g", "comparison_statistics"),
             ("g", "metrics_summary"),
@@ -80,7 +76,6 @@ STEPS = {
     },
 }
 """Log in ``cli`` -> (asset, step that makes it); one step makes both halves of the scan."""
-LOGS = tuple(STEPS)
 
 COLUMNS = ["model", "metric", "amplitude", "phase", "value"]
 FITTED = ("mae", "mse", "psnr", "ssim", "ms_ssim")
@@ -132,9 +127,12 @@ _OF_A_SPLIT = {
     "overlap_view": _checks(
         blocking=f"data001 feasibility counts {_RECORDED}", noted=_MADE, warns="drift"
     ),
-    "ptychi_reconstruction": _checks(
-        blocking=f"reconstruction loss {_RECORDED}", noted=_MADE, warns="drift"
-    ),
+    **{
+        f"{arm.asset}_reconstruction": _checks(
+            blocking=f"reconstruction loss {_RECORDED}", noted=_MADE, warns="drift"
+        )
+        for arm in ITERATIVE
+    },
     "comparison": _checks(
         noted=f"reconstructions {_RECORDED} registration ms_ssim_terms {_MADE}",
         warns="registration ms_ssim_terms drift",
@@ -144,11 +142,13 @@ _BOTH = {name: {f"{split}/{name}": rows for split in SPLITS} for name, rows in _
 CHECKED: dict[str, dict[str, Row]] = {
     **_BOTH["dataset"],
     **_BOTH["overlap_view"],
-    "pinn_model": _TRAINED,
-    "baseline_model": _TRAINED,
-    "pinn_replicates": _TRAINED_AGAIN,
-    "baseline_replicates": _TRAINED_AGAIN,
-    **_BOTH["ptychi_reconstruction"],
+    **{f"{network.asset}_model": _TRAINED for network in NETWORKS},
+    **{f"{network.asset}_replicates": _TRAINED_AGAIN for network in NETWORKS},
+    **{
+        name: rows
+        for arm in ITERATIVE
+        for name, rows in _BOTH[f"{arm.asset}_reconstruction"].items()
+    },
     **_BOTH["comparison"],
     "comparison_manifest": _checks(
         blocking="completeness invariant input_identity counts scores", noted="times_and_paths"
@@ -160,6 +160,16 @@ CHECKED: dict[str, dict[str, Row]] = {
     ),
 }
 """Asset -> its checks -> (severity, whether it blocks), in the order of the check report."""
+ARM_OF = {
+    **{f"{arm.asset}_{kind}": arm.name for arm in NETWORKS for kind in ("model", "replicates")},
+    **{f"{split}/{arm.asset}_reconstruction": arm.name for arm in ITERATIVE for split in SPLITS},
+}
+"""Asset -> the arm that it is of; every hub has the others."""
+
+
+def has(asset: str, arms: Collection[str]) -> bool:
+    """Whether a hub that compares these arms has this asset."""
+    return asset not in ARM_OF or ARM_OF[asset] in arms
 
 
 @dataclass(frozen=True)
@@ -202,8 +212,8 @@ LICENCE_SHA256 = "71e9653695e353cabbe3fe8559dc6034801611ff24b566e47a24a733b4ca61
 UNKNOWN, UNKNOWN_LICENCE_ID = "unknown", "#licence-unknown"
 
 
-def required_files(dose: int, view: str) -> set[str]:
-    """Every file that a hub has, relative to it."""
+def required_files(dose: int, view: str, arms: Collection[str]) -> set[str]:
+    """Every file that a hub that compares these arms has, relative to it."""
     phase_d, phase_e, phase_f, scores = (
         f"{folder}/dose_{dose}/{view}"
         for folder in ("data/phase_d", "data/phase_e", "data/phase_f", "analysis")
@@ -218,21 +228,33 @@ def required_files(dose: int, view: str) -> set[str]:
         *(f"data/phase_c/dose_{dose}/patched_{split}.npz" for split in SPLITS),
         *(f"{phase_d}/{split}{end}" for split in SPLITS for end in (".npz", "_metrics.json")),
         *(
-            f"{phase_e}/{model}/{name}"
-            for model in NETWORKS
+            f"{phase_e}/{network.name}/{name}"
+            for network in NETWORKS
+            if network.name in arms
             for name in ("model.keras", "bundle.json", "history.csv", "replicates.npz")
         ),
-        *(f"{phase_f}/{split}/ptychi_reconstruction.npz" for split in SPLITS),
+        *(
+            f"{phase_f}/{split}/{arm.asset}_reconstruction.npz"
+            for arm in ITERATIVE
+            if arm.name in arms
+            for split in SPLITS
+        ),
         *(f"{scores}/{split}/{name}" for split in SPLITS for name in PER_COMPARISON),
+        *(f"{scores}/{split}/{arm}_frc_curve.csv" for split in SPLITS for arm in arms),
         *(f"analysis/{name}" for name in ONCE),
-        *(f"cli/{name}" for name in LOGS),
+        *(f"cli/{name}" for name, (asset, _) in STEPS.items() if has(asset, arms)),
     }
 
 
-def allowed_files(dose: int, view: str) -> set[str]:
+def allowed_files(dose: int, view: str, arms: Collection[str]) -> set[str]:
     """Files that a hub may have besides."""
     return {
         REPORT,
-        *(f"data/phase_f/dose_{dose}/{view}/{split}/loss_history.csv" for split in SPLITS),
+        *(
+            f"data/phase_f/dose_{dose}/{view}/{split}/{arm.history}"
+            for arm in ITERATIVE
+            if arm.name in arms
+            for split in SPLITS
+        ),
         *(f"analysis/dose_{dose}/{view}/{split}/scoring.json" for split in SPLITS),
     }

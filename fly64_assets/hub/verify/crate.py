@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from fly64_assets.hub.ro_crate_rules import crate_problems
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import arms, iterative, networks
 from fly64_assets.hub.verify.checks import Finding, check, compare, differences
 from fly64_assets.hub.verify.crate_graph import (
     Step,
@@ -24,17 +25,15 @@ from fly64_assets.hub.verify.crate_graph import (
     study,
 )
 from fly64_assets.hub.verify.datasets import physics
-from fly64_assets.hub.verify.models import ASSETS, bundle_file
+from fly64_assets.hub.verify.models import bundle_file
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.reconstructions import reconstruction
-from fly64_assets.hub.verify.replicates import ASSETS as FURTHER
 from fly64_assets.hub.verify.replicates import replicates_file
 from fly64_assets.hub.verify.views import parameters
 from fly64_assets.study import SPLITS
 
 SEED_OF = {"dataset": "simulation", "comparison_statistics": "subsampling"}
 """Last part of an asset's name -> its seed, where that is not the grouping's."""
-SECTIONS = {"PtychoPINN": "ptychopinn", "Baseline": "baseline"}
 
 
 @check(
@@ -112,6 +111,7 @@ def _settings(hub: Hub, stated: dict[str, Any]) -> Iterator[tuple[str, str, Any,
     """(file, key, what the study says, what the file says) of every setting that a file repeats."""
     if hub.dose not in stated.get("doses", []):
         yield contract.CRATE, "#study/doses", [hub.dose], stated.get("doses")
+    yield contract.CRATE, "#study/arms", list(arms(hub)), stated.get("arms")
     for split in SPLITS:
         made, path = physics(hub, hub.dataset(split)), hub.dataset(split)
         for name, value in stated.get("simulation", {}).items():
@@ -125,20 +125,22 @@ def _settings(hub: Hub, stated: dict[str, Any]) -> Iterator[tuple[str, str, Any,
         }
         for name, value in expected.items():
             yield path, f"_metadata {name}", value, chosen.get(name)
-        path = reconstruction(hub, split)
-        solved = hub.metadata(path)["transformations"][-1]["parameters"]
         seed = stated.get("seeds", {}).get("grouping")
-        for name in ("ptychi", "threads"):
-            yield path, f"_metadata {name}", stated.get(name), solved.get(name)
-        yield path, "_metadata seed", seed, solved.get("seed")
+        for arm in iterative(hub):
+            path = reconstruction(hub, arm, split)
+            solved = hub.metadata(path)["transformations"][-1]["parameters"]
+            for name in (arm.section, "threads"):
+                yield path, f"_metadata {name}", stated.get(name), solved.get(name)
+            yield path, "_metadata seed", seed, solved.get("seed")
         path = hub.comparison(split, "scoring.json")
         if path in hub.files:
             compared = hub.json(path)["transformations"][-1]["parameters"]
             place = "transformations[-1].parameters"
-            for name in ("scoring", "threads"):
+            for name in ("arms", "scoring", "threads"):
                 yield path, f"{place}.{name}", stated.get(name), compared.get(name)
             yield path, f"{place}.seed", seed, compared.get("seed")
-    for model, section in SECTIONS.items():
+    for network in networks(hub):
+        model, section = network.name, network.section
         path = bundle_file(hub, model, "bundle.json")
         bundle = hub.json(path)
         yield path, "settings", stated.get(section), bundle.get("settings")
@@ -178,10 +180,12 @@ def _setting_of(hub: Hub, asset: str, name: str) -> Any:
     if name == "checks":  # what the check report was made from
         rows = hub.json("analysis/check_report.json")["checks"]
         return {f"{row['asset']} {row['check']}": row["status"] for row in rows}
+    own = {network.asset: network.gridsize for network in networks(hub)}
+    gridsize = own.get(kind.rpartition("_")[0])
     special = {
         "dose": hub.dose,
         "view": stated["views"].get(hub.view) if kind == "overlap_view" else hub.view,
-        "gridsize": 1 if kind.startswith("baseline_") else stated["gridsize"],
+        "gridsize": gridsize or stated["gridsize"],
         "seed": stated["seeds"][SEED_OF.get(kind, "grouping")],
         "stitch_crop_px": stated["scoring"]["stitch_crop_px"],
         "confidence": stated["statistics"]["confidence"],
@@ -218,22 +222,24 @@ def versions(hub: Hub) -> Iterator[Finding]:
 def _versions(hub: Hub) -> Iterator[tuple[str, str, str, str, Any]]:
     """(asset, file, key, software, version) of every version that a file states."""
     program = "fly64_assets"
-    for model, asset in ASSETS.items():
-        path = bundle_file(hub, model, "bundle.json")
+    for network in networks(hub):
+        path, asset = bundle_file(hub, network.name, "bundle.json"), f"{network.asset}_model"
         bundle = hub.json(path)
         for name, version in bundle.get("frameworks", {}).items():
             yield asset, path, f"frameworks.{name}", name, version
         last = bundle["transformations"][-1].get("version")
         yield asset, path, "transformations[-1].version", program, last
-    for model, asset in FURTHER.items():
-        path = replicates_file(hub, model)
+        path, asset = replicates_file(hub, network.name), f"{network.asset}_replicates"
         last = hub.metadata(path)["transformations"][-1].get("version")
         yield asset, path, "transformations[-1].version", program, last
     for split in SPLITS:
         for path, asset in (
             (hub.dataset(split), "dataset"),
             (hub.overlap_view(split), "overlap_view"),
-            (reconstruction(hub, split), "ptychi_reconstruction"),
+            *(
+                (reconstruction(hub, arm, split), f"{arm.asset}_reconstruction")
+                for arm in iterative(hub)
+            ),
         ):
             last = hub.metadata(path)["transformations"][-1].get("version")
             yield f"{split}/{asset}", path, "transformations[-1].version", program, last

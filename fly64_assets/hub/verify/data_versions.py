@@ -12,12 +12,12 @@ from typing import Any
 
 from fly64_assets.errors import InputError
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import iterative, networks
 from fly64_assets.hub.verify.checks import Broken, Finding, check
 from fly64_assets.hub.verify.crate_graph import Step, digest, steps
-from fly64_assets.hub.verify.models import ASSETS, weights_of
+from fly64_assets.hub.verify.models import weights_of
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.reconstructions import reconstruction
-from fly64_assets.hub.verify.replicates import ASSETS as FURTHER
 from fly64_assets.hub.verify.replicates import replicates_file
 from fly64_assets.hub.verify.views import metrics_path
 from fly64_assets.ptychography import data001, npz
@@ -77,15 +77,16 @@ def _recomputed(hub: Hub) -> Iterator[tuple[str, Callable[[], str]]]:
                 [_of_dataset(hub, path), hub.json(metrics_path(hub, split))]
             ),
         )
-        solved = reconstruction(hub, split)
-        yield (
-            f"{split}/ptychi_reconstruction",
-            lambda path=solved: _of_arrays(hub, path, SOLVED),
-        )
-    for model, asset in ASSETS.items():
-        yield asset, lambda model=model: weights_of(hub, model).sha256
-    for model, asset in FURTHER.items():
-        path = replicates_file(hub, model)
+        for arm in iterative(hub):
+            solved = reconstruction(hub, arm, split)
+            yield (
+                f"{split}/{arm.asset}_reconstruction",
+                lambda path=solved: _of_arrays(hub, path, SOLVED),
+            )
+    for network in networks(hub):
+        yield f"{network.asset}_model", lambda name=network.name: weights_of(hub, name).sha256
+    for network in networks(hub):
+        path, asset = replicates_file(hub, network.name), f"{network.asset}_replicates"
         keys = tuple(sorted({*hub.arrays(path)} - {"_metadata"}))
         yield asset, lambda path=path, keys=keys: _of_arrays(hub, path, keys)
     yield "comparison_statistics", lambda: digest(hub.text(contract.STATISTICS))

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from fly64_assets.errors import InputError
 from fly64_assets.hub.verify import contract
 from fly64_assets.hub.verify.archives import archive_problems, picture_problem
+from fly64_assets.hub.verify.arms import arms
 from fly64_assets.hub.verify.checks import Finding, check
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.ptychography import npz
@@ -56,14 +57,14 @@ def no_blocker(hub: Hub) -> Iterator[Finding]:
 
 @check("layout.complete", "", "every file that the contract names is there")
 def complete(hub: Hub) -> Iterator[Finding]:
-    for path in sorted(contract.required_files(hub.dose, hub.view) - set(hub.files)):
+    for path in sorted(contract.required_files(hub.dose, hub.view, arms(hub)) - set(hub.files)):
         yield Finding(path, "", "is missing")
 
 
 @check("layout.nothing_else", "", "there is no file or folder that the contract does not name")
 def nothing_else(hub: Hub) -> Iterator[Finding]:
-    known = contract.required_files(hub.dose, hub.view)
-    known |= contract.allowed_files(hub.dose, hub.view)
+    known = contract.required_files(hub.dose, hub.view, arms(hub))
+    known |= contract.allowed_files(hub.dose, hub.view, arms(hub))
     for path in sorted(set(hub.files) - known):
         yield Finding(path, "", "is no file of a hub")
     folders = {str(folder) for path in known for folder in PurePosixPath(path).parents}

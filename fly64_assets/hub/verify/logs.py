@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import arms
 from fly64_assets.hub.verify.checks import Finding, check, shown
 from fly64_assets.hub.verify.crate_graph import Step, steps
 from fly64_assets.hub.verify.reading import Hub
@@ -62,7 +63,7 @@ def log_step(hub: Hub) -> Iterator[Finding]:
     made = steps(hub)
     for name, (asset, step) in contract.STEPS.items():
         path = f"cli/{name}"
-        if path in hub.files:
+        if path in hub.files and contract.has(asset, arms(hub)):
             for reason in _step_problems(hub.lines(path), asset, step, made.get(asset, Step()).end):
                 yield Finding(path, "", reason)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fly64_assets.hub.verify.arms import iterative
 from fly64_assets.hub.verify.checks import Finding, check, compare
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.reconstructions import reconstruction
@@ -26,7 +27,7 @@ def metadata(hub: Hub) -> Iterator[Finding]:
     for split in SPLITS:
         for path in (
             *(hub.dataset(split), hub.overlap_view(split)),
-            reconstruction(hub, split),
+            *(reconstruction(hub, arm, split) for arm in iterative(hub)),
         ):
             stated = hub.metadata(path)
             groups = [("", METADATA, stated)]

@@ -16,16 +16,16 @@ import numpy as np
 
 from fly64_assets.hub.verify import contract
 from fly64_assets.hub.verify.archives import archive_problems
+from fly64_assets.hub.verify.arms import networks
 from fly64_assets.hub.verify.checks import Broken, Finding, check, compare
 from fly64_assets.hub.verify.crate_graph import compare_inputs
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.views import compare_lineage, counts, parameters, view_files
 
 FOLDER = "data/phase_e/dose_{dose}/{view}"
-BUNDLES = FOLDER + "/{{PtychoPINN,Baseline}}/bundle.json"
+BUNDLES = FOLDER + "/<network>/bundle.json"
 HISTORY = ["epoch", "loss", "validation_loss", "learning_rate", "seconds"]
 MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
-ASSETS = {"PtychoPINN": "pinn_model", "Baseline": "baseline_model"}
 PROBE = "layers/known_probe/vars/0"
 PROBE_TOLERANCE = 1e-5
 DAMAGE = (
@@ -48,7 +48,7 @@ def _bundle(hub: Hub, model: str) -> dict[str, Any]:
     "each bundle is a whole .keras archive without code, its members and nothing besides",
 )
 def archives(hub: Hub) -> Iterator[Finding]:
-    for model in contract.NETWORKS:
+    for model in (network.name for network in networks(hub)):
         path = bundle_file(hub, model, "model.keras")
         for reason in hub.once("keras", [path], lambda path=path: _archive_problems(hub, path)):
             yield Finding(path, "", reason)
@@ -138,7 +138,7 @@ def weights_of(hub: Hub, model: str) -> Weights:
     "phase_e.weights", BUNDLES, "weights_sha256 and n_parameters are those of the archive's weights"
 )
 def weights(hub: Hub) -> Iterator[Finding]:
-    for model in contract.NETWORKS:
+    for model in (network.name for network in networks(hub)):
         path, stated = bundle_file(hub, model, "bundle.json"), _bundle(hub, model)
         found = weights_of(hub, model)
         expected = {"weights_sha256": found.sha256, "n_parameters": found.number}
@@ -149,23 +149,26 @@ def weights(hub: Hub) -> Iterator[Finding]:
 @check(
     "phase_e.weights_differ",
     FOLDER,
-    "the two networks have different weights, finite, not all zero",
+    "no two networks have the same weights, finite, not all zero",
 )
 def weights_differ(hub: Hub) -> Iterator[Finding]:
-    found = {model: weights_of(hub, model) for model in contract.NETWORKS}
+    found = {network.name: weights_of(hub, network.name) for network in networks(hub)}
     for model, one in found.items():
         if one.problem:
             path = bundle_file(hub, model, "model.keras")
             yield Finding(path, "model.weights.h5", f"its weights {one.problem}")
-    if len({one.sha256 for one in found.values()}) != len(found):
-        path = bundle_file(hub, "Baseline", "model.keras")
-        yield Finding(path, "model.weights.h5", "holds PtychoPINN's weights")
+    first: dict[str, str] = {}
+    for model, one in found.items():
+        owner = first.setdefault(one.sha256, model)
+        if owner != model:
+            path = bundle_file(hub, model, "model.keras")
+            yield Finding(path, "model.weights.h5", f"holds {owner}'s weights")
 
 
 @check("phase_e.probe", FOLDER, "the probe in each network is that of the datasets")
 def probe(hub: Hub) -> Iterator[Finding]:
     known = hub.arrays(hub.overlap_view("train"), "probeGuess")["probeGuess"]
-    for model in contract.NETWORKS:
+    for model in (network.name for network in networks(hub)):
         path = bundle_file(hub, model, "model.keras")
         packed = weights_of(hub, model).probe
         if packed is None or packed.shape != (*known.shape, 2):
@@ -186,7 +189,7 @@ FRAMEWORKS = {"keras", "numpy", "tensorflow"}
 
 @check("phase_e.keys", BUNDLES, "a bundle states what it has to and nothing else")
 def keys(hub: Hub) -> Iterator[Finding]:
-    for model in contract.NETWORKS:
+    for model in (network.name for network in networks(hub)):
         path, bundle = bundle_file(hub, model, "bundle.json"), _bundle(hub, model)
         for key, wanted, found in (
             ("", BUNDLE_KEYS, bundle),
@@ -204,9 +207,10 @@ def kind(hub: Hub) -> Iterator[Finding]:
     side = hub.arrays(hub.overlap_view("train"), "probeGuess")["probeGuess"].shape[0]
     stated = parameters(hub, "train")
     seed = stated["seeds"]["grouping"]
-    for model in contract.NETWORKS:
+    for network in networks(hub):
+        model = network.name
         path, bundle = bundle_file(hub, model, "bundle.json"), _bundle(hub, model)
-        gridsize = stated["gridsize"] if model == "PtychoPINN" else 1
+        gridsize = stated["gridsize"] if network.gridsize is None else network.gridsize
         expected = {
             "schema_version": 1,
             "kind": model,
@@ -228,23 +232,25 @@ def kind(hub: Hub) -> Iterator[Finding]:
     "each network was trained on this hub's train view and no other, and carries its provenance",
 )
 def inputs(hub: Hub) -> Iterator[Finding]:
-    for model in contract.NETWORKS:
+    for network in networks(hub):
+        model, asset, paths = network.name, f"{network.asset}_model", view_files(hub, "train")
         path, bundle = bundle_file(hub, model, "bundle.json"), _bundle(hub, model)
-        asset, paths = ASSETS[model], view_files(hub, "train")
         yield from compare_inputs(hub, asset, path, "inputs", bundle.get("inputs"), paths)
         records = bundle.get("transformations")
         yield from compare_lineage(hub, "train", asset, path, records, "train", {})
 
 
 @check(
-    "phase_e.images", BUNDLES, "Baseline saw every image of the train view, PtychoPINN its groups"
+    "phase_e.images",
+    BUNDLES,
+    "Baseline saw every image of the train view, the others no more than its groups or images",
 )
 def images(hub: Hub) -> Iterator[Finding]:
     numbers = counts(hub, "train")
-    for model, most, exact in (
-        ("Baseline", numbers["n_images_kept"], True),
-        ("PtychoPINN", numbers["n_groups_effective"], False),
-    ):
+    for network in networks(hub):
+        model, exact = network.name, network.name == "Baseline"
+        alone = network.gridsize == 1
+        most = numbers["n_images_kept" if alone else "n_groups_effective"]
         path, bundle = bundle_file(hub, model, "bundle.json"), _bundle(hub, model)
         fit, held = bundle.get("n_fit"), bundle.get("n_validation")
         if not (isinstance(fit, int) and isinstance(held, int) and fit > 0 and held > 0):
@@ -272,11 +278,11 @@ def history(hub: Hub, model: str) -> list[dict[str, float]]:
 
 @check(
     "phase_e.history",
-    FOLDER + "/{{PtychoPINN,Baseline}}/history.csv",
+    FOLDER + "/<network>/history.csv",
     "a row per epoch, finite, no rise of the learning rate, validation better than it began",
 )
 def history_rows(hub: Hub) -> Iterator[Finding]:
-    for model in contract.NETWORKS:
+    for model in (network.name for network in networks(hub)):
         path, rows = bundle_file(hub, model, "history.csv"), history(hub, model)
         for number, row in enumerate(rows, start=1):
             line = f"line {number + 1}"
@@ -293,7 +299,7 @@ def history_rows(hub: Hub) -> Iterator[Finding]:
 
 @check("phase_e.epochs", BUNDLES, "epochs, final and best loss are those of the history")
 def epochs(hub: Hub) -> Iterator[Finding]:
-    for model in contract.NETWORKS:
+    for model in (network.name for network in networks(hub)):
         path, bundle, rows = (
             bundle_file(hub, model, "bundle.json"),
             _bundle(hub, model),
@@ -321,7 +327,7 @@ def epochs(hub: Hub) -> Iterator[Finding]:
 )
 def training_manifest(hub: Hub) -> Iterator[Finding]:
     jobs = []
-    for model in contract.NETWORKS:
+    for model in (network.name for network in networks(hub)):
         bundle = _bundle(hub, model)
         archive = bundle_file(hub, model, "model.keras")
         jobs.append(

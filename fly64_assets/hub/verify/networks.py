@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import networks
 from fly64_assets.hub.verify.checks import Broken, Finding, check, compare
 from fly64_assets.hub.verify.datasets import physics
 from fly64_assets.hub.verify.models import DAMAGE, FOLDER, bundle_file
@@ -235,7 +235,7 @@ def _layer_findings(
 )
 def design(hub: Hub) -> Iterator[Finding]:
     known = physics(hub, hub.overlap_view("train"))
-    for model in contract.NETWORKS:
+    for model in (network.name for network in networks(hub)):
         bundle = hub.json(bundle_file(hub, model, "bundle.json"))
         settings, group = bundle["settings"], bundle["gridsize"] ** 2
         path = bundle_file(hub, model, "model.keras")

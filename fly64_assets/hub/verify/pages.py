@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import arms
 from fly64_assets.hub.verify.checks import Broken, Finding, check
 from fly64_assets.hub.verify.crate import study_name
 from fly64_assets.hub.verify.crate_graph import steps
@@ -23,7 +24,7 @@ from fly64_assets.hub.verify.report_numbers import (
 )
 from fly64_assets.hub.verify.summaries import mean_deltas, scores_of, split_deltas
 from fly64_assets.hub.verify.views import counts, overlap_numbers
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study import SPLITS
 
 SUMMARY_MD = "summary/summary.md"
 
@@ -36,7 +37,7 @@ def _scores(hub: Hub) -> list[Row]:
     rows: list[Row] = [("split", "model", *_headers())]
     for split in SPLITS:
         table = scores_of(hub, split)
-        for model in MODELS:
+        for model in arms(hub):
             cells = (f"{table[model][m][c]:.4f}" for m in LABELS for c in contract.COMPONENTS)
             rows.append((split, model, *cells))
     return rows
@@ -136,8 +137,9 @@ def summary_page(hub: Hub) -> Iterator[Finding]:
     text = hub.text(SUMMARY_MD)
     listed = [s.tables for s in sections(text) if s.heading == "## Provenance"]
     provenance = _provenance(hub, listed[0][0] if listed and listed[0] else [()])
+    *most, last = arms(hub)
     about = (
-        f"Study `{study_name(hub)}`: PtychoPINN, Baseline and PtyChi against the truth, "
+        f"Study `{study_name(hub)}`: {', '.join(most)} and {last} against the truth, "
         "on both halves of the scan."
     )
     overlap: list[Item] = [f"{OVERLAPS} {PHOTON_NOTE}", _overlap(hub)]
@@ -156,5 +158,5 @@ def summary_page(hub: Hub) -> Iterator[Finding]:
     )
     named = {row[0] for row in provenance}
     for asset in contract.CHECKED:
-        if asset not in named:
+        if contract.has(asset, arms(hub)) and asset not in named:
             yield Finding(SUMMARY_MD, "## Provenance", f"does not say how {asset} was made")

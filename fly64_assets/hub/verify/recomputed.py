@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import arms
 from fly64_assets.hub.verify.checks import Broken, Finding, check
 from fly64_assets.hub.verify.crate_graph import setting
 from fly64_assets.hub.verify.reading import Hub
@@ -24,7 +25,7 @@ from fly64_assets.hub.verify.scores import (
     has_reference,
     score_table,
 )
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study import SPLITS
 
 LAST_DIGIT = 0.5e-6 + 2e-9
 """Half a unit of the sixth decimal, and what summing in another order can change."""
@@ -88,7 +89,7 @@ def _complex(
     hub: Hub, path: str, inside: tuple[slice, slice] | None = None
 ) -> dict[str, np.ndarray]:
     """Every model and the truth in double precision, of one shape and finite."""
-    stored = hub.arrays(path, *MODELS, "truth")
+    stored = hub.arrays(path, *arms(hub), "truth")
     found = {}
     for key, values in stored.items():
         if values.shape != stored["truth"].shape or not np.isfinite(values).all():
@@ -106,10 +107,10 @@ def fitted_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
         found = _complex(hub, path)
         return {
             model: scores_of_area(found["truth"], found[model], sigma, "", threshold)
-            for model in MODELS
+            for model in arms(hub)
         }
 
-    return hub.once("fitted", [path], measure, sigma, threshold)
+    return hub.once("fitted", [path], measure, sigma, threshold, arms(hub))
 
 
 def reference_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
@@ -123,10 +124,10 @@ def reference_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
         found = _complex(hub, path)
         return {
             model: {contract.REFERENCE: _published(found["truth"], found[model], sigma)}
-            for model in MODELS
+            for model in arms(hub)
         }
 
-    return hub.once("reference", [path], measure, sigma)
+    return hub.once("reference", [path], measure, sigma, arms(hub))
 
 
 def _published(truth: np.ndarray, image: np.ndarray, sigma_px: float) -> dict[str, float]:
@@ -147,7 +148,7 @@ def strict_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
     def measure() -> dict[str, Any]:
         found = _complex(hub, path, (slice(box[0], box[1]), slice(box[2], box[3])))
         rows = {}
-        for model in MODELS:
+        for model in arms(hub):
             turned = np.angle((found["truth"].conj() * found[model]).sum())
             strict = (found[model] * np.exp(-1j * turned)).astype(np.complex64)
             rows[model] = scores_of_area(
@@ -155,7 +156,7 @@ def strict_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
             )
         return rows
 
-    return hub.once("strict", [path], measure, sigma, tuple(box))
+    return hub.once("strict", [path], measure, sigma, tuple(box), arms(hub))
 
 
 def same_number(stated: float, value: float) -> bool:
@@ -238,17 +239,17 @@ def alignments(hub: Hub, split: str) -> dict[str, Any]:
     )
 
     def measure() -> dict[str, Any]:
-        found = hub.arrays(path, *MODELS, "truth")
+        found = hub.arrays(path, *arms(hub), "truth")
         inside = slice(box[0], box[1]), slice(box[2], box[3])
         made = {}
-        for model in MODELS:
+        for model in arms(hub):
             try:
                 made[model] = align(found[model], found["truth"], inside, max_shift_px=bound)
             except (DegenerateReconstruction, ValueError) as error:
                 raise Broken(path, model, f"cannot be aligned: {error}") from None
         return made
 
-    return hub.once("align", [path], measure, tuple(box), bound)
+    return hub.once("align", [path], measure, tuple(box), bound, arms(hub))
 
 
 @check(

@@ -1,4 +1,4 @@
-"""Checks of phase F: pty-chi's reconstructions and their manifest."""
+"""Checks of phase F: the iterative reconstructions and their manifest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fly64_assets.arms import Iterative
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import iterative
 from fly64_assets.hub.verify.checks import Finding, check, compare
 from fly64_assets.hub.verify.crate_graph import consumed_as_it_is
 from fly64_assets.hub.verify.reading import Hub
@@ -23,13 +25,19 @@ KEYS = {
     "timestamp",
     "computation_time_s",
 }
+ALGORITHMS = {"PtyChi": "LSQML", "ePIE": "EPIE"}
 LEAST_SPREAD = 1e-6
 PROBE_TOLERANCE = 1e-5
 """Rounding of a probe that went into a solver's units and back."""
 
 
-def reconstruction(hub: Hub, split: str) -> str:
-    return f"{hub.named(FOLDER)}/{split}/ptychi_reconstruction.npz"
+def reconstruction(hub: Hub, arm: Iterative, split: str) -> str:
+    return f"{hub.named(FOLDER)}/{split}/{arm.asset}_reconstruction.npz"
+
+
+def each(hub: Hub) -> list[tuple[Iterative, str]]:
+    """Every iterative arm with both splits, in the order of the manifest."""
+    return [(arm, split) for arm in iterative(hub) for split in SPLITS]
 
 
 @check(
@@ -38,8 +46,8 @@ def reconstruction(hub: Hub, split: str) -> str:
     "a reconstruction was made from this hub's view and carries its provenance",
 )
 def provenance(hub: Hub) -> Iterator[Finding]:
-    for split in SPLITS:
-        path, asset = reconstruction(hub, split), f"{split}/ptychi_reconstruction"
+    for arm, split in each(hub):
+        path, asset = reconstruction(hub, arm, split), f"{split}/{arm.asset}_reconstruction"
         stated, view = hub.metadata(path), hub.metadata(hub.overlap_view(split))
         records = stated.get("transformations")
         yield from compare_lineage(hub, split, asset, path, records, "reconstruct", {})
@@ -48,8 +56,8 @@ def provenance(hub: Hub) -> Iterator[Finding]:
             yield from compare(path, view.get(key), stated.get(key), key=f"_metadata {key}")
         own = records[-1]["parameters"]
         yield from compare(path, split, own.get("split"), key="transformations[-1].split")
-        yield from compare(path, "PtyChi", own.get("model"), key="transformations[-1].model")
-        refined = own.get("ptychi", {}).get("refine_probe")
+        yield from compare(path, arm.name, own.get("model"), key="transformations[-1].model")
+        refined = own.get(arm.section, {}).get("refine_probe")
         known = hub.arrays(hub.overlap_view(split), "probeGuess")["probeGuess"]
         found = hub.arrays(path, "reconstructed_probe")["reconstructed_probe"]
         apart = np.abs(known - found).max() / np.abs(known).max()
@@ -74,8 +82,8 @@ def image_problem(image: np.ndarray, shape: tuple[int, ...]) -> str:
     "object and probe complex64, finite, not constant; algorithm, time, duration",
 )
 def reconstructions(hub: Hub) -> Iterator[Finding]:
-    for split in SPLITS:
-        path = reconstruction(hub, split)
+    for arm, split in each(hub):
+        path = reconstruction(hub, arm, split)
         found = hub.arrays(path)
         if set(found) != KEYS:
             yield Finding(path, "", f"holds {sorted(found)}, expected {sorted(KEYS)}")
@@ -87,8 +95,9 @@ def reconstructions(hub: Hub) -> Iterator[Finding]:
         ):
             if problem := image_problem(found[key], known[like].shape):
                 yield Finding(path, key, problem)
-        if str(found["algorithm"]) != "LSQML":
-            yield Finding(path, "algorithm", f"is {str(found['algorithm'])!r}, expected 'LSQML'")
+        algorithm, expected = str(found["algorithm"]), ALGORITHMS[arm.name]
+        if algorithm != expected:
+            yield Finding(path, "algorithm", f"is {algorithm!r}, expected {expected!r}")
         if not contract.TIME.fullmatch(str(found["timestamp"])):
             yield Finding(path, "timestamp", f"{str(found['timestamp'])!r} is no UTC time")
         seconds = float(found["computation_time_s"])
@@ -98,8 +107,8 @@ def reconstructions(hub: Hub) -> Iterator[Finding]:
 
 @check("phase_f.not_the_truth", FOLDER, "a reconstruction is not a copy of the truth")
 def not_the_truth(hub: Hub) -> Iterator[Finding]:
-    for split in SPLITS:
-        path = reconstruction(hub, split)
+    for arm, split in each(hub):
+        path = reconstruction(hub, arm, split)
         found = hub.arrays(path, "reconstructed_object")["reconstructed_object"]
         truth = hub.arrays(hub.overlap_view(split), "objectGuess")["objectGuess"]
         if np.array_equal(found, truth):
@@ -108,12 +117,12 @@ def not_the_truth(hub: Hub) -> Iterator[Finding]:
 
 @check(
     "phase_f.loss_history",
-    FOLDER + "/{{train,test}}/loss_history.csv",
+    FOLDER + "/{{train,test}}/*loss_history.csv",
     "where there: an epoch a line, finite, lower at the end than at the start",
 )
 def loss_history(hub: Hub) -> Iterator[Finding]:
-    for split in SPLITS:
-        path = f"{hub.named(FOLDER)}/{split}/loss_history.csv"
+    for arm, split in each(hub):
+        path = f"{hub.named(FOLDER)}/{split}/{arm.history}"
         if path not in hub.files:
             continue
         header, *rows = hub.table(path) or [[]]
@@ -143,20 +152,20 @@ def manifest(hub: Hub) -> Iterator[Finding]:
             "view": hub.view,
             "split": split,
             "returncode": 0,
-            "log_path": f"cli/phase_f_{split}_ptychi_reconstruction.log",
+            "log_path": f"cli/phase_f_{split}_{arm.asset}_reconstruction.log",
         }
-        for split in SPLITS
+        for arm, split in each(hub)
     ]
     jobs = [
         {
             "dose": hub.dose,
             "view": hub.view,
             "split": split,
-            "algorithm": str(hub.arrays(reconstruction(hub, split), "algorithm")["algorithm"]),
+            "algorithm": str(hub.arrays(reconstruction(hub, arm, split), "algorithm")["algorithm"]),
             "input": hub.overlap_view(split),
-            "output": reconstruction(hub, split),
+            "output": reconstruction(hub, arm, split),
         }
-        for split in SPLITS
+        for arm, split in each(hub)
     ]
     expected = {"total_jobs": len(jobs), "jobs": jobs, "execution_results": results}
     found = hub.json(contract.RECONSTRUCTION_MANIFEST)

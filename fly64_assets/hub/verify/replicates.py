@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import networks
 from fly64_assets.hub.verify.checks import Broken, Finding, check, compare
 from fly64_assets.hub.verify.crate_graph import consumed_as_it_is, study
 from fly64_assets.hub.verify.models import FOLDER
@@ -16,12 +17,11 @@ from fly64_assets.hub.verify.reconstructions import image_problem
 from fly64_assets.hub.verify.views import compare_lineage, view_files
 from fly64_assets.study import SPLITS
 
-ASSETS = {"PtychoPINN": "pinn_replicates", "Baseline": "baseline_replicates"}
 TOLD = {
     *("training", "seed", "weights_sha256"),
     *("best_epoch", "final_loss", "best_validation_loss"),
 }
-FILE = FOLDER + "/{{PtychoPINN,Baseline}}/replicates.npz"
+FILE = FOLDER + "/<network>/replicates.npz"
 PURPOSE = 7
 """What the seed sequence of further trainings is named by."""
 
@@ -56,8 +56,7 @@ def replicates(hub: Hub) -> Iterator[Finding]:
         (n, int(np.random.SeedSequence([grouping, PURPOSE, n]).generate_state(1)[0]))
         for n in numbers
     ]
-    for model in contract.NETWORKS:
-        path = replicates_file(hub, model)
+    for path in (replicates_file(hub, network.name) for network in networks(hub)):
         told = _told(hub, path)
         found = [(row["training"], row["seed"]) for row in told]
         if found != seeds:
@@ -86,7 +85,8 @@ def replicates(hub: Hub) -> Iterator[Finding]:
 @check("phase_e.replicates_provenance", FILE, "it was made from this hub's views, and says so")
 def provenance(hub: Hub) -> Iterator[Finding]:
     stated_study = study(hub)
-    for model, asset in ASSETS.items():
+    for network in networks(hub):
+        model, asset, section = network.name, f"{network.asset}_replicates", network.section
         path = replicates_file(hub, model)
         stated, view = hub.metadata(path), hub.metadata(hub.overlap_view("train"))
         records = stated.get("transformations")
@@ -97,11 +97,10 @@ def provenance(hub: Hub) -> Iterator[Finding]:
             yield from compare(path, view.get(key), stated.get(key), key=f"_metadata {key}")
         if set(stated) != set(view):
             yield Finding(path, "_metadata", f"has keys {sorted(stated)}")
-        section = {"PtychoPINN": "ptychopinn", "Baseline": "baseline"}[model]
         expected = {
             "model": model,
             section: stated_study[section],
-            "gridsize": 1 if model == "Baseline" else stated_study["gridsize"],
+            "gridsize": network.gridsize or stated_study["gridsize"],
             "seed": stated_study["seeds"]["grouping"],
             "threads": stated_study["threads"],
             "replicates": stated_study["replicates"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import arms
 from fly64_assets.hub.verify.checks import Finding, check
 from fly64_assets.hub.verify.markdown import Item, Row, compare_lines, compare_sections
 from fly64_assets.hub.verify.reading import Hub
@@ -33,7 +34,7 @@ from fly64_assets.hub.verify.report_numbers import (
     title,
 )
 from fly64_assets.hub.verify.summaries import aggregates, mean_deltas, scores_of
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study import SPLITS
 
 
 @check(
@@ -97,7 +98,7 @@ def _scores_table(hub: Hub, split: str) -> list[Row]:
     table = scores_of(hub, split)
     header = ("metric", "better", "unit (amplitude / phase)")
     rows: list[Row] = [
-        (*header, *(f"{model} {name}" for model in MODELS for name in contract.COMPONENTS))
+        (*header, *(f"{model} {name}" for model in arms(hub) for name in contract.COMPONENTS))
     ]
     fitted = [(metric, "") for metric in contract.FITTED]
     strict = [(metric, " strict") for metric in contract.FITTED]
@@ -109,10 +110,10 @@ def _scores_table(hub: Hub, split: str) -> list[Row]:
                 name + suffix,
                 better,
                 unit,
-                *(f"{table[m][key][c]:.4f}" for m in MODELS for c in contract.COMPONENTS),
+                *(f"{table[m][key][c]:.4f}" for m in arms(hub) for c in contract.COMPONENTS),
             )
         )
-    flags = (table[m]["frc50_censored"][c] for m in MODELS for c in contract.COMPONENTS)
+    flags = (table[m]["frc50_censored"][c] for m in arms(hub) for c in contract.COMPONENTS)
     never = ("FRC50 never crossing", "-", "-", *("yes" if flag else "no" for flag in flags))
     return [*rows, never]
 
@@ -122,7 +123,7 @@ def _fits_table(hub: Hub, split: str) -> list[Row]:
     rows: list[Row] = [
         ("model", "offset dy (px)", "offset dx (px)", "applied", "computation time (s)")
     ]
-    for model in MODELS:
+    for model in arms(hub):
         dy, dx, applied, seconds = (table[model][name]["value"] for name in contract.RECORDED)
         rows.append((model, f"{dy:.4f}", f"{dx:.4f}", "yes" if applied else "no", f"{seconds:.4f}"))
     return rows
@@ -138,7 +139,7 @@ def metrics_summary(hub: Hub) -> Iterator[Finding]:
     columns = [("ms_ssim", c, k) for c in contract.COMPONENTS for k in ("mean", "best")]
     columns += [("mae", c, "mean") for c in contract.COMPONENTS]
     aggregate: list[Row] = [("model", *(f"{metric_title(m, c)} {kind}" for m, c, kind in columns))]
-    for model in MODELS:
+    for model in arms(hub):
         values = (means[model][metric][f"{kind}_{c}"] for metric, c, kind in columns)
         aggregate.append((model, *(f"{value:.3f}" for value in values)))
     compliance: list[Row] = [
@@ -234,7 +235,7 @@ def aggregate_report(hub: Hub) -> Iterator[Finding]:
         ("## Datasets", [datasets_table(hub), PHOTON_NOTE]),
         ("## MS-SSIM sanity", [low, sanity]),
         ("## Scores by model", [MEAN_AND_BEST]),
-        *((f"### {model}", [_model_table(hub, model)]) for model in MODELS),
+        *((f"### {model}", [_model_table(hub, model)]) for model in arms(hub)),
         (f"## Deltas: {SUBJECT} minus the other model", []),
         *(
             (f"### {LABELS[metric]}: {direction_text(metric)}", [_deltas_table(hub, metric)])
@@ -252,7 +253,7 @@ def aggregate_report(hub: Hub) -> Iterator[Finding]:
 )
 def aggregate_highlights(hub: Hub) -> Iterator[Finding]:
     path = "analysis/aggregate_highlights.txt"
-    width = max(map(len, MODELS))
+    width = max(map(len, arms(hub)))
     lines = [
         f"Aggregate highlights: {title(hub)}",
         counts_line(hub),
@@ -292,7 +293,7 @@ def digest(hub: Hub) -> Iterator[Finding]:
             "sanity",
         )
     ]
-    for model in MODELS:
+    for model in arms(hub):
         cells: list[str] = []
         for metric in LABELS:
             cells.append(f"{test[model][metric]['phase']:.4f}")

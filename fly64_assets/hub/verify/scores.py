@@ -7,17 +7,18 @@ summaries do not belong here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
 from fly64_assets.hub.verify import contract, geometry
+from fly64_assets.hub.verify.arms import arms
 from fly64_assets.hub.verify.checks import Broken, Finding, check
 from fly64_assets.hub.verify.crate_graph import study
 from fly64_assets.hub.verify.datasets import physics, positions
 from fly64_assets.hub.verify.reading import Hub
-from fly64_assets.hub.verify.reconstructions import image_problem, reconstruction
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.hub.verify.reconstructions import each, image_problem, reconstruction
+from fly64_assets.study import SPLITS
 
 FOLDER = "analysis/dose_{dose}/{view}/{{train,test}}"
 TABLE = FOLDER + "/comparison_metrics.csv"
@@ -34,7 +35,8 @@ def score_table(hub: Hub, split: str) -> Table:
         Broken: a line is not (model, metric, six-decimal numbers where they apply, blank else).
     """
     path = hub.comparison(split, "comparison_metrics.csv")
-    return hub.once("scores", [path], lambda: _parse(path, hub.table(path)))
+    models = arms(hub)
+    return hub.once("scores", [path], lambda: _parse(path, hub.table(path), models), models)
 
 
 def has_reference(hub: Hub) -> bool:
@@ -48,7 +50,7 @@ def metric_rows(hub: Hub) -> tuple[str, ...]:
     return (*contract.METRIC_ROWS, *([contract.REFERENCE] if has_reference(hub) else []))
 
 
-def _parse(path: str, cells: list[list[str]]) -> Table:
+def _parse(path: str, cells: list[list[str]], models: Collection[str]) -> Table:
     if not cells or cells[0] != contract.COLUMNS:
         raise Broken(path, "header", f"is not {','.join(contract.COLUMNS)}")
     found: Table = {}
@@ -57,8 +59,8 @@ def _parse(path: str, cells: list[list[str]]) -> Table:
         if len(row) != len(contract.COLUMNS):
             raise Broken(path, line, f"has {len(row)} cells")
         model, metric, *numbers = row
-        if model not in MODELS:
-            raise Broken(path, line, f"model {model!r} is none of {', '.join(MODELS)}")
+        if model not in models:
+            raise Broken(path, line, f"model {model!r} is none of {', '.join(models)}")
         if metric not in (*contract.METRIC_ROWS, contract.REFERENCE):
             raise Broken(path, line, f"metric {metric!r} is none of the contract's")
         applies = ("value",) if metric in contract.RECORDED else contract.COMPONENTS
@@ -83,7 +85,7 @@ def _parse(path: str, cells: list[list[str]]) -> Table:
     "every model has every metric, once, in order, six decimals, blank where it does not apply",
 )
 def table(hub: Hub) -> Iterator[Finding]:
-    wanted = [(model, metric) for model in MODELS for metric in metric_rows(hub)]
+    wanted = [(model, metric) for model in arms(hub) for metric in metric_rows(hub)]
     for split in SPLITS:
         path = hub.comparison(split, "comparison_metrics.csv")
         found = list(score_table(hub, split))
@@ -130,8 +132,8 @@ def arrays(hub: Hub) -> Iterator[Finding]:
         area = area_of(hub, split)
         inside = (area[1] - area[0], area[3] - area[2])
         for name, shape, keys in (
-            (CANVAS, canvas, {*MODELS, "truth"}),
-            (ALIGNED, inside, {*MODELS, "truth", "area"}),
+            (CANVAS, canvas, {*arms(hub), "truth"}),
+            (ALIGNED, inside, {*arms(hub), "truth", "area"}),
         ):
             path = hub.comparison(split, name)
             found = hub.arrays(path)
@@ -182,14 +184,16 @@ def truth(hub: Hub) -> Iterator[Finding]:
 
 
 @check(
-    "scores.ptychi_object", FOLDER + "/" + CANVAS, "PtyChi's object is the one that phase F made"
+    "scores.ptychi_object",
+    FOLDER + "/" + CANVAS,
+    "an iterative solver's object is the one that phase F made",
 )
 def ptychi_object(hub: Hub) -> Iterator[Finding]:
-    for split in SPLITS:
-        path = hub.comparison(split, CANVAS)
-        made = hub.arrays(reconstruction(hub, split), "reconstructed_object")
-        if not np.array_equal(hub.arrays(path, "PtyChi")["PtyChi"], made["reconstructed_object"]):
-            yield Finding(path, "PtyChi", f"is not that of {reconstruction(hub, split)}")
+    for arm, split in each(hub):
+        path, solved = hub.comparison(split, CANVAS), reconstruction(hub, arm, split)
+        made = hub.arrays(solved, "reconstructed_object")["reconstructed_object"]
+        if not np.array_equal(hub.arrays(path, arm.name)[arm.name], made):
+            yield Finding(path, arm.name, f"is not that of {solved}")
 
 
 @check(

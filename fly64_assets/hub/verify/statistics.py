@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import arms, networks
 from fly64_assets.hub.verify.checks import Broken, Finding, check, compare, shown
 from fly64_assets.hub.verify.crate_graph import setting, study
 from fly64_assets.hub.verify.reading import Hub
@@ -41,16 +42,16 @@ Row = dict[str, Any]
 Key = tuple[str, str]
 
 
-def _pairs() -> list[tuple[str, str]]:
-    subject, *others = MODELS
-    return [*((model, "") for model in MODELS), *((subject, other) for other in others)]
+def _pairs(hub: Hub) -> list[tuple[str, str]]:
+    subject, *others = models = arms(hub)
+    return [*((model, "") for model in models), *((subject, other) for other in others)]
 
 
-def _names() -> list[tuple[str, ...]]:
+def _names(hub: Hub) -> list[tuple[str, ...]]:
     return [
         (split, model, reference, metric, component)
         for split in SPLITS
-        for model, reference in _pairs()
+        for model, reference in _pairs(hub)
         for metric in METRICS
         for component in contract.COMPONENTS
     ]
@@ -82,13 +83,15 @@ def _table(hub: Hub) -> dict[tuple[str, ...], dict[str, str]]:
 def rows(hub: Hub) -> Iterator[Finding]:
     lines = hub.table(contract.STATISTICS)[1:]
     found = [tuple(cells[:NAMED]) for cells in lines]
-    for number, (one, other) in enumerate(zip(found, _names(), strict=False), start=2):
+    for number, (one, other) in enumerate(zip(found, _names(hub), strict=False), start=2):
         if one != other:
             reason = f"is {','.join(one)}, expected {','.join(other)}"
             yield Finding(contract.STATISTICS, f"line {number}", reason)
             return
-    if len(found) != len(_names()):
-        yield Finding(contract.STATISTICS, "", f"has {len(found)} rows, expected {len(_names())}")
+    if len(found) != len(_names(hub)):
+        yield Finding(
+            contract.STATISTICS, "", f"has {len(found)} rows, expected {len(_names(hub))}"
+        )
 
 
 @check(
@@ -100,7 +103,7 @@ def recomputed(hub: Hub) -> Iterator[Finding]:
     stated = table(hub)
     for split in SPLITS:
         made = _expected(hub, split)
-        for where in (name for name in _names() if name[0] == split):
+        for where in (name for name in _names(hub) if name[0] == split):
             _, model, reference, *key = where
             wanted = _row(hub, made, model, reference, (key[0], key[1]))
             for name, value in wanted.items():
@@ -200,11 +203,12 @@ def _expected(hub: Hub, split: str) -> dict[str, Any]:
     sigma, further = sigma_of(hub, split), range(2, number_of_trainings(hub) + 1)
     chosen = {name: int(setting(hub, "statistics", name)) for name in ("block_px", "resamples")}
     seed = study(hub)["seeds"]["subsampling"] + SPLITS.index(split)
-    sources = [path, *(replicates_file(hub, model) for model in contract.NETWORKS)]
+    trained = [network.name for network in networks(hub)]
+    sources = [path, *(replicates_file(hub, model) for model in trained)]
 
     def measure() -> dict[str, Any]:
         inside = slice(box[0], box[1]), slice(box[2], box[3])
-        truth = hub.arrays(path, *MODELS, "truth")["truth"]
+        truth = hub.arrays(path, "truth")["truth"]
         shape = (box[1] - box[0], box[3] - box[2])
         blocks = _Blocks(shape, seed, **chosen)
         area = truth[inside].astype(np.complex128)
@@ -212,7 +216,7 @@ def _expected(hub: Hub, split: str) -> dict[str, Any]:
         made: dict[str, Any] = {}
         for model, aligned in alignments(hub, split).items():
             images = [(aligned.object, aligned.strict)]
-            for number in further if model in contract.NETWORKS else ():
+            for number in further if model in trained else ():
                 again = hub.arrays(replicates_file(hub, model))[f"{split}_{number}"]
                 bound = float(setting(hub, "scoring", "max_shift_px"))
                 try:
@@ -236,7 +240,8 @@ def _expected(hub: Hub, split: str) -> dict[str, Any]:
             }
         return made
 
-    return hub.once("bootstrap", sources, measure, tuple(box), sigma, seed, tuple(chosen.items()))
+    also = (tuple(box), sigma, seed, tuple(chosen.items()), arms(hub))
+    return hub.once("bootstrap", sources, measure, *also)
 
 
 def _whole(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import arms
 from fly64_assets.hub.verify.checks import Broken, Finding, check, compare
 from fly64_assets.hub.verify.datasets import data001_problems
 from fly64_assets.hub.verify.models import bundle_file
@@ -128,9 +129,9 @@ def summary_counts(hub: Hub) -> Iterator[Finding]:
 
 def scores_of(hub: Hub, split: str) -> dict[str, dict[str, dict[str, float]]]:
     """model -> metric -> the filled columns of a split's table, which must be complete."""
-    by_model: dict[str, dict[str, dict[str, float]]] = {model: {} for model in MODELS}
+    by_model: dict[str, dict[str, dict[str, float]]] = {model: {} for model in arms(hub)}
     table = score_table(hub, split)
-    for model in MODELS:
+    for model in by_model:
         for metric in metric_rows(hub):
             if (model, metric) not in table:
                 path = hub.comparison(split, "comparison_metrics.csv")
@@ -169,7 +170,7 @@ def aggregates(hub: Hub) -> dict[str, Any]:
                 found[f"best_{component}"] = max(values)
         return found
 
-    return {m: {metric: of(m, metric) for metric in ("ms_ssim", "mae")} for m in MODELS}
+    return {m: {metric: of(m, metric) for metric in ("ms_ssim", "mae")} for m in arms(hub)}
 
 
 @check(

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fly64_assets.hub.verify import contract
+from fly64_assets.hub.verify.arms import iterative, networks
 from fly64_assets.hub.verify.checks import Finding, check
 from fly64_assets.hub.verify.crate_graph import Step, consumed_as_it_is, steps
 from fly64_assets.hub.verify.logs import STARTED
-from fly64_assets.hub.verify.models import ASSETS, bundle_file
+from fly64_assets.hub.verify.models import bundle_file
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.reconstructions import reconstruction
-from fly64_assets.hub.verify.replicates import ASSETS as FURTHER
 from fly64_assets.hub.verify.replicates import replicates_file
 from fly64_assets.study import SPLITS
 
@@ -71,12 +71,15 @@ def _own_times(hub: Hub) -> Iterator[OwnTimes]:
         for path, asset in (
             (hub.dataset(split), "dataset"),
             (hub.overlap_view(split), "overlap_view"),
-            (reconstruction(hub, split), "ptychi_reconstruction"),
+            *(
+                (reconstruction(hub, arm, split), f"{arm.asset}_reconstruction")
+                for arm in iterative(hub)
+            ),
         ):
             metadata = hub.metadata(path)
             moments = [("_metadata creation.time", str(metadata["creation"]["time"]))]
             moments += of_records(metadata["transformations"], "_metadata transformations")
-            if asset == "ptychi_reconstruction":
+            if asset.endswith("_reconstruction"):
                 stamp = str(hub.arrays(path, "timestamp")["timestamp"])
                 moments.append(("timestamp", stamp))
             first = 0 if asset == "dataset" else len(metadata["transformations"])
@@ -90,13 +93,13 @@ def _own_times(hub: Hub) -> Iterator[OwnTimes]:
             records = hub.json(scoring).get("transformations", [])
             moments = of_records(records, "transformations")
             yield scoring, f"{split}/comparison", moments, len(moments) - 1
-    for model, asset in ASSETS.items():
-        path = bundle_file(hub, model, "bundle.json")
+    for network in networks(hub):
+        path, asset = bundle_file(hub, network.name, "bundle.json"), f"{network.asset}_model"
         records = hub.json(path).get("transformations", [])
         moments = of_records(records, "transformations")
         yield path, asset, moments, len(moments) - 1
-    for model, asset in FURTHER.items():
-        path = replicates_file(hub, model)
+    for network in networks(hub):
+        path, asset = replicates_file(hub, network.name), f"{network.asset}_replicates"
         records = hub.metadata(path)["transformations"]
         moments = of_records(records, "_metadata transformations")
         yield path, asset, moments, len(moments) - 1

@@ -1,8 +1,9 @@
 """The pty-chi adapter: what can be tested without torch, and the run of what cannot.
 
 pty-chi's stack and TensorFlow crash the interpreter when they meet, and the suite is one process.
-So everything that reconstructs stands in ``ptychi_lsqml_checks.py``, an ordinary pytest file that
-is not collected by its name; one test here runs it with pytest in a process of its own.
+So everything that reconstructs stands in ``ptychi_engines_checks.py`` and ``epie_checks.py``,
+ordinary pytest files that are not collected by their names; one test here runs them with pytest in
+a process of its own.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fly64_assets.errors import InputError, SolverEnvironmentError
-from fly64_assets.solvers import ptychi_lsqml
+from fly64_assets.solvers import ptychi_engines
 from fly64_assets.solvers.interface import Measurement
 from fly64_assets.study import PtyChiSettings
 
-CHECKS = Path(__file__).with_name("ptychi_lsqml_checks.py")
+CHECKS = tuple(
+    Path(__file__).with_name(name) for name in ("ptychi_engines_checks.py", "epie_checks.py")
+)
 SETTINGS = PtyChiSettings(
     engine="LSQML",
     noise_model="POISSON",
@@ -54,9 +57,9 @@ def small_measurement() -> Measurement:
 
 
 def test_everything_that_needs_torch():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CHECKS)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKS.parents[2])
-    written = CHECKS.read_text("utf-8").count("\ndef test_")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, CHECKS)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKS[0].parents[2])
+    written = sum(file.read_text("utf-8").count("\ndef test_") for file in CHECKS)
     passed = re.search(r"(\d+) passed", done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert passed and int(passed[1]) >= written > 10
@@ -65,7 +68,7 @@ def test_everything_that_needs_torch():
 
 def test_importing_the_adapter_imports_no_solver_library():
     code = (
-        "import sys, fly64_assets.solvers.ptychi_lsqml\n"
+        "import sys, fly64_assets.solvers.ptychi_engines\n"
         "sys.exit(' '.join({'torch', 'ptychi', 'tensorflow'} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -73,7 +76,7 @@ def test_importing_the_adapter_imports_no_solver_library():
 
 
 def reconstruct(measurement: Measurement) -> None:
-    ptychi_lsqml.reconstruct(measurement, SETTINGS, seed=1, threads=1, progress=lambda _: None)
+    ptychi_engines.reconstruct(measurement, SETTINGS, seed=1, threads=1, progress=lambda _: None)
 
 
 def test_a_process_with_tensorflow_is_refused(monkeypatch):
@@ -119,7 +122,7 @@ def test_a_patch_outside_the_canvas_is_refused_on_each_side(outside):
 @given(n=st.integers(1, 6000), fraction=st.floats(0.01, 1))
 @settings(max_examples=60, deadline=None)
 def test_mini_batches_are_equal_but_for_one_image_each(n, fraction):
-    size = ptychi_lsqml.batch_size_for(n, fraction)
+    size = ptychi_engines.batch_size_for(n, fraction)
     batches = -(-n // size)
     assert 1 <= size <= n
     assert batches <= np.ceil(1 / fraction)
@@ -128,8 +131,8 @@ def test_mini_batches_are_equal_but_for_one_image_each(n, fraction):
 
 
 def test_no_remainder_batch_at_the_studys_own_size():
-    assert ptychi_lsqml.batch_size_for(1264, 0.2) == 253
-    assert [ptychi_lsqml.batch_size_for(n, 0.2) for n in range(1, 12)] == [1] * 5 + [2] * 5 + [3]
+    assert ptychi_engines.batch_size_for(1264, 0.2) == 253
+    assert [ptychi_engines.batch_size_for(n, 0.2) for n in range(1, 12)] == [1] * 5 + [2] * 5 + [3]
 
 
 def test_losses_are_the_log_likelihood_above_a_perfect_prediction():
@@ -138,12 +141,12 @@ def test_losses_are_the_log_likelihood_above_a_perfect_prediction():
     counts = random.poisson(predicted, (5, 8, 8)).astype(np.float32)
     log_likelihood = scipy.stats.poisson.logpmf
     expected = np.mean(log_likelihood(counts, counts) - log_likelihood(counts, predicted))
-    loss, offset = ptychi_lsqml._losses(counts, predicted, "POISSON")
+    loss, offset = ptychi_engines._losses(counts, predicted, "POISSON")
     assert loss == pytest.approx(expected, rel=1e-5)
     without_factorials = np.mean(predicted - counts * np.log(predicted))
     assert loss + offset == pytest.approx(without_factorials, rel=1e-5)
 
-    loss, offset = ptychi_lsqml._losses(counts, predicted, "GAUSSIAN")
+    loss, offset = ptychi_engines._losses(counts, predicted, "GAUSSIAN")
     normal = scipy.stats.norm(scale=0.5).logpdf
     expected = normal(0) - np.mean(normal(np.sqrt(counts) - np.sqrt(predicted)))
     assert loss == pytest.approx(expected, rel=1e-5)
@@ -158,7 +161,7 @@ def test_photons_per_pixel_of_a_uniform_illumination():
         diffraction=np.full((1, 8, 8), 0.5, np.float32),
         positions_px=np.array([[6.0, 8.0]]),
     )
-    assert ptychi_lsqml.photons_per_pixel(one) == pytest.approx((0.5 * 30) ** 2)
+    assert ptychi_engines.photons_per_pixel(one) == pytest.approx((0.5 * 30) ** 2)
 
 
 @given(repeats=st.integers(1, 4), gain=st.floats(0.1, 10), dy=st.integers(-2, 2))
@@ -175,11 +178,11 @@ def test_photons_per_pixel_follows_dose_and_overlap_not_place(repeats, gain, dy)
         positions_px=np.repeat(one.positions_px + [dy, 0], repeats, axis=0),
         intensity_scale=one.intensity_scale * gain,
     )
-    expected = ptychi_lsqml.photons_per_pixel(one) * repeats * gain**2
-    assert ptychi_lsqml.photons_per_pixel(changed) == pytest.approx(expected)
+    expected = ptychi_engines.photons_per_pixel(one) * repeats * gain**2
+    assert ptychi_engines.photons_per_pixel(changed) == pytest.approx(expected)
 
 
 def test_divergence_names_the_epoch():
-    error = ptychi_lsqml.SolverDivergedError(17, "the loss is nan")
+    error = ptychi_engines.SolverDivergedError("LSQML", 17, "the loss is nan")
     assert str(error) == "LSQML diverged in epoch 17: the loss is nan"
     assert error.epoch == 17

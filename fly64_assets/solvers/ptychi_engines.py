@@ -1,21 +1,23 @@
-"""Iterative reconstruction: pty-chi's least-squares maximum likelihood (LSQML), phase F.
+"""Iterative reconstruction with pty-chi, phase F: LSQML (PtyChi) and ePIE.
 
 Belongs here: the translation between DATA-001 conventions and pty-chi's, and the choice of
 pty-chi's options. Does not belong here: pty-chi's side effects on the process
 (``torch_isolation.py``), what a task holds between two epochs (``ptychi_state.py``), scoring,
 files, the study matrix.
 
-The algorithm is that of M. Odstrcil, A. Menzel and M. Guizar-Sicairos, "Iterative least-squares
-solver for generalized maximum-likelihood ptychography", Optics Express 26, 3108 (2018).
+LSQML is that of M. Odstrcil, A. Menzel and M. Guizar-Sicairos, "Iterative least-squares solver for
+generalized maximum-likelihood ptychography", Optics Express 26, 3108 (2018); ePIE that of A. Maiden
+and J. Rodenburg, "An improved ptychographical phase retrieval algorithm for diffractive imaging",
+Ultramicroscopy 109, 1256 (2009).
 """
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.special import xlogy
@@ -25,6 +27,7 @@ from fly64_assets.solvers import ptychi_state
 from fly64_assets.solvers.interface import (
     NO_CHECKPOINT,
     Checkpoint,
+    IterativeReconstruction,
     Measurement,
     Progress,
     ProgressCallback,
@@ -32,79 +35,54 @@ from fly64_assets.solvers.interface import (
     require_finite,
 )
 from fly64_assets.solvers.torch_isolation import Isolation, start_torch
+from fly64_assets.study import EpieSettings, PtyChiSettings
 
-if TYPE_CHECKING:
-    from fly64_assets.study import PtyChiSettings
+Settings = PtyChiSettings | EpieSettings
+SETTINGS: Mapping[str, type[Settings]] = {"ptychi": PtyChiSettings, "epie": EpieSettings}
+"""Section of the study -> what it may say."""
+AMPLITUDE = "AMPLITUDE"
+"""What ePIE's loss looks at: the mean squared difference of amplitudes."""
 
 
 class SolverDivergedError(RuntimeError):
     """The iteration produced something that is not a reconstruction; nothing is returned.
 
     Args:
+        engine: of pty-chi.
         epoch: the epoch, counted from 1, in which it happened.
         problem: what was found.
     """
 
-    def __init__(self, epoch: int, problem: str) -> None:
-        self.epoch, self.problem = epoch, problem
-        super().__init__(epoch, problem)
+    def __init__(self, engine: str, epoch: int, problem: str) -> None:
+        self.engine, self.epoch, self.problem = engine, epoch, problem
+        super().__init__(engine, epoch, problem)
 
     def __str__(self) -> str:
-        return f"LSQML diverged in epoch {self.epoch}: {self.problem}"
-
-
-@dataclass(frozen=True, eq=False)
-class IterativeReconstruction:
-    """What an iterative solver delivers.
-
-    Attributes:
-        object: (H, W) complex64 on the measurement's canvas; 1 where no patch ever was.
-        probe: (N, N) complex64 in the measurement's scaling, as the solver held it at the end.
-        loss_history: (epoch counted from 1, loss) for every epoch. The loss is the negative
-            log-likelihood per detector pixel above that of a perfect prediction (for Poisson data
-            half the mean deviance), dimensionless, each mini-batch taken before its update.
-        epochs: how many were run.
-        computation_time_s: seconds in the solver, without imports, callback and checkpoints; of all
-            attempts together, where a checkpoint carried over what was done.
-        library_version: the version of pty-chi.
-        batch_size: diffraction patterns in a mini-batch, at most.
-        probe_refined: whether the probe was optimised together with the object.
-        total_variation_weight: of the step after each epoch, in pty-chi's units; 0 for none.
-        device: the type of torch device that was used, ``cpu`` or ``cuda``.
-        algorithm: the published identifier of the algorithm.
-    """
-
-    object: np.ndarray
-    probe: np.ndarray
-    loss_history: list[tuple[int, float]]
-    epochs: int
-    computation_time_s: float
-    library_version: str
-    batch_size: int
-    probe_refined: bool
-    total_variation_weight: float
-    device: str
-    algorithm: str = "LSQML"
+        return f"{self.engine} diverged in epoch {self.epoch}: {self.problem}"
 
 
 def reconstruct(
     measurement: Measurement,
-    settings: PtyChiSettings,
+    settings: Settings,
     *,
     seed: int,
     threads: int,
     progress: ProgressCallback,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> IterativeReconstruction:
-    """Reconstruct the object of one split from a constant object of 1 with pty-chi's LSQML.
+    """Reconstruct the object of one split from a constant object of 1 with an engine of pty-chi.
 
     The probe is held fixed unless ``settings.refine_probe``; a refined probe keeps the power of
     the given one, since the dose is known and object and probe would otherwise trade a factor.
     The same arguments give the same bits on the same type of processor.
 
+    The loss of LSQML is the negative log-likelihood per detector pixel above that of a perfect
+    prediction (for Poisson data half the mean deviance), that of ePIE the mean squared difference
+    of amplitudes.
+
     Args:
         measurement: see `Measurement`; every patch must lie inside the canvas.
-        settings: the study's section for pty-chi.
+        settings: the study's section for the engine.
         seed: of pty-chi's batches and of the perturbation of its Poisson step sizes, >= 0.
         threads: CPU threads of torch.
         progress: called after every ``epochs_per_chunk`` epochs and after the last one, with the
@@ -143,6 +121,26 @@ def reconstruct(
         probe_refined=settings.refine_probe,
         total_variation_weight=solver.total_variation_weight,
         device=solver.device,
+        algorithm=settings.engine,
+    )
+
+
+def reconstruct_from(
+    measurement: Measurement,
+    settings: Mapping[str, Any],
+    section: str,
+    *,
+    progress: ProgressCallback,
+    checkpoint: Checkpoint,
+) -> IterativeReconstruction:
+    """See `arms.IterativeModule`."""
+    return reconstruct(
+        measurement,
+        SETTINGS[section].model_validate(settings[section]),
+        seed=settings["seed"],
+        threads=settings["threads"],
+        progress=progress,
+        checkpoint=checkpoint,
     )
 
 
@@ -212,7 +210,7 @@ class _Solver:
     def __init__(
         self,
         measurement: Measurement,
-        settings: PtyChiSettings,
+        settings: Settings,
         *,
         seed: int,
         threads: int,
@@ -222,6 +220,7 @@ class _Solver:
         import torch
 
         self.library_version = ptychi.__version__
+        self._engine = settings.engine
         self.batch_size = batch_size_for(len(measurement), settings.batch_fraction)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.run_s, self.earlier_s = 0.0, 0.0
@@ -238,11 +237,12 @@ class _Solver:
         probe = (measurement.probe * self._probe_scale).astype(np.complex64)
         # Behind an object of 1 every pattern is that of the bare probe.
         bare = np.abs(np.fft.fftshift(np.fft.fft2(probe))) ** 2
-        self._start_loss, self._loss_offset = _losses(counts, bare, settings.noise_model)
+        self._start_loss, self._loss_offset = _losses(
+            counts, bare, settings.noise_model if settings.engine == "LSQML" else AMPLITUDE
+        )
         centred = measurement.positions_px - np.asarray(measurement.canvas_shape) / 2
         with self._isolation.entered():
             options = _options(settings, self.device, self.batch_size, seed)
-            options.reconstructor_options.preconditioning_damping_factor = settings.damping
             options.object_options.total_variation.enabled = weight > 0
             options.object_options.total_variation.weight = self.total_variation_weight
             refine_after = int(settings.refine_from * settings.epochs)
@@ -284,17 +284,20 @@ class _Solver:
                 self._task.run(epochs)
             except LinAlgError as error:
                 epoch = reconstructor.current_epoch + 1
-                raise SolverDivergedError(epoch, f"no step size exists, {error}") from error
+                problem = f"no step size exists, {error}"
+                raise SolverDivergedError(self._engine, epoch, problem) from error
         self.run_s += time.perf_counter() - started
         self.epochs_run += epochs
         losses = reconstructor.loss_tracker.table["loss"].to_numpy(np.float64)
         for epoch, loss in enumerate(losses[-epochs:], start=before + 1):
             if not math.isfinite(loss):
-                raise SolverDivergedError(epoch, f"the loss is {loss}")
+                raise SolverDivergedError(self._engine, epoch, f"the loss is {loss}")
             self.loss_history.append((epoch, float(loss) - self._loss_offset))
         for name in ("object", "probe"):
             if not np.isfinite(self._data(name)).all():
-                raise SolverDivergedError(self.epochs_done, f"the {name} is not finite")
+                raise SolverDivergedError(
+                    self._engine, self.epochs_done, f"the {name} is not finite"
+                )
 
     def snapshot(self, epochs: int) -> Snapshot:
         """Where this solver stands, of ``epochs`` to be run."""
@@ -321,7 +324,9 @@ class _Solver:
         if self.loss_history[-1][1] > limit:
             epoch, loss = next(item for item in self.loss_history if item[1] > limit)
             raise SolverDivergedError(
-                epoch, f"the loss rose to {loss:g}, above the {start:g} of no object"
+                self._engine,
+                epoch,
+                f"the loss rose to {loss:g}, above the {start:g} of no object",
             )
 
     def object(self) -> np.ndarray:
@@ -336,11 +341,16 @@ class _Solver:
         return self._task.get_data_to_cpu(name, as_numpy=True)
 
 
-def _options(settings: PtyChiSettings, device: str, batch_size: int, seed: int) -> Any:
+def _options(settings: Settings, device: str, batch_size: int, seed: int) -> Any:
     """pty-chi's options, with every default off that would rescale a known probe."""
     from ptychi import api
 
-    options = api.LSQMLOptions()
+    if isinstance(settings, PtyChiSettings):
+        options = _lsqml_options(settings)
+    else:
+        options = api.EPIEOptions()
+        options.object_options.alpha = settings.object_step
+        options.probe_options.alpha = settings.probe_step
     solver, of_object, of_probe = (
         options.reconstructor_options,
         options.object_options,
@@ -349,15 +359,11 @@ def _options(settings: PtyChiSettings, device: str, batch_size: int, seed: int) 
     solver.num_epochs = settings.epochs
     solver.batch_size = batch_size
     solver.batching_mode = api.BatchingModes[settings.batching]
-    solver.noise_model = api.NoiseModels[settings.noise_model]
-    solver.displayed_loss_function = None  # then the noise model's own, which LSQML minimises
+    solver.displayed_loss_function = None  # then the engine's own
     solver.random_seed = seed
     solver.default_device = api.Devices.GPU if device == "cuda" else api.Devices.CPU
     # Its faster scatter is nondeterministic on a GPU only.
     solver.allow_nondeterministic_algorithms = device == "cpu"
-    # With a probe that stays as it is, its share in a joint step size only blurs the object's.
-    solver.single_slice_solve_obj_prb_step_size_jointly = settings.refine_probe
-    solver.rescale_probe_intensity_in_first_epoch = False
     of_object.remove_object_probe_ambiguity.enabled = False
     # Position 0 is then the centre of an even canvas, in pty-chi's convention and in DATA-001's.
     of_object.determine_position_origin_coords_by = api.ObjectPosOriginCoordsMethods.SUPPORT
@@ -366,8 +372,22 @@ def _options(settings: PtyChiSettings, device: str, batch_size: int, seed: int) 
     return options
 
 
+def _lsqml_options(settings: PtyChiSettings) -> Any:
+    """What only LSQML has."""
+    from ptychi import api
+
+    options = api.LSQMLOptions()
+    solver = options.reconstructor_options
+    solver.noise_model = api.NoiseModels[settings.noise_model]
+    # With a probe that stays as it is, its share in a joint step size only blurs the object's.
+    solver.single_slice_solve_obj_prb_step_size_jointly = settings.refine_probe
+    solver.rescale_probe_intensity_in_first_epoch = False
+    solver.preconditioning_damping_factor = settings.damping
+    return options
+
+
 def _shift_probe_once(reconstructor: Any) -> None:
-    """Spare a known probe its two sub-pixel shifts per mini-batch, half of LSQML's time.
+    """Spare a known probe its two sub-pixel shifts per mini-batch, half of an engine's time.
 
     The shifted probes are kept, (n, 1, N, N) complex64; the shift of the probe's update has no
     reader and is left out. Every number that remains is the same to the bit.
@@ -393,9 +413,12 @@ def _losses(counts: np.ndarray, predicted: np.ndarray, noise_model: str) -> tupl
     Args:
         counts: (n, N, N) float32.
         predicted: (N, N), the same counts for every frame.
+        noise_model: of LSQML, or `AMPLITUDE`.
     """
-    if noise_model == "GAUSSIAN":  # of the amplitude, with a standard deviation of 1/2
-        return 2 * float(np.mean((np.sqrt(counts) - np.sqrt(predicted)) ** 2, dtype=np.float64)), 0
+    if noise_model in ("GAUSSIAN", AMPLITUDE):
+        apart = float(np.mean((np.sqrt(counts) - np.sqrt(predicted)) ** 2, dtype=np.float64))
+        # Gaussian is of the amplitude, with a standard deviation of 1/2.
+        return (2 if noise_model == "GAUSSIAN" else 1) * apart, 0
     offset = float(np.mean(counts - xlogy(counts, counts), dtype=np.float64))
     floor = 1e-8  # of a prediction, as in torch's Poisson loss
     mean = counts.mean(axis=0, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Real reconstructions with pty-chi. Run by ``test_ptychi_lsqml.py`` in a process of its own.
+"""Real reconstructions with pty-chi. Run by ``test_ptychi_engines.py`` in a process of its own.
 
 The specimen is an analytic function of continuous coordinates, so that the pattern at a fractional
 position is known without any interpolation, and the direct forward model below is an oracle that
@@ -19,9 +19,9 @@ import torch
 from scipy.optimize import minimize
 from skimage.registration import phase_cross_correlation
 
-from fly64_assets.solvers import ptychi_lsqml
+from fly64_assets.solvers import ptychi_engines
 from fly64_assets.solvers.interface import Measurement, Progress
-from fly64_assets.solvers.ptychi_lsqml import SolverDivergedError
+from fly64_assets.solvers.ptychi_engines import SolverDivergedError
 from fly64_assets.study import PtyChiSettings
 from fly64_assets_tests.solvers.memory_checkpoint import MemoryCheckpoint
 
@@ -97,7 +97,7 @@ def ignore(_: Progress) -> None:
 def run(
     measurement, settings=FEW_EPOCHS, *, seed=SEED, progress=ignore, checkpoint=None, **changes
 ):
-    return ptychi_lsqml.reconstruct(
+    return ptychi_engines.reconstruct(
         measurement,
         settings.model_copy(update=changes),
         seed=seed,
@@ -123,7 +123,7 @@ def error_without_global_phase(measurement: Measurement, reconstructed: np.ndarr
 
 def test_the_forward_model_of_ptychi_at_the_truth_is_the_measurement():
     measurement = measure(n=12)
-    solver = ptychi_lsqml._Solver(measurement, SETTINGS, seed=SEED, threads=1)
+    solver = ptychi_engines._Solver(measurement, SETTINGS, seed=SEED, threads=1)
     truth = specimen(*np.ogrid[: CANVAS[0], : CANVAS[1]])
     reconstructor = solver._task.reconstructor
     with torch.no_grad():
@@ -174,7 +174,7 @@ def test_first_loss_is_that_of_the_starting_object(noise_model):
     chosen = {"noise_model": noise_model, "epochs": 1, "batch_fraction": 1.0}
     measurement = measure(n=9, dose=3000, noise=True)
     settings = SETTINGS.model_copy(update=chosen)
-    solver = ptychi_lsqml._Solver(measurement, settings, seed=SEED, threads=1)
+    solver = ptychi_engines._Solver(measurement, settings, seed=SEED, threads=1)
     solver.advance(1)
     assert solver.loss_history[0][1] == pytest.approx(solver._start_loss, rel=1e-3)
 
@@ -309,7 +309,7 @@ def test_shifting_a_known_probe_once_changes_no_bit(monkeypatch):
     measurement = measure(n=40, dose=1000, noise=True)
     fast = run(measurement)
     assert hasattr(ptychi_reconstructor(), "adjoint_shift_probe_update_direction")
-    monkeypatch.setattr(ptychi_lsqml, "_shift_probe_once", lambda reconstructor: None)
+    monkeypatch.setattr(ptychi_engines, "_shift_probe_once", lambda reconstructor: None)
     plain = run(measurement)
     np.testing.assert_array_equal(fast.object, plain.object)
     assert fast.loss_history == plain.loss_history
@@ -447,7 +447,7 @@ def test_a_perfect_start_is_no_divergence():
 
 
 def test_total_variation_smooths_at_low_dose_and_vanishes_at_high_dose():
-    def variation(result: ptychi_lsqml.IterativeReconstruction) -> float:
+    def variation(result: ptychi_engines.IterativeReconstruction) -> float:
         scanned = on_scanned_area(noisy, result.object)
         return sum(float(np.abs(np.diff(scanned, axis=axis)).sum()) for axis in (0, 1))
 
@@ -456,7 +456,7 @@ def test_total_variation_smooths_at_low_dose_and_vanishes_at_high_dose():
     plain, smoothed = run(noisy, settings), run(noisy, settings, total_variation=1.0)
     assert variation(smoothed) < 0.9 * variation(plain)
     assert smoothed.loss_history[-1][1] > plain.loss_history[-1][1]
-    expected = 1 / ptychi_lsqml.photons_per_pixel(noisy)
+    expected = 1 / ptychi_engines.photons_per_pixel(noisy)
     assert smoothed.total_variation_weight == pytest.approx(expected)
     bright = run(measure(dose=3e5, noise=True), total_variation=1.0)
     assert bright.total_variation_weight < 2e-3 * smoothed.total_variation_weight
