@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,7 +72,7 @@ class Soak:
     def say(self, text: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
-    def run(self, site: Site, kills: bool) -> tuple[int, str | None]:
+    def run(self, site: Site, *, kills: bool) -> tuple[int, str | None]:
         """One ``fly64 run --all``: its exit code, and what was killed meanwhile."""
         run = site.start(site.command("run", "--all"), site.results.with_suffix(".log"))
         strike = time.monotonic() + self.draw.uniform(*GAP_S) if kills else float("inf")
@@ -105,7 +107,7 @@ class Soak:
         site.results.mkdir(exist_ok=True)
         before: Standing | None = None
         while True:
-            code, victim = self.run(site, left > 0)
+            code, victim = self.run(site, kills=left > 0)
             left -= victim is not None
             if victim is not None:
                 self.kills.append(victim)
@@ -142,16 +144,31 @@ class Soak:
         }
 
 
-def undisturbed_versions(soak: Soak) -> dict[Place, str]:
-    """Of a run that nothing was done to; made once in a folder."""
+@contextmanager
+def undisturbed_run(soak: Soak) -> Iterator[Callable[[], dict[Place, str]]]:
+    """The study's run that nothing is done to, beside the others; waits for it when asked.
+
+    Yields:
+        Data versions of what it has made.
+    """
     site = soak.site("undisturbed")
     site.results.mkdir(exist_ok=True)
-    soak.write_study(ROUNDS[0])
-    soak.say("the undisturbed run")
-    code, _ = soak.run(site, kills=False)
-    if code != 0:
-        raise SystemExit(f"the undisturbed run ended with exit code {code}")
-    return site.standing().versions()
+    file = soak.folder / "undisturbed.yaml"
+    file.write_text(yaml.safe_dump(study_of(ROUNDS[0])), "utf-8")
+    site = Site(file, site.results)
+    run = site.start(site.command("run", "--all"), site.results.with_suffix(".log"))
+
+    def versions() -> dict[Place, str]:
+        code = run.wait(max(1.0, soak.deadline - time.monotonic()))
+        if code != 0:
+            raise SystemExit(f"the undisturbed run ended with exit code {code}")
+        return site.standing().versions()
+
+    try:
+        yield versions
+    finally:
+        run.kill()
+        run.wait()
 
 
 def main() -> int:
@@ -167,10 +184,12 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         draw, began = random.Random(given.seed), time.monotonic()
         soak = Soak(folder, draw, began + 60 * given.minutes)
-        wanted = undisturbed_versions(soak)
-        for number, seed in enumerate(ROUNDS, 1):
-            soak.write_study(seed)
-            soak.disturbed_round(number, given.kills, wanted if seed == ROUNDS[0] else {})
+        with undisturbed_run(soak) as versions:
+            for number, seed in enumerate(ROUNDS, 1):
+                known = versions() if number == len(ROUNDS) else {}
+                soak.write_study(seed)
+                soak.disturbed_round(number, given.kills, known)
+            wanted = versions()
         found = soak.site("disturbed").standing().versions()
     different = [place for place in wanted if found.get(place) != wanted[place]]
     report = soak.report(len(wanted) - len(different), different)
