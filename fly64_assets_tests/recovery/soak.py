@@ -72,52 +72,52 @@ class Soak:
     def say(self, text: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
-    def run(self, site: Site, *, kills: bool) -> tuple[int, str | None]:
-        """One ``fly64 run --all``: its exit code, and what was killed meanwhile."""
+    def run(self, site: Site, *, kills: int) -> tuple[int, list[str]]:
+        """One ``fly64 run --all``: its exit code, and what was killed, at most ``kills`` times."""
         run = site.start(site.command("run", "--all"), site.results.with_suffix(".log"))
-        strike = time.monotonic() + self.draw.uniform(*GAP_S) if kills else float("inf")
-        victim = None
+        strike, victims = time.monotonic() + self.draw.uniform(*GAP_S), []
         try:
             while True:
                 try:
-                    return run.wait(timeout=0.2), victim
+                    return run.wait(timeout=0.2), victims
                 except subprocess.TimeoutExpired:
                     pass
                 if time.monotonic() > self.deadline:
                     raise SystemExit("not finished within the time allowed")
-                if victim is None and time.monotonic() > strike:
-                    victim = self.strike(run.pid)
+                if len(victims) < kills and time.monotonic() > strike:
+                    # Not every process is missed: the command may go on, to be hit again.
+                    victims += self.strike(run.pid)
+                    strike = time.monotonic() + self.draw.uniform(*GAP_S)
         finally:
             run.kill()
             run.wait()
 
-    def strike(self, pid: int) -> str | None:
-        """Kill -9 the command or one of its processes; what it was."""
+    def strike(self, pid: int) -> list[str]:
+        """Kill -9 the command or one of its processes; what it was, [] when it had just ended."""
         worker = ProcessIdentity.of(pid)
         children = descendants(worker) if worker else []
         chosen = self.draw.choice(children) if children and self.draw.random() < 0.5 else pid
         try:
             os.kill(chosen, signal.SIGKILL)
         except ProcessLookupError:
-            return None
-        return "the command" if chosen == pid else "one of its processes"
+            return []
+        return ["the command" if chosen == pid else "one of its processes"]
 
     def disturbed_round(self, number: int, kills: int, known: dict[Place, str]) -> None:
         site, began, left = self.site("disturbed"), time.monotonic(), kills
         site.results.mkdir(exist_ok=True)
         before: Standing | None = None
         while True:
-            code, victim = self.run(site, kills=left > 0)
-            left -= victim is not None
-            if victim is not None:
-                self.kills.append(victim)
+            code, victims = self.run(site, kills=left)
+            left -= len(victims)
+            self.kills += victims
             now = site.standing()
             self.judge(before, now, known)
-            what = f"killed {victim}" if victim else "undisturbed"
+            what = f"killed {', '.join(victims)}" if victims else "undisturbed"
             self.say(f"round {number}: exit {code}, {what}, {len(now.fresh)} fresh")
             if code == 0:
                 break
-            if victim is None:
+            if not victims:
                 self.outright.append(f"round {number}: exit {code} although nothing was killed")
                 break
             before = now
