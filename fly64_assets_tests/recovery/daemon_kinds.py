@@ -97,7 +97,7 @@ def end_of(bench: Bench, run_id: str) -> int | None:
 
 
 def kill_daemon(bench: Bench, scene: Scene, number: int, draw: random.Random) -> Injection:
-    """kill -9 of the daemon while a run that it launched is at work; the next fault's is new"""
+    """kill -9 of the daemon while a run that it launched is at work; a new one carries on"""
     run_id, hit = launch(bench, scene)
     time.sleep(draw.uniform(0, 0.5 * scene.seconds))
     hit = hit and scene.step_process(bench.site) is not None
@@ -124,7 +124,7 @@ def kill_code_server(bench: Bench, scene: Scene, number: int, draw: random.Rando
 def command_beside_daemon(
     bench: Bench, scene: Scene, number: int, draw: random.Random
 ) -> Injection:
-    """``fly64 run`` of what a run of the daemon is at"""
+    """`fly64 run` of what a run that the daemon launched is at"""
     run_id, hit = launch(bench, scene)
     second = bench.phase_run(scene.names)
     code = finish(second)

@@ -96,7 +96,7 @@ def _in_namespace(what: str, bench: Bench, scene: Scene, draw: random.Random) ->
 
 
 def flipped_bit(bench: Bench, scene: Scene, number: int, draw: random.Random) -> Injection:
-    """one bit of the step's input is flipped: before it starts (odd), once it was vouched for"""
+    """one bit of the step's input is flipped: before it starts, or once it was vouched for"""
     files = [path for path in files_of(bench.site, scene.input) if path.is_file()]
     path = draw.choice(files)
     harmed = frozenset({place_of(scene.input)})
@@ -122,7 +122,7 @@ def flip_bit(path: Path, draw: random.Random) -> None:
 
 
 def power_cut(bench: Bench, scene: Scene, number: int, draw: random.Random) -> Injection:
-    """all processes gone, files at their final names cut short (odd) or zeros, leftovers about"""
+    """all processes gone, files at their final names cut short or full of zeros, leftovers about"""
     if number % 2:  # the cut comes when all was made: what was recorded is not on the disk
         code = finish(bench.phase_run(scene.names))
         hit = code == 0
@@ -163,7 +163,7 @@ def litter(bench: Bench, scene: Scene, draw: random.Random) -> None:
 
 
 def locked_database(bench: Bench, scene: Scene, number: int, draw: random.Random) -> Injection:
-    """another process holds Dagster's databases: for 4 s (odd), for longer than Dagster waits"""
+    """another process holds Dagster's databases: for 4 s, or for longer than Dagster waits"""
     seconds = SHORT_LOCK_S if number % 2 else LONG_LOCK_S
     run = bench.phase_run(scene.names)
     hit = scene.wait_for(bench.site, run)
@@ -190,7 +190,7 @@ def lock_of(path: Path) -> sqlite3.Connection:
 
 
 def two_runs(bench: Bench, scene: Scene, number: int, draw: random.Random) -> Injection:
-    """two runs of the same products: at the same moment (odd), one while the other is at work"""
+    """two runs of the same products: at the same moment, or one while the other is at work"""
     first = bench.phase_run(scene.names)
     hit = True if number % 2 else scene.wait_for(bench.site, first)
     second = bench.phase_run(scene.names)

@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,52 +72,52 @@ class Soak:
     def say(self, text: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
-    def run(self, site: Site, kills: bool) -> tuple[int, str | None]:
-        """One ``fly64 run --all``: its exit code, and what was killed meanwhile."""
+    def run(self, site: Site, *, kills: int) -> tuple[int, list[str]]:
+        """One ``fly64 run --all``: its exit code, and what was killed, at most ``kills`` times."""
         run = site.start(site.command("run", "--all"), site.results.with_suffix(".log"))
-        strike = time.monotonic() + self.draw.uniform(*GAP_S) if kills else float("inf")
-        victim = None
+        strike, victims = time.monotonic() + self.draw.uniform(*GAP_S), []
         try:
             while True:
                 try:
-                    return run.wait(timeout=0.2), victim
+                    return run.wait(timeout=0.2), victims
                 except subprocess.TimeoutExpired:
                     pass
                 if time.monotonic() > self.deadline:
                     raise SystemExit("not finished within the time allowed")
-                if victim is None and time.monotonic() > strike:
-                    victim = self.strike(run.pid)
+                if len(victims) < kills and time.monotonic() > strike:
+                    # Not every process is missed: the command may go on, to be hit again.
+                    victims += self.strike(run.pid)
+                    strike = time.monotonic() + self.draw.uniform(*GAP_S)
         finally:
             run.kill()
             run.wait()
 
-    def strike(self, pid: int) -> str | None:
-        """Kill -9 the command or one of its processes; what it was."""
+    def strike(self, pid: int) -> list[str]:
+        """Kill -9 the command or one of its processes; what it was, [] when it had just ended."""
         worker = ProcessIdentity.of(pid)
         children = descendants(worker) if worker else []
         chosen = self.draw.choice(children) if children and self.draw.random() < 0.5 else pid
         try:
             os.kill(chosen, signal.SIGKILL)
         except ProcessLookupError:
-            return None
-        return "the command" if chosen == pid else "one of its processes"
+            return []
+        return ["the command" if chosen == pid else "one of its processes"]
 
     def disturbed_round(self, number: int, kills: int, known: dict[Place, str]) -> None:
         site, began, left = self.site("disturbed"), time.monotonic(), kills
         site.results.mkdir(exist_ok=True)
         before: Standing | None = None
         while True:
-            code, victim = self.run(site, left > 0)
-            left -= victim is not None
-            if victim is not None:
-                self.kills.append(victim)
+            code, victims = self.run(site, kills=left)
+            left -= len(victims)
+            self.kills += victims
             now = site.standing()
             self.judge(before, now, known)
-            what = f"killed {victim}" if victim else "undisturbed"
+            what = f"killed {', '.join(victims)}" if victims else "undisturbed"
             self.say(f"round {number}: exit {code}, {what}, {len(now.fresh)} fresh")
             if code == 0:
                 break
-            if victim is None:
+            if not victims:
                 self.outright.append(f"round {number}: exit {code} although nothing was killed")
                 break
             before = now
@@ -142,16 +144,31 @@ class Soak:
         }
 
 
-def undisturbed_versions(soak: Soak) -> dict[Place, str]:
-    """Of a run that nothing was done to; made once in a folder."""
+@contextmanager
+def undisturbed_run(soak: Soak) -> Iterator[Callable[[], dict[Place, str]]]:
+    """The study's run that nothing is done to, beside the others; waits for it when asked.
+
+    Yields:
+        Data versions of what it has made.
+    """
     site = soak.site("undisturbed")
     site.results.mkdir(exist_ok=True)
-    soak.write_study(ROUNDS[0])
-    soak.say("the undisturbed run")
-    code, _ = soak.run(site, kills=False)
-    if code != 0:
-        raise SystemExit(f"the undisturbed run ended with exit code {code}")
-    return site.standing().versions()
+    file = soak.folder / "undisturbed.yaml"
+    file.write_text(yaml.safe_dump(study_of(ROUNDS[0])), "utf-8")
+    site = Site(file, site.results)
+    run = site.start(site.command("run", "--all"), site.results.with_suffix(".log"))
+
+    def versions() -> dict[Place, str]:
+        code = run.wait(max(1.0, soak.deadline - time.monotonic()))
+        if code != 0:
+            raise SystemExit(f"the undisturbed run ended with exit code {code}")
+        return site.standing().versions()
+
+    try:
+        yield versions
+    finally:
+        run.kill()
+        run.wait()
 
 
 def main() -> int:
@@ -167,10 +184,12 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         draw, began = random.Random(given.seed), time.monotonic()
         soak = Soak(folder, draw, began + 60 * given.minutes)
-        wanted = undisturbed_versions(soak)
-        for number, seed in enumerate(ROUNDS, 1):
-            soak.write_study(seed)
-            soak.disturbed_round(number, given.kills, wanted if seed == ROUNDS[0] else {})
+        with undisturbed_run(soak) as versions:
+            for number, seed in enumerate(ROUNDS, 1):
+                known = versions() if number == len(ROUNDS) else {}
+                soak.write_study(seed)
+                soak.disturbed_round(number, given.kills, known)
+            wanted = versions()
         found = soak.site("disturbed").standing().versions()
     different = [place for place in wanted if found.get(place) != wanted[place]]
     report = soak.report(len(wanted) - len(different), different)

@@ -19,6 +19,8 @@ from fly64_assets_tests.recovery.site import Site
 from fly64_assets_tests.recovery.trial import Bench, attempt
 
 SCENE = BY_PHASE["D"]
+TRIES = (1, 3, 5, 7)
+"""On a busy machine a step may be over before the fault comes."""
 UNHARMED = [kind for kind in KINDS if kind not in (flipped_bit, power_cut)]
 
 
@@ -33,9 +35,12 @@ def bench(finished, tmp_path_factory):
 def test_a_fault_loses_nothing_and_claims_nothing(bench, kind):
     if kind in NEED_NAMESPACE and not can_unshare():
         pytest.skip("this machine allows no mount namespaces")
-    record = attempt(bench, SCENE, kind, 1, rerun=False)
-    assert record.injected or kind.__name__ == "random_kill", record
-    assert record.good, record
+    for number in TRIES:
+        record = attempt(bench, SCENE, kind, number, rerun=False)
+        assert record.good, record
+        if record.injected:
+            return
+    pytest.fail(f"it never met the step: {record}")
 
 
 @pytest.mark.parametrize(("kind", "number"), [(power_cut, 2), (flipped_bit, 2)])
