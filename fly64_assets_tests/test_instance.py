@@ -128,6 +128,7 @@ def test_runs_of_one_partition_wait_for_each_other_in_the_queue(study):
         )
     counter = TagConcurrencyLimitsCounter(queue.tag_concurrency_limits, [at_work])
     assert counter.is_blocked(same) and not counter.is_blocked(other)
+    assert queue.max_user_code_failure_retries == 5, "read beside the limits of concurrency"
 
 
 # A real server.
