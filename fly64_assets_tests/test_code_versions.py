@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -38,8 +39,6 @@ def versions_after(tmp_path):
             text=True,
             check=True,
         )
-        import json
-
         return json.loads(done.stdout)
 
     return versions
@@ -61,9 +60,57 @@ def test_comments_and_docstrings_do_not_count(versions_after):
     assert _changed(after) == set()
 
 
-def test_a_changed_solver_changes_its_own_phase_only(versions_after):
-    after = versions_after("solvers/ptychi_lsqml.py", "import ", "import os\nimport ")
-    assert _changed(after) == {"train/ptychi_reconstruction", "test/ptychi_reconstruction"}
+COMPARISONS = {"train/comparison", "test/comparison"}
+MODELS = {"pinn_model", "baseline_model"}
+RECONSTRUCTIONS = {"train/ptychi_reconstruction", "test/ptychi_reconstruction"}
+OWN_CODE = {
+    "assets/specimen.py": {"specimen"},
+    "assets/datasets.py": {"train/dataset", "test/dataset"},
+    "ptychography/simulation.py": {"train/dataset", "test/dataset"},
+    "assets/overlap_views.py": {"train/overlap_view", "test/overlap_view"},
+    "assets/models.py": MODELS,
+    # The models' module imports both; the comparison predicts with both.
+    "solvers/ptychopinn.py": MODELS | COMPARISONS,
+    "solvers/baseline.py": MODELS | COMPARISONS,
+    "solvers/losses.py": MODELS | COMPARISONS,
+    "assets/reconstructions.py": RECONSTRUCTIONS,
+    "solvers/ptychi_lsqml.py": RECONSTRUCTIONS,
+    "assets/comparisons.py": COMPARISONS,
+    "ptychography/stitching.py": COMPARISONS,
+    "assets/heatmaps.py": {"train/heatmaps", "test/heatmaps"},
+    "assets/phase_manifests.py": {"phase_manifests"},
+    "assets/phase_logs.py": {"phase_logs"},
+    "assets/metrics_report.py": {"metrics_report"},
+    "assets/check_report.py": {"check_report"},
+    "assets/hub_summary.py": {"hub_summary"},
+    "assets/phase_asset.py": set(),
+    "planner.py": set(),
+}
+"""Source file -> the products whose code version changes with it, and no other's."""
+
+
+def test_each_file_changes_the_versions_of_its_own_phase_only(tmp_path):
+    """All of them in one process, on a copy of the package."""
+    copy = tmp_path / "fly64_assets"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    script = (
+        "import json, sys, pathlib; from fly64_assets import code_versions;"
+        "from fly64_assets.catalogue import PRODUCTS\n"
+        "found = {}\n"
+        "for file in json.loads(sys.argv[1]):\n"
+        "    path = pathlib.Path(code_versions.__file__).parent / file\n"
+        "    text = path.read_text('utf-8')\n"
+        "    path.write_text(text + '\\nCHANGED = True\\n', 'utf-8')\n"
+        "    code_versions._module.cache_clear()\n"
+        "    found[file] = {p.name: code_versions.code_version(p.modules, p.libraries, p.files)"
+        " for p in PRODUCTS}\n"
+        "    path.write_text(text, 'utf-8')\n"
+        "print(json.dumps(found))"
+    )
+    command = [sys.executable, "-c", script, json.dumps(list(OWN_CODE))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert {file: _changed(after) for file, after in found.items()} == OWN_CODE
 
 
 def test_a_changed_metric_changes_the_comparison_only(versions_after):

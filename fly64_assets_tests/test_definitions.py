@@ -96,10 +96,11 @@ def test_every_check_of_the_catalogue_exists_blocks_as_stated_and_is_partitioned
     assert all(spec.partitions_def is not None for spec in found.values())
 
 
-def test_solver_steps_share_one_pool(graph):
+def test_steps_with_the_studys_threads_share_one_pool(graph):
     pools = {item.key: graph.get(AssetKey(item.key)).pools for item in PRODUCTS}
-    solvers = {key for key, names in pools.items() if names == {"solver"}}
-    assert solvers == {
+    pooled = {key for key, names in pools.items() if names == {"solver"}}
+    assert pooled == {
+        *((split, "dataset") for split in ("train", "test")),
         ("pinn_model",),
         ("baseline_model",),
         *((split, name) for split in ("train", "test") for name in ("ptychi_reconstruction",)),
