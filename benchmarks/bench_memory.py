@@ -46,6 +46,7 @@ STUDY = {
     "ptychopinn": {"epochs": 2, "samples_per_epoch": 32, "frame_px": 80},
     "baseline": {"epochs": 2, "samples_per_epoch": 128, "frame_px": 96},
     "ptychi": {"epochs": 2, "epochs_per_chunk": 1},
+    "replicates": 3,
     "scoring": {"stitch_crop_px": 40},
 }
 Row = tuple[str, float, float, float, float]

@@ -62,6 +62,7 @@ def test_comments_and_docstrings_do_not_count(versions_after):
 
 COMPARISONS = {"train/comparison", "test/comparison"}
 MODELS = {"pinn_model", "baseline_model"}
+REPLICATES = {"pinn_replicates", "baseline_replicates"}
 RECONSTRUCTIONS = {"train/ptychi_reconstruction", "test/ptychi_reconstruction"}
 OWN_CODE = {
     "assets/specimen.py": {"specimen"},
@@ -69,14 +70,16 @@ OWN_CODE = {
     "ptychography/simulation.py": {"train/dataset", "test/dataset"},
     "assets/overlap_views.py": {"train/overlap_view", "test/overlap_view"},
     "assets/models.py": MODELS,
-    # The models' module imports both; the comparison predicts with both.
-    "solvers/ptychopinn.py": MODELS | COMPARISONS,
-    "solvers/baseline.py": MODELS | COMPARISONS,
-    "solvers/losses.py": MODELS | COMPARISONS,
+    # The comparison predicts with both.
+    "solvers/ptychopinn.py": {"pinn_model", "pinn_replicates"} | COMPARISONS,
+    "solvers/baseline.py": {"baseline_model", "baseline_replicates"} | COMPARISONS,
+    "solvers/losses.py": MODELS | REPLICATES | COMPARISONS,
+    "assets/replicates.py": REPLICATES,
     "assets/reconstructions.py": RECONSTRUCTIONS,
     "solvers/ptychi_lsqml.py": RECONSTRUCTIONS,
     "assets/comparisons.py": COMPARISONS,
-    "ptychography/stitching.py": COMPARISONS,
+    "ptychography/stitching.py": COMPARISONS | REPLICATES,
+    "assets/comparison_statistics.py": {"comparison_statistics"},
     "assets/heatmaps.py": {"train/heatmaps", "test/heatmaps"},
     "assets/phase_manifests.py": {"phase_manifests"},
     "assets/phase_logs.py": {"phase_logs"},

@@ -103,6 +103,8 @@ def test_steps_with_the_studys_threads_share_one_pool(graph):
         *((split, "dataset") for split in ("train", "test")),
         ("pinn_model",),
         ("baseline_model",),
+        ("pinn_replicates",),
+        ("baseline_replicates",),
         *((split, name) for split in ("train", "test") for name in ("ptychi_reconstruction",)),
         *((split, "comparison") for split in ("train", "test")),
     }

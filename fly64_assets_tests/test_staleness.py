@@ -39,7 +39,10 @@ def _both(name: str) -> set[str]:
 ABOUT_ALL = {"phase_logs", "check_report", "hub_summary"}
 AFTER_DELTAS = {"metrics_report", *ABOUT_ALL}
 AFTER_SUMMARY = {"metrics_delta_summary", *AFTER_DELTAS}
-AFTER_MANIFEST = {"metrics_summary", *AFTER_SUMMARY}
+AFTER_MANIFEST = {"metrics_summary", "comparison_statistics", *AFTER_SUMMARY}
+AFTER_STATISTICS = AFTER_SUMMARY
+REPLICATES = {"pinn_replicates", "baseline_replicates"}
+AFTER_REPLICATES = {"comparison_statistics", "phase_manifests", *AFTER_STATISTICS}
 SCORES = {"comparison_manifest", *AFTER_MANIFEST}
 AFTER_COMPARISONS = {*_both("heatmaps"), *SCORES}
 AFTER_SOLVERS = {*_both("comparison"), "phase_manifests", *AFTER_COMPARISONS}
@@ -48,22 +51,30 @@ DEPENDENTS: Mapping[str, set[str]] = {
     "train/dataset": ALL
     - {"specimen", *_both("dataset"), "test/overlap_view"}
     - {"test/ptychi_reconstruction"},
-    "test/dataset": {"test/overlap_view", "test/ptychi_reconstruction", *AFTER_SOLVERS}
+    "test/dataset": {
+        *("test/overlap_view", "test/ptychi_reconstruction"),
+        *REPLICATES,
+        *AFTER_SOLVERS,
+    }
     - {"train/comparison", "train/heatmaps"},
     "train/overlap_view": {
         *("pinn_model", "baseline_model", "train/ptychi_reconstruction"),
+        *REPLICATES,
         *AFTER_SOLVERS,
     },
-    "test/overlap_view": {"test/ptychi_reconstruction", *AFTER_SOLVERS}
+    "test/overlap_view": {"test/ptychi_reconstruction", *REPLICATES, *AFTER_SOLVERS}
     - {"train/comparison", "train/heatmaps"},
     "pinn_model": AFTER_SOLVERS,
     "baseline_model": AFTER_SOLVERS,
+    "pinn_replicates": AFTER_REPLICATES,
+    "baseline_replicates": AFTER_REPLICATES,
     "train/ptychi_reconstruction": AFTER_SOLVERS - {"test/comparison", "test/heatmaps"},
     "test/ptychi_reconstruction": AFTER_SOLVERS - {"train/comparison", "train/heatmaps"},
     "train/comparison": AFTER_COMPARISONS - {"test/heatmaps"},
     "test/comparison": AFTER_COMPARISONS - {"train/heatmaps"},
     "comparison_manifest": AFTER_MANIFEST,
     "metrics_summary": AFTER_SUMMARY,
+    "comparison_statistics": AFTER_STATISTICS,
     "metrics_delta_summary": AFTER_DELTAS,
     **{name: {"hub_summary"} for name in _both("heatmaps") | {"phase_manifests", "phase_logs"}},
     "metrics_report": {"hub_summary"},
@@ -76,12 +87,17 @@ PHASES: Mapping[str, set[str]] = {
     "specimen": {"specimen"},
     "datasets": _both("dataset"),
     "views": _both("overlap_view"),
-    "PtychoPINN": {"pinn_model"},
-    "Baseline": {"baseline_model"},
+    "PtychoPINN": {"pinn_model", "pinn_replicates"},
+    "Baseline": {"baseline_model", "baseline_replicates"},
+    "replicates": REPLICATES | {"comparison_statistics"},
+    "statistics": {"comparison_statistics"},
+    "deltas too": {"comparison_statistics", "metrics_delta_summary"},
     "PtyChi": _both("ptychi_reconstruction"),
     "comparisons": _both("comparison"),
+    "stitching": _both("comparison") | REPLICATES,
     "solvers": {
         *("pinn_model", "baseline_model"),
+        *REPLICATES,
         *_both("ptychi_reconstruction"),
         *_both("comparison"),
     },
@@ -142,9 +158,12 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "comparisons": {
         "scoring.ms_ssim_sigma_px": 1.5,
         "scoring.frc_threshold": 0.4,
-        "scoring.stitch_crop_px": 24,
         "scoring.max_shift_px": 3.0,
     },
+    "stitching": {"scoring.stitch_crop_px": 24},
+    "replicates": {"replicates": 2},
+    "statistics": {"statistics.block_px": 21, "statistics.resamples": 999},
+    "deltas too": {"statistics.confidence": 0.9},
     "solvers": {"threads": 1},
     "nothing": {"automation.cron": "0 3 * * *", "automation.tries": 2},
 }
