@@ -18,7 +18,7 @@ from dagster._core.definitions.data_version import (
 from dagster._core.loader import LoadingContextForTest
 
 from fly64_assets import planner as planner_module
-from fly64_assets.catalogue import PRODUCTS, Product, product
+from fly64_assets.catalogue import LEVELS, Product, product
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.instance import instance_folder
@@ -29,6 +29,8 @@ from fly64_assets.study import Study, specimen_path
 from fly64_assets_tests.faults import report_as_made
 
 AT = Condition(1000, "dense")
+PRODUCTS = tuple(item for level in LEVELS for item in level.products)
+"""Of one condition. What is made of all fresh ones has tests of its own."""
 ALL = {item.name for item in PRODUCTS}
 
 
@@ -159,13 +161,22 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "scoring.ms_ssim_sigma_px": 1.5,
         "scoring.frc_threshold": 0.4,
         "scoring.max_shift_px": 3.0,
+        "scoring.reference_ms_ssim": True,
     },
     "stitching": {"scoring.stitch_crop_px": 24},
-    "replicates": {"replicates": 2},
-    "statistics": {"statistics.block_px": 21, "statistics.resamples": 999},
+    "replicates": {"replicates": 3},
+    "statistics": {
+        "statistics.block_px": 21,
+        "statistics.resamples": 999,
+        # Read by the study's dose response only, but the section is one.
+        "statistics.quality_levels": (0.7,),
+    },
     "deltas too": {"statistics.confidence": 0.9},
     "solvers": {"threads": 1},
-    "nothing": {"automation.cron": "0 3 * * *", "automation.tries": 2},
+    "nothing": {
+        "automation.cron": "0 3 * * *",
+        "automation.tries": 2,
+    },
 }
 """Reader -> setting -> another value."""
 ONE_VALUE = {"schema_version", "ptychi.engine"}
@@ -330,7 +341,8 @@ def test_one_flipped_bit_is_named_and_makes_the_dependents_stale(made, item):
     path.write_bytes(flipped)
     ledger.bytes.pop(item.name, None)
     try:
-        verdicts = _planner(made).survey([AT])
+        planner = _planner(made)
+        verdicts = [planner.verdict(other, AT.restricted_to(other.per)) for other in PRODUCTS]
     finally:
         path.write_bytes(written)
         ledger.bytes.pop(item.name, None)
