@@ -333,8 +333,8 @@ def test_another_code_version_makes_the_product_and_its_dependents_stale(made, i
 @pytest.mark.parametrize("item", PRODUCTS, ids=lambda item: item.name)
 def test_one_flipped_bit_is_named_and_makes_the_dependents_stale(made, item):
     context, ledger = made
-    at = AT.restricted_to(item.per)
-    path = context.store.path(item, at, item.files[-1])
+    record = ledger.latest(item, AT.restricted_to(item.per))
+    path = context.store.root / list(record.provenance.files)[-1]
     written = path.read_bytes()
     flipped = bytearray(written)
     flipped[len(flipped) // 2] ^= 1
