@@ -1,4 +1,4 @@
-"""The step's own process: its peak memory, its versions, and that it ends with its parent."""
+"""The step's own process: its memory, threads and versions, and that it ends with its parent."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from pathlib import Path
 from fly64_assets.study import PROJECT_ROOT
 
 WATCH = "end with the run"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Read once by OpenMP and the BLAS libraries, when numpy or torch is imported."""
 _steps_run_here = False
 
 
@@ -46,6 +48,19 @@ def steps_run_here() -> Iterator[None]:
         _steps_run_here = before
 
 
+def _is_step_process() -> bool:
+    return multiprocessing.parent_process() is not None and not _steps_run_here
+
+
+def limit_threads(threads: int) -> None:
+    """Let numerical libraries start no more threads than this, whatever the machine has.
+
+    Only in a step's own process, where none of them has been loaded yet; elsewhere nothing happens.
+    """
+    if _is_step_process():
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+
+
 def end_with_parent() -> None:
     """End this step's process as soon as the run's process does. Nothing outside a step process.
 
@@ -54,7 +69,7 @@ def end_with_parent() -> None:
     is the end of the pipe that the run's process holds for every step that it asked for.
     """
     run = multiprocessing.parent_process()
-    if run is None or _steps_run_here:
+    if run is None or not _is_step_process():
         return
     if any(thread.name == WATCH for thread in threading.enumerate()):
         return

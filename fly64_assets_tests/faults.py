@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataValue
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from fly64_assets.catalogue import Product
 from fly64_assets.context import StudyContext
@@ -50,6 +51,7 @@ def report_as_made(
                 **(figures or {}),
                 PROVENANCE: MetadataValue.json(provenance.to_json()),
             },
+            tags={DATA_VERSION_TAG: provenance.data_version},
         )
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import fly64_assets
+from fly64_assets.arms import ITERATIVE, NETWORKS
 from fly64_assets.catalogue import PRODUCTS
 from fly64_assets.code_versions import code_version
+from fly64_assets.study import SPLITS
 
 PACKAGE = Path(fly64_assets.__file__).parent
 
@@ -38,8 +41,6 @@ def versions_after(tmp_path):
             text=True,
             check=True,
         )
-        import json
-
         return json.loads(done.stdout)
 
     return versions
@@ -61,11 +62,66 @@ def test_comments_and_docstrings_do_not_count(versions_after):
     assert _changed(after) == set()
 
 
-def test_a_changed_solver_changes_its_own_phase_only(versions_after):
-    after = versions_after("solvers/ptychi_engines.py", "import ", "import os\nimport ")
-    assert _changed(after) == {
-        f"{split}/{arm}_reconstruction" for split in ("train", "test") for arm in ("ptychi", "epie")
-    }
+COMPARISONS = {"train/comparison", "test/comparison"}
+MODELS = {f"{network.asset}_model" for network in NETWORKS}
+REPLICATES = {f"{network.asset}_replicates" for network in NETWORKS}
+RECONSTRUCTIONS = {f"{s}/{arm.asset}_reconstruction" for s in SPLITS for arm in ITERATIVE}
+PINN = {
+    f"{network.asset}_{kind}"
+    for network in NETWORKS
+    if network.section == "ptychopinn"
+    for kind in ("model", "replicates")
+}
+OWN_CODE = {
+    "assets/specimen.py": {"specimen"},
+    "assets/datasets.py": {"train/dataset", "test/dataset"},
+    "ptychography/simulation.py": {"train/dataset", "test/dataset"},
+    "assets/overlap_views.py": {"train/overlap_view", "test/overlap_view"},
+    "assets/models.py": MODELS,
+    # The comparison predicts with both.
+    "solvers/ptychopinn.py": PINN | COMPARISONS,
+    "solvers/baseline.py": {"baseline_model", "baseline_replicates"} | COMPARISONS,
+    "solvers/losses.py": MODELS | REPLICATES | COMPARISONS,
+    "assets/replicates.py": REPLICATES,
+    "assets/reconstructions.py": RECONSTRUCTIONS,
+    "solvers/ptychi_engines.py": RECONSTRUCTIONS,
+    "assets/comparisons.py": COMPARISONS,
+    "ptychography/stitching.py": COMPARISONS | REPLICATES,
+    "assets/comparison_statistics.py": {"comparison_statistics"},
+    "assets/heatmaps.py": {"train/heatmaps", "test/heatmaps"},
+    "assets/phase_manifests.py": {"phase_manifests"},
+    "assets/phase_logs.py": {"phase_logs"},
+    "assets/metrics_report.py": {"metrics_report"},
+    "assets/check_report.py": {"check_report"},
+    "assets/hub_summary.py": {"hub_summary"},
+    "assets/phase_asset.py": set(),
+    "planner.py": set(),
+}
+"""Source file -> the products whose code version changes with it, and no other's."""
+
+
+def test_each_file_changes_the_versions_of_its_own_phase_only(tmp_path):
+    """All of them in one process, on a copy of the package."""
+    copy = tmp_path / "fly64_assets"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    script = (
+        "import json, sys, pathlib; from fly64_assets import code_versions;"
+        "from fly64_assets.catalogue import PRODUCTS\n"
+        "found = {}\n"
+        "for file in json.loads(sys.argv[1]):\n"
+        "    path = pathlib.Path(code_versions.__file__).parent / file\n"
+        "    text = path.read_text('utf-8')\n"
+        "    path.write_text(text + '\\nCHANGED = True\\n', 'utf-8')\n"
+        "    code_versions._module.cache_clear()\n"
+        "    found[file] = {p.name: code_versions.code_version(p.modules, p.libraries, p.files)"
+        " for p in PRODUCTS}\n"
+        "    path.write_text(text, 'utf-8')\n"
+        "print(json.dumps(found))"
+    )
+    command = [sys.executable, "-c", script, json.dumps(list(OWN_CODE))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert {file: _changed(after) for file, after in found.items()} == OWN_CODE
 
 
 def test_a_changed_metric_changes_the_comparison_only(versions_after):

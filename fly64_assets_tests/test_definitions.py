@@ -100,10 +100,11 @@ def test_every_check_of_the_catalogue_exists_blocks_as_stated_and_is_partitioned
     assert {key for key, _ in whole} == {("study_metrics",), ("dose_response",)}
 
 
-def test_solver_steps_share_one_pool(graph):
+def test_steps_with_the_studys_threads_share_one_pool(graph):
     pools = {item.key: graph.get(AssetKey(item.key)).pools for item in PRODUCTS}
-    solvers = {key for key, names in pools.items() if names == {"solver"}}
-    assert solvers == {
+    pooled = {key for key, names in pools.items() if names == {"solver"}}
+    assert pooled == {
+        *((split, "dataset") for split in ("train", "test")),
         *((f"{name}_{kind}",) for name in ("pinn", "baseline") for kind in ("model", "replicates")),
         *((split, name) for split in ("train", "test") for name in ("ptychi_reconstruction",)),
         *((split, "comparison") for split in ("train", "test")),

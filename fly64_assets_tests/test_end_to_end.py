@@ -66,12 +66,22 @@ def test_everything_is_fresh_afterwards(opened):
     assert {str(v): v.state for v in verdicts if v.state is not State.FRESH} == {}
 
 
-def test_a_second_run_does_nothing(finished, tmp_path):
+def test_a_second_run_does_nothing(finished, tmp_path, monkeypatch):
     copy = finished.copy_to(tmp_path / "again")
+    context = copy.context(monkeypatch)
+
+    def recorded() -> list[int]:
+        with DagsterInstance.from_config(str(instance_folder(context.study))) as instance:
+            ledger = context.ledger(instance)
+            records = [ledger.latest(item, AT.restricted_to(item.per)) for item in PRODUCTS]
+            return [record.storage_id for record in records] + [instance.get_runs_count()]
+
+    before = recorded()
     again = fly64(
         "run", "--study", copy.study_file, "--dose", "1000", "--view", "dense", results=copy.results
     )
     assert again.returncode == 0
+    assert recorded() == before
     assert "all fresh: nothing to run" in again.stdout
     assert "comparisons: total 2, executed 2, success 2, failed 0" in again.stdout
 

@@ -110,37 +110,15 @@ def test_made_is_fresh_and_only_what_was_made(two_views):
     }
 
 
-@pytest.mark.parametrize(
-    ("change", "stale"),
-    [
-        ({"views": {**BOTH_VIEWS, "sparse": {"target_overlap": 0.3}}}, {"overlap_view sparse"}),
-        ({"overlap": {"n_groups": 47}}, {"overlap_view dense", "overlap_view sparse"}),
-        (
-            {"seeds": {"simulation": 43}},
-            {"dataset", "overlap_view dense", "overlap_view sparse"},
-        ),
-        (
-            {"specimen": "siemens_star"},
-            {"specimen", "dataset", "overlap_view dense", "overlap_view sparse"},
-        ),
-        ({"ptychi": {"epochs": 5}}, set()),
-        ({"scoring": {"max_shift_px": 3}}, set()),
-        ({"threads": 1}, set()),
-    ],
-    ids=["sparse-only", "grouping", "seed", "specimen", "pty-chi", "scoring", "threads"],
-)
-def test_a_change_of_the_study_marks_exactly_what_depends_on_it(two_views, change, stale):
+def test_a_setting_of_the_sparse_view_leaves_the_dense_one_alone(two_views):
     context, instance, write_study = two_views
-    base = {"views": BOTH_VIEWS, "simulation": {"positions": 1500}}
-    changed = StudyContext.load(write_study(**{**base, **change}))
-    made = {"specimen", "dataset", "overlap_view dense", "overlap_view sparse"}
-    found = {}
-    for (name, condition), state in states(changed, instance, DENSE, SPARSE).items():
-        view = condition.partition("|")[2]
-        label = f"{name.split('/')[-1]} {view}".strip()
-        if label in made:
-            found.setdefault(label, set()).add(state)
-    assert {label for label, states_ in found.items() if states_ != {State.FRESH}} == stale
+    views = {**BOTH_VIEWS, "sparse": {"target_overlap": 0.3}}
+    changed = StudyContext.load(write_study(views=views, simulation={"positions": 1500}))
+    before = states(context, instance, DENSE, SPARSE)
+    found = states(changed, instance, DENSE, SPARSE)
+    stale = {name for name, state in found.items() if state is not before[name]}
+    assert stale == {(f"{split}/overlap_view", "1000|sparse") for split in ("train", "test")}
+    assert {found[name] for name in stale} == {State.STALE}
 
 
 def test_reasons_name_the_setting(two_views):
@@ -161,6 +139,22 @@ def test_same_seed_same_data_version(two_views):
     assert after.storage_id > before.storage_id
     assert after.provenance.data_version == before.provenance.data_version
     assert states(context, instance, DENSE)["train/overlap_view", "1000|dense"] is State.FRESH
+
+
+def test_other_code_that_gives_equal_data_is_made_again_and_nothing_after_it(
+    two_views, monkeypatch
+):
+    context, instance, _ = two_views
+    views = [product(split, "overlap_view") for split in ("train", "test")]
+    before = [context.ledger(instance).latest(item, DENSE).storage_id for item in views]
+    for split in ("train", "test"):
+        monkeypatch.setitem(product(split, "dataset").__dict__, "code_version", "another")
+    assert "train/dataset is stale: code" in context.planner(instance).verdict(VIEW, DENSE).reason
+    make(context, instance, "dose", Condition(1000), raises=True)
+    found = states(context, instance, DENSE)
+    made = {(item.name, "1000|dense") for item in views} | {("train/dataset", "1000")}
+    assert {found[name] for name in made} == {State.FRESH}
+    assert [context.ledger(instance).latest(item, DENSE).storage_id for item in views] == before
 
 
 def test_an_altered_input_is_named_and_refused(two_views):

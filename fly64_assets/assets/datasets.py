@@ -81,5 +81,6 @@ def build(context: StudyContext) -> list[AssetsDefinition]:
                 item.key: description.format(str(item.split).capitalize()) for item in PRODUCTS
             },
             kinds={"numpy"},
+            solver=True,
         )
     ]

@@ -24,9 +24,10 @@ def _restrict(dataset: Dataset, view: View, transformation: Mapping[str, object]
     import numpy as np
 
     from fly64_assets.ptychography.data001 import Dataset, with_transformation
+    from fly64_assets.ptychography.npz import release
 
     kept = view.image_index
-    return Dataset(
+    restricted = Dataset(
         diffraction=np.asarray(dataset.diffraction[kept]),
         object_guess=dataset.object_guess,
         probe_guess=dataset.probe_guess,
@@ -43,6 +44,10 @@ def _restrict(dataset: Dataset, view: View, transformation: Mapping[str, object]
             "training_groups": view.training_groups,
         },
     )
+    for array in (dataset.diffraction, dataset.patches):
+        if array is not None:
+            release(array)
+    return restricted
 
 
 def _body(item: Product) -> Body:

@@ -33,12 +33,13 @@ from fly64_assets.io_manager import Staged, StoredInput
 from fly64_assets.ledger import Ledger
 from fly64_assets.partitions import Condition, partitions_definition
 from fly64_assets.planner import input_version
-from fly64_assets.process import end_with_parent
+from fly64_assets.process import end_with_parent, limit_threads
 from fly64_assets.solvers.interface import Progress, ProgressCallback
 from fly64_assets.study import SPLITS, specimen_path
 
 Section = TypeVar("Section", bound=BaseModel)
 SOLVER_POOL = "solver"
+"""One step at a time of those that compute with all of the study's threads, or with the GPU."""
 OWNERS = ("team:ptychography",)
 PROGRESS_INTERVAL_S = 2.0
 """Progress enters the event log at most this often, so that a long run does not fill it."""
@@ -153,7 +154,8 @@ def build_phase_asset(
         body: makes the files of all products in ``run.staging``.
         descriptions: what each product is, with units and axes.
         kinds: tags of the technology, shown on the asset.
-        solver: whether the step takes the machine's cores or its GPU for itself.
+        solver: whether the step computes with all of the study's threads, or the GPU, and so waits
+            for the pool; any other has one thread.
     """
     first = products[0]
     keys = inputs_in(first, context.study)
@@ -184,6 +186,7 @@ def build_phase_asset(
     def compute(context_: AssetExecutionContext, **inputs: StoredInput) -> Iterator[Output]:
         started = time.monotonic()
         end_with_parent()
+        limit_threads(context.study.threads if solver else 1)
         key = context_.partition_key if context_.has_partition_key else None
         condition = Condition.from_partition_key(key)
         # In the order of the catalogue, in which people read them.

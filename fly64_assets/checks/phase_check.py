@@ -24,7 +24,7 @@ from fly64_assets.catalogue import BY_KEY, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.ledger import Ledger, Record
 from fly64_assets.partitions import Condition, partitions_definition
-from fly64_assets.process import end_with_parent
+from fly64_assets.process import end_with_parent, limit_threads
 from fly64_assets.ptychography.rules import RuleOutcome
 from fly64_assets.study import Study
 
@@ -168,6 +168,7 @@ def build_checks(
     )
     def evaluate_all(context_: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
         end_with_parent()
+        limit_threads(1)
         execution = context_.op_execution_context
         key = execution.partition_key if execution.has_partition_key else None
         wanted = {selected.name for selected in context_.selected_asset_check_keys}

@@ -73,10 +73,14 @@ def release(array: np.ndarray) -> None:
     """Let go of the pages of a shared memory map; the file keeps every value.
 
     Pages once touched stay resident otherwise, and a process that streams a file grows to its size.
+    An array that lies elsewhere is left alone.
     """
-    shared = isinstance(array, np.memmap) and array.mode in ("r", "r+", "w+")
+    mapped = array
+    while isinstance(mapped, np.ndarray) and not isinstance(mapped, np.memmap):
+        mapped = mapped.base  # of a plain view of a map
+    shared = isinstance(mapped, np.memmap) and mapped.mode in ("r", "r+", "w+")
     if shared and hasattr(mmap, "MADV_DONTNEED"):
-        array._mmap.madvise(mmap.MADV_DONTNEED)
+        mapped._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def _raw(array: np.ndarray) -> memoryview | bytes:

@@ -67,8 +67,11 @@ def require_finite(measurement: Measurement) -> None:
     """
     import numpy as np
 
+    from fly64_assets.ptychography.npz import chunks
+
     for key in ("diffraction", "positions_px", "probe", "intensity_scale"):
-        if not np.isfinite(getattr(measurement, key)).all():
+        values = np.asarray(getattr(measurement, key))
+        if not all(np.isfinite(part).all() for part in chunks(values)):
             raise InputError("measurement", key, "holds values that are not finite")
 
 

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fly64_assets.ptychography.npz import chunks, release
 from fly64_assets.solvers import physics_operations as physics
 from fly64_assets.solvers.grouping import split_positions
 from fly64_assets.solvers.interface import Measurement
@@ -56,6 +57,7 @@ class PhysicsLoss:
         self._pixel, self._subpixel = tf.constant(pixel), tf.constant(subpixel)
         power = np.einsum("nij,nij->", *[measurement.diffraction] * 2, dtype=np.float64)
         self._root_mean_counts = self._scale * float(np.sqrt(power / len(measurement)))
+        release(measurement.diffraction)
 
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
         """(b, L * C + E) int32 -> scalar float32."""
@@ -133,7 +135,12 @@ class SupervisedLoss:
         core = slice(margin, margin + frame_px)
         self._model, self._smoothing = model, smoothing
         self._diffraction = tf.constant(measurement.diffraction, tf.float32)
-        self._truth = tf.constant(true_patches[:, core, core], tf.complex64)
+        release(measurement.diffraction)
+        cores, done = np.empty((len(true_patches), frame_px, frame_px), np.complex64), 0
+        for part in chunks(true_patches):
+            cores[done : done + len(part)] = part[:, core, core]
+            done += len(part)
+        self._truth = tf.constant(cores)
 
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
         """(b, 1) int32 -> scalar float32."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from fly64_assets.errors import InputError
+from fly64_assets.ptychography.npz import release
 from fly64_assets.solvers import ptychi_state
 from fly64_assets.solvers.interface import (
     NO_CHECKPOINT,
@@ -233,7 +235,9 @@ class _Solver:
         started = time.perf_counter()
         weight = settings.total_variation
         self.total_variation_weight = weight / photons_per_pixel(measurement) if weight else 0.0
-        counts = np.square(measurement.diffraction * np.float32(measurement.intensity_scale))
+        counts = measurement.diffraction * np.float32(measurement.intensity_scale)
+        np.square(counts, out=counts)
+        release(measurement.diffraction)
         probe = (measurement.probe * self._probe_scale).astype(np.complex64)
         # Behind an object of 1 every pattern is that of the bare probe.
         bare = np.abs(np.fft.fftshift(np.fft.fft2(probe))) ** 2
@@ -256,6 +260,9 @@ class _Solver:
                 probe_position_y_px=centred[:, 0].astype(np.float32),
                 probe_position_x_px=centred[:, 1].astype(np.float32),
             )
+            # It has a shifted copy; the task would keep this one to its end.
+            self._task._task_data = replace(self._task._task_data, diffraction_data=None)
+            del counts
             if not settings.refine_probe:
                 _shift_probe_once(self._task.reconstructor)
         self.build_s = time.perf_counter() - started
@@ -395,14 +402,14 @@ def _shift_probe_once(reconstructor: Any) -> None:
     import torch
 
     model = reconstructor.forward_model
-    everyone = torch.arange(len(reconstructor.dataset)).split(reconstructor.batch_size)
+    count, shifted = len(reconstructor.dataset), None
     with torch.no_grad():
-        shifted = torch.cat(
-            [
-                model.shift_unique_probes(some, model.get_unique_probes(some), first_mode_only=True)
-                for some in everyone
-            ]
-        )
+        for some in torch.arange(count).split(reconstructor.batch_size):
+            probes = model.get_unique_probes(some)
+            moved = model.shift_unique_probes(some, probes, first_mode_only=True)
+            if shifted is None:
+                shifted = moved.new_empty((count, *moved.shape[1:]))
+            shifted[some] = moved
     model.shift_unique_probes = lambda indices, *_, **__: shifted[indices]
     reconstructor.adjoint_shift_probe_update_direction = lambda _, update, **__: update
 
@@ -419,7 +426,8 @@ def _losses(counts: np.ndarray, predicted: np.ndarray, noise_model: str) -> tupl
         apart = float(np.mean((np.sqrt(counts) - np.sqrt(predicted)) ** 2, dtype=np.float64))
         # Gaussian is of the amplitude, with a standard deviation of 1/2.
         return (2 if noise_model == "GAUSSIAN" else 1) * apart, 0
-    offset = float(np.mean(counts - xlogy(counts, counts), dtype=np.float64))
+    terms = xlogy(counts, counts)
+    offset = float(np.mean(np.subtract(counts, terms, out=terms), dtype=np.float64))
     floor = 1e-8  # of a prediction, as in torch's Poisson loss
     mean = counts.mean(axis=0, dtype=np.float64)
     return float(np.mean(predicted - mean * np.log(predicted + floor))) - offset, offset

@@ -19,7 +19,7 @@ def start_tensorflow(threads: int) -> None:
     type only. A GPU is used when there is one, and its memory is taken as it is needed.
 
     Args:
-        threads: threads within and between operations.
+        threads: threads within an operation.
 
     Raises:
         SolverEnvironmentError: torch is loaded in this process, or TensorFlow already runs here
@@ -34,7 +34,8 @@ def start_tensorflow(threads: int) -> None:
     config = tf.config.threading
     try:
         config.set_intra_op_parallelism_threads(threads)
-        config.set_inter_op_parallelism_threads(threads)
+        # One operation at a time: two would each take all of the threads.
+        config.set_inter_op_parallelism_threads(1)
         for device in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(device, True)
     except RuntimeError:  # TensorFlow has computed something already: its threads are settled

@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 import yaml
 
+from fly64_assets.process import THREAD_VARIABLES
 from fly64_assets.study import PROJECT_ROOT
 
 PARENT = """
@@ -57,6 +58,42 @@ def test_a_step_ends_with_its_parent(tmp_path):
     finally:
         if _is_running(step):
             os.kill(step, signal.SIGKILL)
+
+
+STEP = """
+import multiprocessing, os, sys
+
+def step(threads):
+    from fly64_assets.process import limit_threads
+
+    if threads:
+        limit_threads(threads)
+    import numpy as np
+
+    np.ones((512, 512)) @ np.ones((512, 512))
+    print(len(os.listdir("/proc/self/task")), flush=True)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fly64_assets.definitions"])
+    for threads in (1, 3, 0):
+        child = context.Process(target=step, args=(threads,))
+        child.start()
+        child.join()
+"""
+
+
+def test_numerical_libraries_of_a_step_have_the_threads_that_it_was_given(tmp_path):
+    """Whatever the machine has: without a limit the linear algebra takes a thread a core."""
+    script = tmp_path / "steps.py"
+    script.write_text(STEP, "utf-8")
+    free = {name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=free)
+    assert done.returncode == 0, done.stderr
+    one, three, unlimited = map(int, done.stdout.split())
+    # OpenBLAS starts no more threads than there are cores.
+    assert (one, three) == (1, min(3, len(os.sched_getaffinity(0))))
+    assert unlimited == len(os.sched_getaffinity(0))
 
 
 def test_one_solver_at_a_time_and_a_dead_run_frees_its_slot():
