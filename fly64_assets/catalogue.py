@@ -229,7 +229,7 @@ def _study_metrics(study: Study, _: Condition) -> Settings:
 
 
 def _dose_response(study: Study, _: Condition) -> Settings:
-    return {"study": study.name, "quality_levels": list(study.statistics.quality_levels)}
+    return {"study": study.name, "quality_levels": list(study.dose_response.quality_levels)}
 
 
 def _heatmaps(study: Study, condition: Condition) -> Settings:

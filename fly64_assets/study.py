@@ -212,12 +212,20 @@ class StatisticsSettings(_Section):
             each other than this count as one.
         resamples: how many times the area is put together anew from such blocks.
         confidence: of the intervals.
-        quality_levels: MS-SSIM whose dose is asked for.
     """
 
     block_px: Positive
     resamples: Annotated[int, Field(ge=100)]
     confidence: Fraction
+
+
+class DoseResponseSettings(_Section):
+    """What is asked of the study as a whole.
+
+    Attributes:
+        quality_levels: MS-SSIM whose dose is asked for.
+    """
+
     quality_levels: tuple[Fraction, ...]
 
 
@@ -255,6 +263,7 @@ class Study(_Section):
     epie: EpieSettings
     scoring: ScoringSettings
     statistics: StatisticsSettings
+    dose_response: DoseResponseSettings
     replicates: Annotated[int, Field(ge=1, le=20)]
     automation: AutomationSettings
 
@@ -385,7 +394,7 @@ def _lists_to_tuples(content: dict[str, Any]) -> None:
     for section, key in (
         (content, "doses"),
         (content, "arms"),
-        (content.get("statistics"), "quality_levels"),
+        (content.get("dose_response"), "quality_levels"),
     ):
         if isinstance(section, dict) and isinstance(section.get(key), list):
             section[key] = tuple(section[key])

@@ -18,18 +18,19 @@ from dagster._core.definitions.data_version import (
 from dagster._core.loader import LoadingContextForTest
 
 from fly64_assets import planner as planner_module
-from fly64_assets.catalogue import LEVELS, Product, product
+from fly64_assets.catalogue import Product, product
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.instance import instance_folder
 from fly64_assets.ledger import CheckState, Ledger, Record
 from fly64_assets.partitions import Condition, dagster_key
 from fly64_assets.planner import Planner, State
-from fly64_assets.study import Study, specimen_path
+from fly64_assets.study import EpieSettings, Study, specimen_path
+from fly64_assets_tests.conftest import PRODUCTS as OF_A_STUDY
 from fly64_assets_tests.faults import report_as_made
 
 AT = Condition(1000, "dense")
-PRODUCTS = tuple(item for level in LEVELS for item in level.products)
+PRODUCTS = tuple(item for item in OF_A_STUDY if item.stage != "study")
 """Of one condition. What is made of all fresh ones has tests of its own."""
 ALL = {item.name for item in PRODUCTS}
 
@@ -168,21 +169,24 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "statistics": {
         "statistics.block_px": 21,
         "statistics.resamples": 999,
-        # Read by the study's dose response only, but the section is one.
-        "statistics.quality_levels": (0.7,),
     },
     "deltas too": {"statistics.confidence": 0.9},
     "solvers": {"threads": 1},
     "nothing": {
         "automation.cron": "0 3 * * *",
         "automation.tries": 2,
+        # Of the study as a whole.
+        "dose_response.quality_levels": (0.7,),
     },
 }
 """Reader -> setting -> another value."""
 ONE_VALUE = {"schema_version", "ptychi.engine"}
 """Settings of which only one value is allowed."""
-ELSEWHERE = {"name", "doses", "views.dense.image_fraction"}
-"""The name is another store; a dose more and an image fraction have tests of their own."""
+ELSEWHERE = {
+    *("name", "doses", "views.dense.image_fraction", "arms"),
+    *(f"epie.{name}" for name in EpieSettings.model_fields),
+}
+"""The name is another store; a dose more, an image fraction and arms have tests of their own."""
 
 
 class _Remembering(Ledger):

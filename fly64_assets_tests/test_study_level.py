@@ -94,7 +94,7 @@ def test_one_dose_says_whether_it_suffices_and_no_more(opened):
     path = context.store.path(ANSWER, Condition(), "dose_for_quality.csv")
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    levels = context.study.statistics.quality_levels
+    levels = context.study.dose_response.quality_levels
     assert len(rows) == len(levels) * len(MODELS) * len(SPLITS) * 2
     assert {row["reached"] for row in rows} <= {"everywhere", "nowhere"}
     assert all(row["dose"] == "" for row in rows)
@@ -120,19 +120,19 @@ def test_a_dose_more_leaves_the_table_as_it_is_until_that_is_finished(altered):
 
 
 def test_a_night_makes_it_when_nothing_else_is_started(altered):
-    whole, more = altered(statistics={"quality_levels": [0.5]}), altered
+    whole, more = altered(dose_response={"quality_levels": [0.5]}), altered
     with study_instance(whole.study, whole.study_file) as instance:
         (start,) = night.decide(whole, instance, "now").starts
         assert JOBS[start.request.level] == "report_study"
         assert [item.name for item in start.request.make] == ["dose_response"]
-    larger = more(doses=[1000, 2000], statistics={"quality_levels": [0.5]})
+    larger = more(doses=[1000, 2000], dose_response={"quality_levels": [0.5]})
     with study_instance(larger.study, larger.study_file) as instance:
         starts = night.decide(larger, instance, "now").starts
         assert {JOBS[start.request.level] for start in starts} == {"simulate_datasets"}
 
 
 def test_other_levels_of_quality_draw_the_answer_again_and_nothing_else(altered):
-    context = altered(statistics={"quality_levels": [0.5]})
+    context = altered(dose_response={"quality_levels": [0.5]})
     with study_instance(context.study, context.study_file) as instance:
         planner = context.planner(instance)
         assert planner.verdict(METRICS, Condition()).state is State.FRESH
