@@ -98,21 +98,28 @@ class FinishedRun:
         return StudyContext.load(self.study_file)
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> FinishedRun:
-    """One real run of every asset: simulation, both networks, pty-chi, comparison, reports.
+def run_once(
+    factory: pytest.TempPathFactory, worker: str, name: str, timeout: int = 600, **changes: object
+) -> FinishedRun:
+    """A whole run of the tiny study with changes, made by the first worker that asks for it.
 
-    The first worker that needs it makes it; the others wait and take the same.
+    The others wait and take the same.
     """
-    base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "finished"
+    base = factory.getbasetemp()
+    folder = (base if worker == "master" else base.parent) / name
     study_file, results, told = folder / "study.yaml", folder / "results", folder / "run.json"
     with FileLock(f"{folder}.lock"):
         if not told.is_file():
             folder.mkdir()
-            study_file.write_text(yaml.safe_dump(TINY), "utf-8")
+            study_file.write_text(yaml.safe_dump({**TINY, **changes}), "utf-8")
             arguments = ("run", "--study", study_file, "--dose", "1000", "--view", "dense")
-            run = fly64(*arguments, results=results)
+            run = fly64(*arguments, results=results, timeout=timeout)
             told.write_text(json.dumps([run.returncode, run.stdout, run.stderr]), "utf-8")
     run = subprocess.CompletedProcess([], *json.loads(told.read_text("utf-8")))
     return FinishedRun(study_file, results, run)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> FinishedRun:
+    """One real run of every asset: simulation, both networks, pty-chi, comparison, reports."""
+    return run_once(tmp_path_factory, worker_id, "finished")

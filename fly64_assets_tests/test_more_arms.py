@@ -12,13 +12,12 @@ import subprocess
 
 import numpy as np
 import pytest
-import yaml
 
 from fly64_assets.arms import NAMES, iterative, networks
 from fly64_assets.catalogue import PRODUCTS
 from fly64_assets.ptychography.npz import read_npz
 from fly64_assets.study import MODELS, SPLITS
-from fly64_assets_tests.conftest import TINY, FinishedRun, fly64
+from fly64_assets_tests.conftest import FinishedRun, fly64, run_once
 
 pytestmark = pytest.mark.matrix
 SELECTION = ("--dose", "1000", "--view", "dense")
@@ -26,14 +25,10 @@ EXTRA = NAMES[len(MODELS) :]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> FinishedRun:
-    folder = tmp_path_factory.mktemp("arms")
-    study = folder / "study.yaml"
-    study.write_text(yaml.safe_dump({**TINY, "arms": list(NAMES)}), "utf-8")
-    results = folder / "results"
-    done = fly64("run", "--study", study, *SELECTION, results=results, timeout=3600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return FinishedRun(study, results, done)
+def run(tmp_path_factory, worker_id) -> FinishedRun:
+    made = run_once(tmp_path_factory, worker_id, "every_arm", timeout=3600, arms=list(NAMES))
+    assert made.run.returncode == 0, made.run.stdout + made.run.stderr
+    return made
 
 
 @pytest.fixture(scope="module")
