@@ -12,6 +12,7 @@ from fly64_assets import arms
 from fly64_assets.catalogue import LEVELS, PRODUCTS, files_in, inputs_in, product, products_in
 from fly64_assets.check_states import rows_of_conditions
 from fly64_assets.checks import checks_of
+from fly64_assets.console import show_status
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.errors import InputError
@@ -162,6 +163,24 @@ def test_plan_of_both_is_a_plan_of_every_product(write_study, tmp_path):
     assert {row["product"] for row in plan["products"]} == {item.name for item in PRODUCTS}
     groups = {row["product"]: (row["images"], row["groups"]) for row in plan["products"]}
     assert groups["pinn_gs1_model"] == groups["baseline_model"] and groups["pinn_model"][1]
+
+
+def test_what_an_arm_left_that_is_off_is_orphaned_and_kept(write_study, capsys):
+    context = StudyContext.load(write_study())
+    path = context.store.path(product("test", "epie_reconstruction"), AT, "epie_reconstruction.npz")
+    published = context.store.path(
+        product("test", "ptychi_reconstruction"), AT, "ptychi_reconstruction.npz"
+    )
+    path.parent.mkdir(parents=True)
+    for each in (path, published):
+        each.write_bytes(b"left")
+    named = context.store.relative(path)
+    with DagsterInstance.ephemeral() as instance:
+        show_status(context, context.planner(instance), [AT])
+        assert f"orphaned {named}" in capsys.readouterr().out
+        more = StudyContext.load(write_study("more.yaml", arms=MORE))
+        show_status(more, more.planner(instance), [AT])
+    assert "orphaned" not in capsys.readouterr().out and path.is_file()
 
 
 # What switching one on changes of what was made.
