@@ -2,7 +2,8 @@
 
 Belongs here: the translation between DATA-001 conventions and pty-chi's, and the choice of
 pty-chi's options. Does not belong here: pty-chi's side effects on the process
-(``torch_isolation.py``), what a task holds between two epochs (``ptychi_state.py``), scoring,
+(``torch_isolation.py``), sub-pixel positions (``ptychi_subpixel.py``), smoothing
+(``ptychi_variation.py``), what a task holds between two epochs (``ptychi_state.py``), scoring,
 files, the study matrix.
 
 The algorithm is that of M. Odstrcil, A. Menzel and M. Guizar-Sicairos, "Iterative least-squares
@@ -21,7 +22,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from fly64_assets.errors import InputError
-from fly64_assets.solvers import ptychi_state
+from fly64_assets.solvers import ptychi_state, ptychi_subpixel, ptychi_variation
 from fly64_assets.solvers.interface import (
     NO_CHECKPOINT,
     Checkpoint,
@@ -69,7 +70,8 @@ class IterativeReconstruction:
         library_version: the version of pty-chi.
         batch_size: diffraction patterns in a mini-batch, at most.
         probe_refined: whether the probe was optimised together with the object.
-        total_variation_weight: of the step after each epoch, in pty-chi's units; 0 for none.
+        total_variation_weight: of the step after each epoch (``ptychi_variation.smoothed``); 0 for
+            none.
         device: the type of torch device that was used, ``cpu`` or ``cuda``.
         algorithm: the published identifier of the algorithm.
     """
@@ -256,8 +258,9 @@ class _Solver:
                 probe_position_y_px=centred[:, 0].astype(np.float32),
                 probe_position_x_px=centred[:, 1].astype(np.float32),
             )
-            if not settings.refine_probe:
-                _shift_probe_once(self._task.reconstructor)
+            ptychi_subpixel.move_object(self._task.reconstructor, measurement)
+            if weight:
+                ptychi_variation.use_in(self._task.reconstructor, self.total_variation_weight)
         self.build_s = time.perf_counter() - started
 
     @property
@@ -361,30 +364,10 @@ def _options(settings: PtyChiSettings, device: str, batch_size: int, seed: int) 
     of_object.remove_object_probe_ambiguity.enabled = False
     # Position 0 is then the centre of an even canvas, in pty-chi's convention and in DATA-001's.
     of_object.determine_position_origin_coords_by = api.ObjectPosOriginCoordsMethods.SUPPORT
+    of_object.multimodal_update = False  # there is one mode: spares its update a second time
     of_probe.optimizable = settings.refine_probe
     of_probe.power_constraint.enabled = settings.refine_probe
     return options
-
-
-def _shift_probe_once(reconstructor: Any) -> None:
-    """Spare a known probe its two sub-pixel shifts per mini-batch, half of LSQML's time.
-
-    The shifted probes are kept, (n, 1, N, N) complex64; the shift of the probe's update has no
-    reader and is left out. Every number that remains is the same to the bit.
-    """
-    import torch
-
-    model = reconstructor.forward_model
-    everyone = torch.arange(len(reconstructor.dataset)).split(reconstructor.batch_size)
-    with torch.no_grad():
-        shifted = torch.cat(
-            [
-                model.shift_unique_probes(some, model.get_unique_probes(some), first_mode_only=True)
-                for some in everyone
-            ]
-        )
-    model.shift_unique_probes = lambda indices, *_, **__: shifted[indices]
-    reconstructor.adjoint_shift_probe_update_direction = lambda _, update, **__: update
 
 
 def _losses(counts: np.ndarray, predicted: np.ndarray, noise_model: str) -> tuple[float, float]:
