@@ -2,8 +2,9 @@
 
 Belongs here: the translation between DATA-001 conventions and pty-chi's, and the choice of
 pty-chi's options. Does not belong here: pty-chi's side effects on the process
-(``torch_isolation.py``), sub-pixel positions (``ptychi_subpixel.py``), what a task holds between
-two epochs (``ptychi_state.py``), scoring, files, the study matrix.
+(``torch_isolation.py``), sub-pixel positions (``ptychi_subpixel.py``), smoothing
+(``ptychi_variation.py``), what a task holds between two epochs (``ptychi_state.py``), scoring,
+files, the study matrix.
 
 The algorithm is that of M. Odstrcil, A. Menzel and M. Guizar-Sicairos, "Iterative least-squares
 solver for generalized maximum-likelihood ptychography", Optics Express 26, 3108 (2018).
@@ -21,7 +22,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from fly64_assets.errors import InputError
-from fly64_assets.solvers import ptychi_state, ptychi_subpixel
+from fly64_assets.solvers import ptychi_state, ptychi_subpixel, ptychi_variation
 from fly64_assets.solvers.interface import (
     NO_CHECKPOINT,
     Checkpoint,
@@ -69,7 +70,8 @@ class IterativeReconstruction:
         library_version: the version of pty-chi.
         batch_size: diffraction patterns in a mini-batch, at most.
         probe_refined: whether the probe was optimised together with the object.
-        total_variation_weight: of the step after each epoch, in pty-chi's units; 0 for none.
+        total_variation_weight: of the step after each epoch (``ptychi_variation.smoothed``); 0 for
+            none.
         device: the type of torch device that was used, ``cpu`` or ``cuda``.
         algorithm: the published identifier of the algorithm.
     """
@@ -257,6 +259,8 @@ class _Solver:
                 probe_position_x_px=centred[:, 1].astype(np.float32),
             )
             ptychi_subpixel.move_object(self._task.reconstructor, measurement)
+            if weight:
+                ptychi_variation.use_in(self._task.reconstructor, self.total_variation_weight)
         self.build_s = time.perf_counter() - started
 
     @property

@@ -20,7 +20,7 @@ from scipy.optimize import minimize
 from skimage.registration import phase_cross_correlation
 
 from fly64_assets.ptychography.forward import extract_patches, far_field
-from fly64_assets.solvers import ptychi_lsqml, ptychi_subpixel
+from fly64_assets.solvers import ptychi_lsqml, ptychi_subpixel, ptychi_variation
 from fly64_assets.solvers.interface import Measurement, Progress
 from fly64_assets.solvers.ptychi_lsqml import SolverDivergedError
 from fly64_assets.study import PtyChiSettings
@@ -345,6 +345,30 @@ def test_putting_patches_back_is_the_adjoint_of_cutting_them():
     backwards = torch.vdot(windows.put(patches, chosen).reshape(-1), image.reshape(-1))
     assert abs(forwards) > 1
     assert abs(forwards - backwards) < 1e-4 * abs(forwards)
+
+
+def test_total_variation_of_a_complex_image_is_its_own_whatever_its_phase():
+    """pty-chi's own step fails here: it would push a real image and a turned one differently."""
+    _, canvas = scan_that_fills_its_frame()
+    image = torch.from_numpy(canvas)
+    plain = ptychi_variation.smoothed(image, 0.3)
+    turned = ptychi_variation.smoothed(1j * image, 0.3)
+    np.testing.assert_allclose(turned, 1j * plain, atol=1e-5)
+    np.testing.assert_allclose(plain.mean(), image.mean(), atol=1e-6)
+
+
+def test_total_variation_step_lowers_what_it_minimises():
+    _, canvas = scan_that_fills_its_frame()
+    image, weight = torch.from_numpy(canvas), 0.3
+
+    def cost(candidate: torch.Tensor) -> float:
+        variation = torch.linalg.vector_norm(ptychi_variation._gradient(candidate), dim=0).sum()
+        return float((candidate - image).abs().square().sum() / 2 + weight * variation)
+
+    found = ptychi_variation.smoothed(image, weight)
+    assert cost(found) < 0.9 * cost(image)
+    for other in (0.5, 1.5):  # of the way: the step is neither too short nor too long
+        assert cost(found) < cost(image + other * (found - image))
 
 
 def process_state() -> list[bytes]:
