@@ -2,7 +2,8 @@
 
 Belongs here: the translation between DATA-001 conventions and pty-chi's, and the choice of
 pty-chi's options. Does not belong here: pty-chi's side effects on the process
-(``torch_isolation.py``), what a task holds between two epochs (``ptychi_state.py``), scoring,
+(``torch_isolation.py``), sub-pixel positions (``ptychi_subpixel.py``), smoothing
+(``ptychi_variation.py``), what a task holds between two epochs (``ptychi_state.py``), scoring,
 files, the study matrix.
 
 LSQML is that of M. Odstrcil, A. Menzel and M. Guizar-Sicairos, "Iterative least-squares solver for
@@ -25,7 +26,7 @@ from scipy.special import xlogy
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.npz import release
-from fly64_assets.solvers import ptychi_state
+from fly64_assets.solvers import ptychi_state, ptychi_subpixel, ptychi_variation
 from fly64_assets.solvers.interface import (
     NO_CHECKPOINT,
     Checkpoint,
@@ -263,8 +264,13 @@ class _Solver:
             # It has a shifted copy; the task would keep this one to its end.
             self._task._task_data = replace(self._task._task_data, diffraction_data=None)
             del counts
-            if not settings.refine_probe:
-                _shift_probe_once(self._task.reconstructor)
+            reconstructor = self._task.reconstructor
+            if settings.engine == "LSQML":
+                ptychi_subpixel.move_object(reconstructor, measurement)
+            elif not settings.refine_probe:
+                _shift_probe_once(reconstructor)
+            if weight:
+                ptychi_variation.use_in(reconstructor, self.total_variation_weight)
         self.build_s = time.perf_counter() - started
 
     @property
@@ -374,6 +380,7 @@ def _options(settings: Settings, device: str, batch_size: int, seed: int) -> Any
     of_object.remove_object_probe_ambiguity.enabled = False
     # Position 0 is then the centre of an even canvas, in pty-chi's convention and in DATA-001's.
     of_object.determine_position_origin_coords_by = api.ObjectPosOriginCoordsMethods.SUPPORT
+    of_object.multimodal_update = False  # there is one mode: spares its update a second time
     of_probe.optimizable = settings.refine_probe
     of_probe.power_constraint.enabled = settings.refine_probe
     return options
