@@ -34,7 +34,12 @@ TINY = {
     "views": {"dense": {"target_overlap": 0.7}},
     "simulation": {"positions": 600},
     "overlap": {"n_groups": 48},
-    "ptychopinn": {"epochs": 2, "samples_per_epoch": 32, "width": 8},
+    "ptychopinn": {
+        "epochs": 2,
+        "samples_per_epoch": 32,
+        "width": 8,
+        "field": {"rounds": 2, "first_steps": 12, "further_steps": 2, "folds": 2},
+    },
     "baseline": {"epochs": 2, "samples_per_epoch": 128, "width": 8},
     "ptychi": {"epochs": 4, "epochs_per_chunk": 2},
 }
