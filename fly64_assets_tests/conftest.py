@@ -37,10 +37,11 @@ TINY = {
     "ptychopinn": {
         "epochs": 2,
         "samples_per_epoch": 32,
+        "weight_averaging": 0.5,
         "width": 8,
         "field": {"rounds": 2, "first_steps": 12, "further_steps": 2, "folds": 2},
     },
-    "baseline": {"epochs": 2, "samples_per_epoch": 128, "width": 8},
+    "baseline": {"epochs": 2, "samples_per_epoch": 128, "weight_averaging": 0.5, "width": 8},
     "ptychi": {"epochs": 4, "epochs_per_chunk": 2},
 }
 """A real study that is small in every number that costs time."""

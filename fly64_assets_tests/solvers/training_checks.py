@@ -38,6 +38,7 @@ COMMON = {
     "batch_size": 4,
     "learning_rate": 3e-3,
     "final_rate_fraction": 0.1,
+    "weight_averaging": 0.9,
     "width": 8,
     "frame_px": 24,
 }
