@@ -56,13 +56,13 @@ class PhysicsLoss:
         self._pixel, self._subpixel = tf.constant(pixel), tf.constant(subpixel)
         self._turns = tf.constant(TURNS)
         self._fields = tf.Variable(
-            tf.zeros((fields, *measurement.canvas_shape, 4)), trainable=False
+            tf.zeros((fields, *measurement.canvas_shape, 6)), trainable=False
         )
         power = np.einsum("nij,nij->", *[measurement.diffraction] * 2, dtype=np.float64)
         self._root_mean_counts = self._scale * float(np.sqrt(power / len(measurement)))
 
     def set_field(self, number: int, channels: np.ndarray) -> None:
-        """Replace one field by (H, W, 4) float32; see ``networks.build_refiner``."""
+        """Replace one field by (H, W, 6) float32; see ``networks.build_refiner``."""
         self._fields[number].assign(channels)
 
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
@@ -113,7 +113,7 @@ class PhysicsLoss:
         return tf.complex(packed[..., 0], packed[..., 1])
 
     def _cut_field(self, field: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
-        """(b, T, T, 4) around ``origin``; beyond the canvas its edge pixels go on."""
+        """(b, T, T, 6) around ``origin``; beyond the canvas its edge pixels go on."""
         height, width, channels = self._fields.shape[1:]
         steps = tf.range(self._canvas_px) - self._canvas_px // 2
         rows = tf.clip_by_value(origin[:, :1] + steps, 0, height - 1) + field[:, None] * height

@@ -29,8 +29,6 @@ from keras import layers
 from fly64_assets.solvers import physics_operations as physics
 
 PACKAGE = "fly64_assets"
-CHANGE = 0.1
-"""Of a unit at the end of the refiner's U-Net: estimates that it refines are good to about this."""
 
 
 @dataclass(frozen=True)
@@ -286,7 +284,7 @@ SAVED_CLASSES = frozenset(
     {"Functional", "InputLayer", "Conv2D", "MaxPool2D", "MaxPooling2D", "UpSampling2D"}
     | {"Concatenate", "Add", "GlorotUniform", "Zeros", "DTypePolicy", "__keras_tensor__"}
     | {"KnownProbe", "BackProjection", "Misfit", "ObjectFromLogits", "ChannelSlice"}
-    | {"SpaceToDepth", "DepthToSpace", "Turn", "LessFlat", "Rescaling"}
+    | {"SpaceToDepth", "DepthToSpace", "Turn", "LessFlat"}
 )
 """Every class name that a saved network of this package may hold."""
 
@@ -383,8 +381,9 @@ def build_refiner(
 ) -> keras.Model:
     """PtychoPINN's network: one step from an estimate of the object to a better one.
 
-    Inputs: those of `build_baseline`, and ``field`` (B, S, S, 4): real and imaginary part of the
-    estimate in the frame, and how well its pixels were measured (`ObjectField.conditions`);
+    Inputs: those of `build_baseline`, and ``field`` (B, S, S, 6): real and imaginary part of the
+    estimate in the frame, of what all patterns want changed (`ObjectField.misfit`), and how well
+    its pixels were measured (`ObjectField.conditions`);
     ``turn`` (B, 3), 0 or 1: how the frame is turned while the U-Net sees it, see `Turn`.
 
     Output: (B, S, S, 2) float32: the object's real and imaginary part. A new network changes
@@ -399,7 +398,7 @@ def build_refiner(
     """
     inputs, known_probe = _inputs(design)
     diffraction, subpixel, offset = inputs
-    field = keras.Input((design.frame_px, design.frame_px, 4), name="field")
+    field = keras.Input((design.frame_px, design.frame_px, 6), name="field")
     turn = keras.Input((3,), name="turn")
     estimate = ChannelSlice(0, 2, name="estimate")(field)
     misfit = Misfit(
@@ -410,8 +409,7 @@ def build_refiner(
     )([estimate, diffraction, known_probe(subpixel), offset])
     known = layers.Concatenate(name="known")([field, misfit])
     turned = Turn(back=False, name="turned")([LessFlat(name="contrast")(known), turn])
-    change = layers.Rescaling(CHANGE, name="change")(_u_net(turned, design, "change"))
-    change = Turn(back=True, name="turned_back")([change, turn])
+    change = Turn(back=True, name="turned_back")([_u_net(turned, design, "change"), turn])
     output = layers.Add(name="object")([estimate, change])
     return _finished(keras.Model([*inputs, field, turn], output, name=name), probe, seed)
 

@@ -79,6 +79,12 @@ class ObjectField:
         noise = 1.0 / np.sqrt(1.0 + lit * self._counts_scale)
         return np.stack([noise, np.sqrt(lit / lit.max())], axis=-1).astype(np.float32)
 
+    def misfit(self, estimate: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """(H, W) complex64: what ``images`` want changed, over their likelihood's curvature."""
+        lit = self.illumination(images)
+        damped = lit + np.float32(self._steps.damping * lit.max())
+        return -self._gradient(estimate, images) / damped
+
     def improved(
         self,
         start: np.ndarray,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import ValidationError
+from scipy.spatial import cKDTree
 
 from fly64_assets.errors import InputError
 from fly64_assets.solvers.grouping import TURNS, HeldOut, draw_targets, hold_out
@@ -88,27 +89,42 @@ class _LossRows:
 
     def _of_fold(self, fold: int, count: int, generator: np.random.Generator) -> np.ndarray:
         share = self.shares[fold]
-        seen = np.isin(self.groups, share).all(axis=1)
-        # As in reconstruction, the estimate knows the group's patterns; if any group is like that.
-        usable = self.groups[seen] if seen.any() else self.groups
+        unseen = np.setdiff1d(self.images, share)
+        unseen = unseen if len(unseen) else self.images
+        usable, reach_px = self._usable(share, unseen)
         passes = math.ceil(count / len(usable))
         order = [generator.permutation(len(usable)) for _ in range(passes)]
         groups = usable[np.concatenate(order)[:count]] if count else usable[:0]
         # Any member may be the one that the frame is centred on.
         groups = generator.permuted(groups, axis=1)
-        unseen = np.setdiff1d(self.images, share)
         targets = draw_targets(
             self.positions_px,
             self.positions_px[groups[:, 0]],
             groups,
-            unseen if len(unseen) else self.images,
+            unseen,
             self.targets,
             neighbours=self.neighbours,
-            reach_px=self.reach_px,
+            reach_px=reach_px,
             generator=generator,
         )
         numbers = np.stack([generator.integers(len(TURNS), size=count), np.full(count, fold)], 1)
         return np.concatenate([numbers, groups, targets], axis=1).astype(np.int32)
+
+    def _usable(self, share: np.ndarray, unseen: np.ndarray) -> tuple[np.ndarray, float]:
+        """Groups that the estimate knows, as in reconstruction, beside patterns that it does not.
+
+        A loss on patterns that were seen would teach the network to bring back their noise.
+
+        Returns:
+            (g, C) image indices, g > 0, and how far to look for unseen patterns, px: further than
+            asked if there is no such group.
+        """
+        distance, _ = cKDTree(self.positions_px[unseen]).query(self.positions_px[self.groups])
+        near = (distance <= self.reach_px).all(axis=1)
+        known = np.isin(self.groups, share).all(axis=1)
+        if (near & known).any():
+            return self.groups[near & known], self.reach_px
+        return (self.groups[near], self.reach_px) if near.any() else (self.groups, math.inf)
 
 
 class _Folds:
@@ -171,7 +187,8 @@ class _Folds:
     def _set(self, estimates: Sequence[np.ndarray]) -> None:
         self._estimates = list(estimates)
         for fold, (estimate, known) in enumerate(zip(estimates, self._conditions, strict=True)):
-            self._loss.set_field(fold, channels(estimate, known))
+            misfit = self._field.misfit(estimate, self._frames[fold].images)
+            self._loss.set_field(fold, channels(estimate, misfit, known))
 
 
 def first_estimate(
@@ -385,7 +402,7 @@ def reconstruct(
     for number in range(1, settings.field.rounds):
         seed = [grouping_seed, STEPS, number]
         estimate = next_estimate(predict, field, frames, estimate, conditions, settings, seed)
-    seen = channels(estimate, conditions)
+    seen = channels(estimate, field.misfit(estimate, frames.images), conditions)
     values = predict_patches(
         network,
         lambda members: frames.inputs(seen, members),

@@ -54,10 +54,10 @@ def predictor(network: keras.Model) -> Predict:
     return predict
 
 
-def channels(estimate: np.ndarray, conditions: np.ndarray) -> np.ndarray:
-    """(H, W, 4) float32, what a network sees of an estimate; see ``networks.build_refiner``."""
-    packed = np.stack([estimate.real, estimate.imag], axis=-1)
-    return np.concatenate([packed, conditions], axis=-1).astype(np.float32)
+def channels(estimate: np.ndarray, misfit: np.ndarray, conditions: np.ndarray) -> np.ndarray:
+    """(H, W, 6) float32, what a network sees of an estimate; see ``networks.build_refiner``."""
+    parts = [estimate.real, estimate.imag, misfit.real, misfit.imag]
+    return np.concatenate([np.stack(parts, axis=-1), conditions], axis=-1).astype(np.float32)
 
 
 class Frames:
@@ -93,7 +93,7 @@ class Frames:
         """The network's inputs for frames centred on the pixels of the members' positions.
 
         Args:
-            field: (H, W, 4), see `channels`.
+            field: (H, W, 6), see `channels`.
             members: (b,).
         """
         groups, centre = self._groups[members], self._pixel[members]
@@ -127,7 +127,7 @@ def next_estimate(
 ) -> np.ndarray:
     """One pass over the view, and the gradient steps that follow it: (H, W) complex64."""
     members = frames.spread(settings.field.spacing_px)
-    seen = channels(estimate, conditions)
+    seen = channels(estimate, field.misfit(estimate, frames.images), conditions)
     parts = np.split(members, range(BATCH, len(members), BATCH))
     predicted = np.concatenate([predict(frames.inputs(seen, part)) for part in parts])
     merged = field.merged(estimate, predicted.astype(np.complex64), frames.images[members])

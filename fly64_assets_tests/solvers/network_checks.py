@@ -193,9 +193,10 @@ def physics_loss(model: keras.Model, measurement: Measurement, fields: int) -> P
 
 
 def field_of(estimate: np.ndarray) -> np.ndarray:
-    """(H, W, 4), all pixels measured equally well."""
+    """(H, W, 6), nothing wanted changed, all pixels measured equally well."""
     ones = np.ones(estimate.shape)
-    return np.stack([estimate.real, estimate.imag, ones, ones], axis=-1).astype(np.float32)
+    parts = [estimate.real, estimate.imag, 0 * ones, 0 * ones, ones, ones]
+    return np.stack(parts, axis=-1).astype(np.float32)
 
 
 def test_the_physics_loss_of_an_estimate_left_as_it_is_is_what_numpy_computes():

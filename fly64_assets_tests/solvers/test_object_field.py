@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.special import xlogy
 
+from fly64_assets.solvers import ptychopinn
 from fly64_assets.solvers.grouping import TURNS, split_positions
 from fly64_assets.solvers.object_field import FieldSteps, ObjectField
 from fly64_assets.solvers.refinement import Frames, channels
@@ -54,6 +57,16 @@ def test_the_gradient_is_that_of_the_poisson_likelihood():
         numeric = (ahead - behind) / (2 * step)
         predicted = 2 * np.vdot(found, direction).real * measurement.intensity_scale**2
         assert predicted == pytest.approx(numeric, rel=0.02)
+
+
+def test_the_misfit_leads_to_the_truth_where_it_is_lit():
+    measurement = closed.scan(48, dose=1e6, seed=9)
+    made, images = field(measurement), np.arange(48)
+    wrong = (TRUTH * np.exp(0.05j * np.cos(0.2 * X))).astype(np.complex64)
+    lit = made.conditions(images)[..., 1] > 0.5
+    wanted, found = (TRUTH - wrong)[lit], made.misfit(wrong, images)[lit]
+    assert np.vdot(wanted, found).real > 0.5 * np.linalg.norm(wanted) * np.linalg.norm(found)
+    assert np.linalg.norm(made.misfit(TRUTH, images)[lit]) < 0.3 * np.linalg.norm(found)
 
 
 def test_steps_lead_from_a_constant_object_to_the_truth_and_explain_patterns_not_seen():
@@ -118,7 +131,7 @@ def test_frames_cut_from_an_object_merge_to_that_object():
 
 def test_frames_hold_the_field_and_the_patterns_of_their_positions():
     measurement = closed.scan(24, dose=1e4, seed=6)
-    known = channels(TRUTH, np.ones((*CANVAS, 2), np.float32))
+    known = channels(TRUTH, 0.1 * TRUTH, np.ones((*CANVAS, 2), np.float32))
     frames = Frames(measurement, np.arange(4, 24), 4, 24)
     members = np.array([3, 17])
     diffraction, subpixel, offset, cut, turn = frames.inputs(known, members)
@@ -151,3 +164,24 @@ def test_the_order_in_which_images_are_stored_does_not_matter():
     one = Frames(measurement, np.arange(24), 4, 24)
     other = Frames(measurement, order, 4, 24)
     np.testing.assert_array_equal(one.images, other.images)
+
+
+def test_no_pattern_to_explain_was_seen_by_the_estimate():
+    """Clusters of eight, and estimates that know all of some clusters: those are left out."""
+    measurement = closed.scan(48, dose=1e4, seed=10)
+    share = np.concatenate([np.arange(24), np.arange(24, 48, 2)])
+    rows = ptychopinn._LossRows(
+        groups=closed.clustered_groups(48, 2, 30, seed=1),
+        images=np.arange(48),
+        shares=[share],
+        positions_px=measurement.positions_px,
+        targets=4,
+        neighbours=6,
+        reach_px=9.0,
+    )
+    drawn = rows.draw(40, [1])
+    assert drawn.shape == (40, 2 + 2 + 4)
+    assert not np.isin(drawn[:, 4:], share).any()
+    np.testing.assert_array_equal(np.sort(drawn, axis=0), np.sort(rows.draw(40, [1]), axis=0))
+    far = dataclasses.replace(rows, reach_px=1e-3)  # nothing unseen is that near: look further
+    assert not np.isin(far.draw(40, [1])[:, 4:], share).any()

@@ -423,7 +423,7 @@ def test_a_bundle_predicts_what_the_trained_model_predicts(pinn, bundle):
     measurement = closed.scan(4, dose=1e4, seed=4)
     positions = np.zeros((1, 4, 2))
     inputs = [measurement.diffraction[None], positions, positions]
-    inputs += [np.ones((1, 24, 24, 4)), np.zeros((1, 3))]
+    inputs += [np.ones((1, 24, 24, 6)), np.zeros((1, 3))]
     np.testing.assert_array_equal(network(inputs), pinn.model(inputs))
 
 

@@ -22,8 +22,6 @@ RESAMPLING_PX = 4
 """Half the width of the kernel that moves a frame by parts of a pixel; that much rim is cut off."""
 SHARED_INPUTS = ("diffraction", "subpixel", "offset")
 ACTIVATION = "leaky_relu"
-CHANGE = 0.1
-"""What PtychoPINN's U-Net gives is multiplied by this."""
 WITHOUT_EFFECT = ("kernel_initializer", "bias_initializer")
 """Of a layer: where its weights began; they are loaded."""
 MODULES = {"keras.layers": "", "fly64_assets.solvers.networks": "fly64_assets>"}
@@ -98,7 +96,7 @@ class Design:
         misfit = {**self._frame(), "floor": self.floor}
         fed = ("estimate", "diffraction", "known_probe", "offset")
         return {
-            "field": Layer("InputLayer", _input([None, side, side, 4]), ()),
+            "field": Layer("InputLayer", _input([None, side, side, 6]), ()),
             "turn": Layer("InputLayer", _input([None, 3]), ()),
             "estimate": Layer("ChannelSlice", {"start": 0, "stop": 2}, ("field",)),
             "misfit": Layer("Misfit", misfit, fed),
@@ -106,8 +104,7 @@ class Design:
             "contrast": Layer("LessFlat", {}, ("known",)),
             "turned": Layer("Turn", {"back": False}, ("contrast", "turn")),
             **self._u_net("change", "turned"),
-            "change": Layer("Rescaling", {"scale": CHANGE, "offset": 0.0}, ("change_pixels",)),
-            "turned_back": Layer("Turn", {"back": True}, ("change", "turn")),
+            "turned_back": Layer("Turn", {"back": True}, ("change_pixels", "turn")),
             self.output: Layer("Add", {}, ("estimate", "turned_back")),
         }
 
