@@ -255,7 +255,7 @@ def test_the_best_weights_outlive_an_interruption():
     snapshot = replace(last, arrays=arrays, state={"history": history})
     resumed = train_pinn(epochs=3, checkpoint=MemoryCheckpoint(snapshot))
     assert resumed.best_epoch == 1
-    first = [values for key, values in sorted(best.items()) if key.startswith("weights_")]
+    first = [values for key, values in sorted(best.items()) if key.startswith("best_")]
     for found, wanted in zip(resumed.model.get_weights(), first, strict=True):
         np.testing.assert_array_equal(found, wanted)
 
