@@ -84,7 +84,7 @@ class TrainingSettings(_Section):
         validation_fraction: of the train view, held out to choose the best epoch.
         width, depth: channels of a U-Net's first level, levels below it.
         frame_px: S, side of the frame that the network predicts.
-        amplitude_limit: largest amplitude of the object.
+        weight_averaging: momentum of the running mean of the weights that is kept.
         regularisation: of the back-projection, as a fraction of the brightest illumination.
     """
 
@@ -98,7 +98,7 @@ class TrainingSettings(_Section):
     width: Annotated[int, Field(ge=4)]
     depth: Annotated[int, Field(ge=1)]
     frame_px: Positive
-    amplitude_limit: PositiveNumber
+    weight_averaging: Fraction
     regularisation: PositiveNumber
 
 
@@ -106,36 +106,64 @@ class BaselineSettings(TrainingSettings):
     """The supervised network.
 
     Attributes:
+        amplitude_limit: largest amplitude of the object.
         loss_smoothing: modulus below which the loss counts a difference by its square.
     """
 
+    amplitude_limit: PositiveNumber
     loss_smoothing: PositiveNumber
+
+
+class FieldSettings(_Section):
+    """How PtychoPINN estimates the object of a whole view before and between network passes.
+
+    Attributes:
+        rounds: network passes in a reconstruction; between two, the estimate is improved.
+        first_steps: gradient steps from a constant object.
+        further_steps: gradient steps between two passes.
+        step: in units of the inverse curvature.
+        momentum: of the steps.
+        batch_size: patterns that one step looks at, about.
+        first_smoothness_counts, further_smoothness_counts: weight, in counts, of the prior that the
+            change be smooth, from a constant object and after a pass.
+        spacing_px: least distance of the positions at which a pass predicts between two rounds.
+        folds: estimates that the network is trained on, each without a part of the patterns.
+        least_share, most_share: of the patterns that the first and the last of them sees.
+    """
+
+    rounds: Positive
+    first_steps: Positive
+    further_steps: Positive
+    step: PositiveNumber
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    batch_size: Positive
+    first_smoothness_counts: Annotated[float, Field(ge=0)]
+    further_smoothness_counts: Annotated[float, Field(ge=0)]
+    spacing_px: PositiveNumber
+    folds: Positive
+    least_share: Fraction
+    most_share: Fraction
 
 
 class PtychoPINNSettings(TrainingSettings):
     """The physics-informed network.
 
     Attributes:
-        loss_group_size: patterns that one merged prediction has to explain.
-        loss_neighbours: nearest images that they, and the merged groups, are drawn from.
-        merged_groups: groups whose predictions one loss merges.
-        loss_reach: how far from the first group's position a loss looks for them, as a fraction of
-            the probe's diameter: a sparse view's clusters are never merged.
-        corrections: U-Nets after the first, each fed with the misfit of the estimate so far.
+        loss_group_size: patterns that one prediction has to explain.
+        loss_neighbours: nearest images that they are drawn from.
+        loss_reach: how far from the group's first position a loss looks for them, as a fraction of
+            the probe's diameter.
         misfit_floor_counts: counts per pixel below which a misfit is damped.
         loss_floor_counts: counts per pixel added to the expectation in the loss.
-        merge_floor: weight, over the brightest illumination, of what a frame says where it is not
-            illuminated.
+        field: see `FieldSettings`.
     """
 
     loss_group_size: Positive
     loss_neighbours: Positive
-    merged_groups: Positive
     loss_reach: PositiveNumber
-    corrections: Annotated[int, Field(ge=0)]
     misfit_floor_counts: PositiveNumber
     loss_floor_counts: PositiveNumber
-    merge_floor: PositiveNumber
+    field: FieldSettings
 
     @model_validator(mode="after")
     def _enough_neighbours(self) -> PtychoPINNSettings:

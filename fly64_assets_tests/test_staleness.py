@@ -133,12 +133,16 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "PtychoPINN": {
         f"ptychopinn.{name}": value
         for name, value in {
-            **{"epochs": 3, "batch_size": 2, "samples_per_epoch": 33, "learning_rate": 2e-3},
+            **{"epochs": 3, "batch_size": 3, "samples_per_epoch": 33, "learning_rate": 2e-3},
             **{"final_rate_fraction": 0.1, "clip_norm": 2.0, "validation_fraction": 0.2},
-            **{"width": 12, "depth": 2, "frame_px": 48, "amplitude_limit": 3.0},
-            **{"regularisation": 0.03, "corrections": 1, "misfit_floor_counts": 2.0},
-            **{"loss_group_size": 9, "loss_neighbours": 25, "loss_reach": 0.5, "merged_groups": 3},
-            **{"loss_floor_counts": 2e-3, "merge_floor": 2e-3},
+            **{"width": 12, "depth": 1, "frame_px": 48, "weight_averaging": 0.6},
+            **{"regularisation": 0.03, "misfit_floor_counts": 2.0, "loss_floor_counts": 2e-3},
+            **{"loss_group_size": 9, "loss_neighbours": 49, "loss_reach": 0.5},
+            **{"field.rounds": 3, "field.first_steps": 13, "field.further_steps": 3},
+            **{"field.step": 0.4, "field.momentum": 0.8, "field.batch_size": 319},
+            **{"field.first_smoothness_counts": 4.0, "field.further_smoothness_counts": 99.0},
+            **{"field.spacing_px": 17.0, "field.folds": 3},
+            **{"field.least_share": 0.5, "field.most_share": 0.8},
         }.items()
     },
     "Baseline": {
@@ -147,7 +151,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
             **{"epochs": 3, "batch_size": 8, "samples_per_epoch": 129, "learning_rate": 2e-3},
             **{"final_rate_fraction": 0.1, "clip_norm": 2.0, "validation_fraction": 0.2},
             **{"width": 12, "depth": 2, "frame_px": 40, "amplitude_limit": 3.0},
-            **{"regularisation": 0.03, "loss_smoothing": 2e-3},
+            **{"regularisation": 0.03, "loss_smoothing": 2e-3, "weight_averaging": 0.6},
         }.items()
     },
     "PtyChi": {

@@ -62,6 +62,10 @@ def _bundle(network: Network) -> Judge:
     return judge
 
 
+PER_PATTERN = ("diffraction", "subpixel", "offset")
+"""Inputs of a network that hold something for each of its C patterns."""
+
+
 def _network(archive: Path, kind: str, gridsize: int) -> Iterator[RuleOutcome]:
     """What the archive itself says, whatever stands in bundle.json."""
     with zipfile.ZipFile(archive) as members:
@@ -75,7 +79,7 @@ def _network(archive: Path, kind: str, gridsize: int) -> Iterator[RuleOutcome]:
     shapes = [
         layer["config"]["batch_shape"]
         for layer in config["layers"]
-        if layer["class_name"] == "InputLayer"
+        if layer["class_name"] == "InputLayer" and layer["config"]["name"] in PER_PATTERN
     ]
     entering = sorted({shape[1] for shape in shapes})
     yield equals("model.keras inputs", "C = gridsize^2 patterns together", [gridsize**2], entering)

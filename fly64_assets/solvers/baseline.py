@@ -1,9 +1,9 @@
 """Baseline: the supervised network (phase E) and its patches (phase G).
 
-Trained on the true patches of the train view, one pattern at a time (gridsize 1). It has the first
-U-Net of PtychoPINN and the same back-projected input, but no forward model in its loss and no
-correction by the data: what it knows of the specimen it was told. What does not belong here: layers
-(``networks.py``), the loop (``training.py``), files.
+Trained on the true patches of the train view, one pattern at a time (gridsize 1), from its one-step
+back-projection. It has a U-Net as PtychoPINN has, but no forward model in its loss and no estimate
+of the whole view before it: what it knows of the specimen it was told. What does not belong here:
+layers (``networks.py``), the loop (``training.py``), files.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def train(
 
     start_tensorflow(threads)
     from fly64_assets.solvers.losses import SupervisedLoss
-    from fly64_assets.solvers.networks import NetworkDesign, build_network
+    from fly64_assets.solvers.networks import NetworkDesign, build_baseline
     from fly64_assets.solvers.training import TrainingRows, epoch_rows, fit
 
     network = NetworkDesign(
@@ -96,13 +96,15 @@ def train(
         frame_px=settings.frame_px,
         width=settings.width,
         depth=settings.depth,
-        corrections=0,
-        amplitude_limit=settings.amplitude_limit,
         regularisation=settings.regularisation,
-        misfit_floor=0.0,
     )
-    model = build_network(network, measurement.probe, name=kind, seed=seed)
-
+    model = build_baseline(
+        network,
+        measurement.probe,
+        amplitude_limit=settings.amplitude_limit,
+        name=kind,
+        seed=seed,
+    )
     loss = SupervisedLoss(
         model,
         measurement,

@@ -6,10 +6,14 @@ view holds (that is the overlap view's business), tensors, networks.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
+
+TURNS = np.array(list(itertools.product((0.0, 1.0), repeat=3)), np.float32)
+"""(8, 3) float32: the ways to turn and mirror a square, see ``networks.Turn``."""
 
 
 def split_positions(positions_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,39 +135,6 @@ def _nearest(
     shape = (len(centres_px), count)
     distances, indices = cKDTree(points_px).query(centres_px, k=count)
     return np.reshape(distances, shape), np.reshape(indices, shape)
-
-
-def draw_merged(
-    centres_px: np.ndarray,
-    merged: int,
-    *,
-    neighbours: int,
-    reach_px: float,
-    generator: np.random.Generator,
-) -> np.ndarray:
-    """Which groups' predictions a loss merges: each group and some of its nearest others.
-
-    The reach keeps a loss from joining what is hardly illuminated together: in a sparse view the
-    nearest others by rank may lie in the next cluster. A group with no other in reach is merged
-    with itself, which changes nothing.
-
-    Args:
-        centres_px: (m, 2) float64, px.
-        merged: L, groups in a loss.
-        neighbours: how many of the nearest others may be drawn.
-        reach_px: px, how far they may lie.
-        generator: draws.
-
-    Returns:
-        (m, L) int64 row numbers, the group itself first.
-    """
-    own = np.arange(len(centres_px))[:, None]
-    if merged == 1:
-        return own
-    distances, near = _nearest(centres_px, centres_px, neighbours + 1)
-    usable = (near != own) & (distances <= reach_px)
-    others = _draw_available(near, usable, own, merged - 1, generator)
-    return np.concatenate([own, others], axis=1)
 
 
 def draw_targets(

@@ -14,27 +14,27 @@ import tensorflow as tf
 
 from fly64_assets.ptychography.npz import chunks, release
 from fly64_assets.solvers import physics_operations as physics
-from fly64_assets.solvers.grouping import split_positions
+from fly64_assets.solvers.grouping import TURNS, split_positions
 from fly64_assets.solvers.interface import Measurement
 
 
 class PhysicsLoss:
     """Poisson negative log-likelihood of patterns under the object that others predict.
 
-    A row is L groups of C images that the network sees, then E images to explain. The L predicted
-    frames are merged to one object, weighted by their illumination; the E patterns are modelled
-    from it. The value is half the Poisson deviance per pattern over the square root of the mean
-    counts, averaged: least where the likelihood is greatest, and of one order for all doses.
+    A row is the number of a turn, the number of a field, a group of C images that the network sees,
+    and E images to explain that neither field nor network saw. The network's frame is put into the
+    field, and the E patterns are modelled from that. The value is half the Poisson deviance per
+    pattern over the square root of the mean counts, averaged: least where the likelihood is
+    greatest, and of one order for all doses.
 
     Args:
-        model: from ``networks.build_network``.
+        model: from ``networks.build_refiner``.
         measurement: gives diffraction, positions and intensity scale; the probe is the model's.
+        fields: J, how many estimates of the object there are.
         group_size: C.
-        merged: L.
-        canvas_px: T, px, even: side of the canvas, centred on the first group's frame, on which
-            frames are merged.
+        frame_px: S.
+        canvas_px: T, px, even: side of what is cut from a field around a frame's centre.
         loss_floor_counts: counts per pixel added to the expectation.
-        merge_floor: weight, over the brightest illumination, of a frame where it is not lit.
     """
 
     def __init__(
@@ -42,33 +42,40 @@ class PhysicsLoss:
         model: keras.Model,
         measurement: Measurement,
         *,
+        fields: int,
         group_size: int,
-        merged: int,
+        frame_px: int,
         canvas_px: int,
         loss_floor_counts: float,
-        merge_floor: float,
     ) -> None:
         pixel, subpixel = split_positions(measurement.positions_px)
         self._model = model
-        self._group_size, self._merged, self._canvas_px = group_size, merged, canvas_px
-        self._loss_floor_counts, self._merge_floor = loss_floor_counts, merge_floor
+        self._group_size, self._frame_px, self._canvas_px = group_size, frame_px, canvas_px
+        self._loss_floor_counts = loss_floor_counts
         self._scale = float(measurement.intensity_scale)
         self._diffraction = tf.constant(measurement.diffraction, tf.float32)
         self._pixel, self._subpixel = tf.constant(pixel), tf.constant(subpixel)
+        self._turns = tf.constant(TURNS)
+        self._fields = tf.Variable(
+            tf.zeros((fields, *measurement.canvas_shape, 6)), trainable=False
+        )
         power = np.einsum("nij,nij->", *[measurement.diffraction] * 2, dtype=np.float64)
         self._root_mean_counts = self._scale * float(np.sqrt(power / len(measurement)))
         release(measurement.diffraction)
 
+    def set_field(self, number: int, channels: np.ndarray) -> None:
+        """Replace one field by (H, W, 6) float32; see ``networks.build_refiner``."""
+        self._fields[number].assign(channels)
+
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
-        """(b, L * C + E) int32 -> scalar float32."""
-        seen = self._merged * self._group_size
-        inputs, targets = rows[:, :seen], rows[:, seen:]
-        pixel = tf.gather(self._pixel, inputs)
-        origin = pixel[:, :1]
+        """(b, 2 + C + E) int32 -> scalar float32."""
+        seen = 2 + self._group_size
+        turn, field, inputs, targets = rows[:, 0], rows[:, 1], rows[:, 2:seen], rows[:, seen:]
+        origin = tf.gather(self._pixel, inputs[:, 0])
         side = self._diffraction.shape[-1]
         windows = physics.cut(
-            self._predicted_object(inputs, pixel)[:, None],
-            tf.gather(self._pixel, targets) - origin,
+            self._predicted_object(turn, field, inputs, origin)[:, None],
+            tf.gather(self._pixel, targets) - origin[:, None],
             side,
             mirror=True,
         )
@@ -80,32 +87,41 @@ class PhysicsLoss:
         deviance = physics.half_poisson_deviance(counts, expected, self._loss_floor_counts)
         return tf.reduce_mean(deviance) / self._root_mean_counts
 
-    def _predicted_object(self, inputs: tf.Tensor, pixel: tf.Tensor) -> tf.Tensor:
-        """Merged prediction (b, T, T) complex64, centred on each row's first position's pixel.
+    def _predicted_object(
+        self, turn: tf.Tensor, field: tf.Tensor, inputs: tf.Tensor, origin: tf.Tensor
+    ) -> tf.Tensor:
+        """The field with the predicted frame in it: (b, T, T) complex64 around ``origin``.
 
         Args:
-            inputs: (b, L * C) image indices.
-            pixel: (b, L * C, 2) their positions' pixels.
+            turn, field: (b,) numbers.
+            inputs: (b, C) image indices.
+            origin: (b, 2) pixel of each row's frame centre.
         """
-        rows, merged, group = tf.shape(inputs)[0], self._merged, self._group_size
-        side = self._diffraction.shape[-1]
-        pixel = tf.reshape(pixel, (rows, merged, group, 2))
-        frame_centre = pixel[:, :, :1]
+        around = self._cut_field(field, origin)
+        margin = (self._canvas_px - self._frame_px) // 2
+        core = slice(margin, margin + self._frame_px)
+        within = around[:, core, core]
         frames = self._model(
             [
-                tf.reshape(tf.gather(self._diffraction, inputs), (-1, group, side, side)),
-                tf.reshape(tf.gather(self._subpixel, inputs), (-1, group, 2)),
-                tf.reshape(tf.cast(pixel - frame_centre, tf.float32), (-1, group, 2)),
+                tf.gather(self._diffraction, inputs),
+                tf.gather(self._subpixel, inputs),
+                tf.cast(tf.gather(self._pixel, inputs) - origin[:, None], tf.float32),
+                within,
+                tf.gather(self._turns, turn),
             ]
         )
-        frames = tf.reshape(frames, (rows, merged, *frames.shape[1:]))
-        offset = (frame_centre - frame_centre[:, :1])[:, :, 0]
-        objects = tf.complex(frames[..., 0], frames[..., 1])
-        objects = physics.cut(objects, -offset, self._canvas_px, mirror=True)
-        weights = physics.cut(frames[..., 2], -offset, self._canvas_px, mirror=False)
-        weights += self._merge_floor
-        weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
-        return tf.reduce_sum(physics.scaled(objects, weights), axis=1)
+        edges = ((0, 0), (margin, margin), (margin, margin), (0, 0))
+        packed = around[..., :2] + tf.pad(frames - within[..., :2], edges)
+        return tf.complex(packed[..., 0], packed[..., 1])
+
+    def _cut_field(self, field: tf.Tensor, origin: tf.Tensor) -> tf.Tensor:
+        """(b, T, T, 6) around ``origin``; beyond the canvas its edge pixels go on."""
+        height, width, channels = self._fields.shape[1:]
+        steps = tf.range(self._canvas_px) - self._canvas_px // 2
+        rows = tf.clip_by_value(origin[:, :1] + steps, 0, height - 1) + field[:, None] * height
+        columns = tf.clip_by_value(origin[:, 1:] + steps, 0, width - 1)
+        index = rows[:, :, None] * width + columns[:, None, :]
+        return tf.gather(tf.reshape(self._fields, (-1, channels)), index)
 
 
 class SupervisedLoss:
@@ -114,7 +130,7 @@ class SupervisedLoss:
     A row is one image. The frame is centred on the scan position itself, as the true patch is.
 
     Args:
-        model: from ``networks.build_network``, C = 1.
+        model: from ``networks.build_baseline``, C = 1.
         measurement: gives the diffraction.
         true_patches: (n, N, N) complex64.
         frame_px: S, px, side of the predicted frame.

@@ -1,10 +1,12 @@
 """The Keras networks of PtychoPINN and Baseline, and the layers that they share.
 
-Both are fully convolutional U-Nets that work on the object side. Measured amplitudes are brought
-there by physics layers: a one-step back-projection with the known probe, and, for PtychoPINN, the
-back-projected misfit of the estimate so far, which the next U-Net corrects (an unrolled scheme:
-Adler and Oktem, IEEE Trans. Med. Imaging 37, 1322 (2018), with the update of Maiden and Rodenburg,
-Ultramicroscopy 109, 1256 (2009), as the misfit). U-Net: Ronneberger et al., MICCAI 2015.
+Both are fully convolutional U-Nets (Ronneberger et al., MICCAI 2015) on the object side; measured
+amplitudes are brought there by physics layers. Baseline sees the one-step back-projection of its
+pattern with the known probe. PtychoPINN sees a cut from the physics estimate of the whole view
+(``object_field.py``), how well each pixel of it was measured, and the back-projected misfit of the
+C patterns of a group (the update of Maiden and Rodenburg, Ultramicroscopy 109, 1256 (2009)), and
+predicts what to add: one step of an unrolled reconstruction (Adler and Oktem, IEEE Trans. Med.
+Imaging 37, 1322 (2018)).
 
 The C patterns of a group meet in one common frame, a window of the object's pixel grid around the
 first pattern's position; the network predicts one complex object there. C = 1 is the same network.
@@ -39,11 +41,8 @@ class NetworkDesign:
         frame_px: S, px, side of the predicted frame, a multiple of ``2**(depth + 1)``, S <= N.
         width: channels of the first U-Net level; they double with each level.
         depth: levels of a U-Net below its first.
-        corrections: U-Nets that follow the first, each fed with the misfit of the estimate before.
-        amplitude_limit: the amplitude lies in (0, amplitude_limit).
         regularisation: fraction of the brightest illumination that a back-projection adds to its
             denominator.
-        misfit_floor: normalised intensity added to the denominator of the misfit; about one count.
     """
 
     patch_size: int
@@ -51,10 +50,7 @@ class NetworkDesign:
     frame_px: int
     width: int
     depth: int
-    corrections: int
-    amplitude_limit: float
     regularisation: float
-    misfit_floor: float
 
     def __post_init__(self) -> None:
         step = 2 ** (self.depth + 1)
@@ -233,6 +229,42 @@ class ChannelSlice(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
+class Turn(layers.Layer):
+    """Turns and mirrors images, each in its own way, or undoes it.
+
+    Call: [values (B, S, S, any), turn (B, 3)] -> the shape of values. Where ``turn`` is 1 rows and
+    columns are exchanged, then rows reversed, then columns; ``back`` undoes this.
+    """
+
+    def __init__(self, back: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.back = back
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        values, turn = inputs
+        changes = [
+            lambda images: tf.transpose(images, (0, 2, 1, 3)),
+            lambda images: tf.reverse(images, (1,)),
+            lambda images: tf.reverse(images, (2,)),
+        ]
+        for number in reversed(range(3)) if self.back else range(3):
+            wanted = turn[:, number, None, None, None] > 0.5
+            values = tf.where(wanted, changes[number](values), values)
+        return values
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "back": self.back}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class LessFlat(layers.Layer):
+    """(B, S, S, any), 1 taken from the first channel: of a real part, what a flat object has."""
+
+    def call(self, values: tf.Tensor) -> tf.Tensor:
+        return tf.concat([values[..., :1] - 1.0, values[..., 1:]], axis=-1)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class SpaceToDepth(layers.Layer):
     """(B, S, S, c) -> (B, S/2, S/2, 4 c): each 2 x 2 block of pixels becomes channels."""
 
@@ -252,21 +284,26 @@ SAVED_CLASSES = frozenset(
     {"Functional", "InputLayer", "Conv2D", "MaxPool2D", "MaxPooling2D", "UpSampling2D"}
     | {"Concatenate", "Add", "GlorotUniform", "Zeros", "DTypePolicy", "__keras_tensor__"}
     | {"KnownProbe", "BackProjection", "Misfit", "ObjectFromLogits", "ChannelSlice"}
-    | {"SpaceToDepth", "DepthToSpace"}
+    | {"SpaceToDepth", "DepthToSpace", "Turn", "LessFlat"}
 )
 """Every class name that a saved network of this package may hold."""
+
+
+ACTIVATION = "leaky_relu"
+"""Of every convolution but the last. Plain ReLUs die: a refiner that begins with too large a change
+is pulled back to none, with all its units."""
 
 
 def _convolutions(values: Any, channels: int, name: str) -> Any:
     for step in ("first", "second"):
         values = layers.Conv2D(
-            channels, 3, padding="same", activation="relu", name=f"{name}_{step}"
+            channels, 3, padding="same", activation=ACTIVATION, name=f"{name}_{step}"
         )(values)
     return values
 
 
-def _u_net(values: Any, design: NetworkDesign, name: str) -> tuple[Any, Any]:
-    """(B, S, S, any) -> logits (B, S, S, 2), zero at the start, and features (B, S, S, width / 4).
+def _u_net(values: Any, design: NetworkDesign, name: str) -> Any:
+    """(B, S, S, any) -> (B, S, S, 2), zero at the start.
 
     Blocks of 2 x 2 pixels enter and leave as channels (Shi et al., CVPR 2016; Zhang et al., IEEE
     Trans. Image Process. 27, 4608 (2018)): half the cost at the same quality.
@@ -282,15 +319,34 @@ def _u_net(values: Any, design: NetworkDesign, name: str) -> tuple[Any, Any]:
         values = layers.UpSampling2D(interpolation="bilinear", name=f"{name}_grow{level}")(values)
         values = layers.Concatenate(name=f"{name}_join{level}")([values, skips[level]])
         values = _convolutions(values, design.width * 2**level, f"{name}_up{level}")
-    logits = layers.Conv2D(8, 3, padding="same", kernel_initializer="zeros", name=f"{name}_logits")(
+    values = layers.Conv2D(8, 3, padding="same", kernel_initializer="zeros", name=f"{name}_logits")(
         values
     )
-    logits = DepthToSpace(name=f"{name}_pixels")(logits)
-    return logits, DepthToSpace(name=f"{name}_features")(values)
+    return DepthToSpace(name=f"{name}_pixels")(values)
 
 
-def build_network(design: NetworkDesign, probe: np.ndarray, *, name: str, seed: int) -> keras.Model:
-    """The network of one model, its weights drawn from ``seed``, the probe set.
+def _inputs(design: NetworkDesign) -> tuple[list[Any], Any]:
+    """The inputs that both networks have, and the layer of the known probe."""
+    size, group = design.patch_size, design.group_size
+    inputs = [
+        keras.Input((group, size, size), name="diffraction"),
+        keras.Input((group, 2), name="subpixel"),
+        keras.Input((group, 2), name="offset"),
+    ]
+    return inputs, KnownProbe(size, name="known_probe")
+
+
+def _finished(model: keras.Model, probe: np.ndarray, seed: int) -> keras.Model:
+    _draw_weights(model, seed)
+    packed = np.stack([probe.real, probe.imag], axis=-1).astype(np.float32)
+    model.get_layer("known_probe").probe.assign(packed)
+    return model
+
+
+def build_baseline(
+    design: NetworkDesign, probe: np.ndarray, *, amplitude_limit: float, name: str, seed: int
+) -> keras.Model:
+    """Baseline's network, its weights drawn from ``seed``, the probe set.
 
     Inputs, by name: ``diffraction`` (B, C, N, N) DATA-001 amplitude, ``subpixel`` (B, C, 2) px
     that each position lies off its pixel, ``offset`` (B, C, 2) whole px of each position's pixel
@@ -301,38 +357,61 @@ def build_network(design: NetworkDesign, probe: np.ndarray, *, name: str, seed: 
     Args:
         design: see `NetworkDesign`.
         probe: (N, N) complex64.
+        amplitude_limit: the amplitude lies in (0, amplitude_limit).
         name: the Keras model's name.
         seed: of the weights; every kernel has a generator of its own derived from it.
     """
-    size, group = design.patch_size, design.group_size
-    diffraction = keras.Input((group, size, size), name="diffraction")
-    subpixel = keras.Input((group, 2), name="subpixel")
-    offset = keras.Input((group, 2), name="offset")
-    probes = KnownProbe(size, name="known_probe")(subpixel)
-    frame = {"frame_px": design.frame_px, "regularisation": design.regularisation}
-    back_projection = BackProjection(limit=design.amplitude_limit, name="back_projection", **frame)(
-        [diffraction, probes, offset]
-    )
-    logits, features = _u_net(back_projection, design, "estimate")
-    estimate = ObjectFromLogits(design.amplitude_limit, name="estimate_object")(logits)
-    for correction in range(1, design.corrections + 1):
-        label = f"correction{correction}"
-        misfit = Misfit(floor=design.misfit_floor, name=f"{label}_misfit", **frame)(
-            [estimate, diffraction, probes, offset]
-        )
-        known = layers.Concatenate(name=f"{label}_input")(
-            [estimate, misfit, back_projection, features]
-        )
-        change, features = _u_net(known, design, label)
-        logits = layers.Add(name=f"{label}_sum")([logits, change])
-        estimate = ObjectFromLogits(design.amplitude_limit, name=f"{label}_object")(logits)
+    inputs, known_probe = _inputs(design)
+    diffraction, subpixel, offset = inputs
+    back_projection = BackProjection(
+        frame_px=design.frame_px,
+        regularisation=design.regularisation,
+        limit=amplitude_limit,
+        name="back_projection",
+    )([diffraction, known_probe(subpixel), offset])
+    logits = _u_net(back_projection, design, "estimate")
+    estimate = ObjectFromLogits(amplitude_limit, name="estimate_object")(logits)
     illumination = ChannelSlice(2, 3, name="illumination")(back_projection)
     output = layers.Concatenate(name="object_and_illumination")([estimate, illumination])
-    model = keras.Model([diffraction, subpixel, offset], output, name=name)
-    _draw_weights(model, seed)
-    packed = np.stack([probe.real, probe.imag], axis=-1).astype(np.float32)
-    model.get_layer("known_probe").probe.assign(packed)
-    return model
+    return _finished(keras.Model(inputs, output, name=name), probe, seed)
+
+
+def build_refiner(
+    design: NetworkDesign, probe: np.ndarray, *, misfit_floor: float, name: str, seed: int
+) -> keras.Model:
+    """PtychoPINN's network: one step from an estimate of the object to a better one.
+
+    Inputs: those of `build_baseline`, and ``field`` (B, S, S, 6): real and imaginary part of the
+    estimate in the frame, of what all patterns want changed (`ObjectField.misfit`), and how well
+    its pixels were measured (`ObjectField.conditions`);
+    ``turn`` (B, 3), 0 or 1: how the frame is turned while the U-Net sees it, see `Turn`.
+
+    Output: (B, S, S, 2) float32: the object's real and imaginary part. A new network changes
+    nothing.
+
+    Args:
+        design: see `NetworkDesign`.
+        probe: (N, N) complex64.
+        misfit_floor: normalised intensity added to the denominator of the misfit; about one count.
+        name: the Keras model's name.
+        seed: as for `build_baseline`.
+    """
+    inputs, known_probe = _inputs(design)
+    diffraction, subpixel, offset = inputs
+    field = keras.Input((design.frame_px, design.frame_px, 6), name="field")
+    turn = keras.Input((3,), name="turn")
+    estimate = ChannelSlice(0, 2, name="estimate")(field)
+    misfit = Misfit(
+        frame_px=design.frame_px,
+        regularisation=design.regularisation,
+        floor=misfit_floor,
+        name="misfit",
+    )([estimate, diffraction, known_probe(subpixel), offset])
+    known = layers.Concatenate(name="known")([field, misfit])
+    turned = Turn(back=False, name="turned")([LessFlat(name="contrast")(known), turn])
+    change = Turn(back=True, name="turned_back")([_u_net(turned, design, "change"), turn])
+    output = layers.Add(name="object")([estimate, change])
+    return _finished(keras.Model([*inputs, field, turn], output, name=name), probe, seed)
 
 
 def _draw_weights(model: keras.Model, seed: int) -> None:

@@ -2,32 +2,29 @@
 
 The network sees diffraction, positions, the known probe and the intensity scale, never the truth.
 Its loss is the Poisson negative log-likelihood of counts under the forward model (Hoidn, Mishra and
-Mehta, Sci. Rep. 13, 22789 (2023)). Two things keep the network from explaining single patterns by
-speckle: predictions of several neighbouring groups are merged before the loss sees them, and what
-the merged object has to explain are neighbouring patterns that the network did not see.
+Mehta, Sci. Rep. 13, 22789 (2023)). It refines a physics estimate of the whole view
+(``object_field.py``) in a few passes, and it learns to from estimates that see a part of the
+patterns each: what it predicts has to explain the patterns that the estimate did not see. Their
+noise cannot be fitted, so that the loss has its least expectation at the best estimate of the
+object (Lehtinen et al., ICML 2018).
 
-What does not belong here: layers (``networks.py``), losses (``losses.py``), the loop
-(``training.py``), files.
+What does not belong here: layers (``networks.py``), losses (``losses.py``), passes over a view
+(``refinement.py``), the loop (``training.py``), files.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
+from scipy.spatial import cKDTree
 
 from fly64_assets.errors import InputError
-from fly64_assets.solvers.grouping import (
-    HeldOut,
-    draw_merged,
-    draw_targets,
-    hold_out,
-    nearest_groups,
-    split_positions,
-)
+from fly64_assets.solvers.grouping import TURNS, HeldOut, draw_targets, hold_out
 from fly64_assets.solvers.inference import predict_patches
 from fly64_assets.solvers.interface import (
     NO_CHECKPOINT,
@@ -38,69 +35,175 @@ from fly64_assets.solvers.interface import (
     measurement_of,
     require_finite,
 )
-from fly64_assets.solvers.model_bundle import LoadedModel, TrainedModel
+from fly64_assets.solvers.model_bundle import BUNDLE_FILE, LoadedModel, TrainedModel
+from fly64_assets.solvers.object_field import ObjectField
+from fly64_assets.solvers.refinement import (
+    Frames,
+    Predict,
+    channels,
+    field_of,
+    next_estimate,
+    predictor,
+)
 from fly64_assets.solvers.resampling import TAPS
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
 from fly64_assets.study import PtychoPINNSettings
 
 if TYPE_CHECKING:
     from fly64_assets.ptychography.data001 import Dataset
+    from fly64_assets.solvers.losses import PhysicsLoss
 
 KIND = "PtychoPINN"
-FIT, VALIDATION = 2, 3
-"""What a generator seeded with [grouping seed, this, pass] draws rows for."""
+SHARES, STEPS, FIT, VALIDATION = 1, 4, 2, 3
+"""What a generator seeded with [grouping seed, this, ...] is for."""
 
 
 @dataclass(frozen=True, eq=False)
 class _LossRows:
-    """What one loss looks at: groups that predict, and other patterns that they must explain.
+    """What one loss looks at: a group, and patterns to explain that its estimate did not see.
 
     Attributes:
         groups: (m, C) image indices, the network's groups.
         images: (i,) images that may have to be explained.
+        shares: per fold, the images that its estimate sees.
         positions_px: (n, 2), of all images.
-        merged: L, groups whose predictions are merged.
         targets: E, patterns to explain.
-        neighbours: K, nearest images that both are drawn from.
+        neighbours: nearest images that they are drawn from.
         reach_px: from how far.
-        seed: the grouping seed.
     """
 
     groups: np.ndarray
     images: np.ndarray
+    shares: Sequence[np.ndarray]
     positions_px: np.ndarray
-    merged: int
     targets: int
     neighbours: int
     reach_px: float
-    seed: int
 
-    def draw(self, purpose: int, number: int) -> np.ndarray:
-        """One pass: (m, L * C + E) int32, a row around each group, shuffled."""
-        generator = np.random.default_rng([self.seed, purpose, number])
+    def draw(self, count: int, seed: Sequence[int]) -> np.ndarray:
+        """(count, 2 + C + E) int32, see ``losses.PhysicsLoss``; every fold as often, in turn."""
+        generator = np.random.default_rng(seed)
+        folds = len(self.shares)
+        parts = [
+            self._of_fold(fold, len(range(fold, count, folds)), generator) for fold in range(folds)
+        ]
+        return generator.permutation(np.concatenate(parts), axis=0)
+
+    def _of_fold(self, fold: int, count: int, generator: np.random.Generator) -> np.ndarray:
+        share = self.shares[fold]
+        unseen = np.setdiff1d(self.images, share)
+        unseen = unseen if len(unseen) else self.images
+        usable, reach_px = self._usable(share, unseen)
+        passes = math.ceil(count / len(usable))
+        order = [generator.permutation(len(usable)) for _ in range(passes)]
+        groups = usable[np.concatenate(order)[:count]] if count else usable[:0]
         # Any member may be the one that the frame is centred on.
-        groups = generator.permuted(self.groups, axis=1)
-        centres = self.positions_px[groups[:, 0]]
-        merged = draw_merged(
-            centres,
-            self.merged,
-            neighbours=math.ceil(self.neighbours / groups.shape[1]),
-            reach_px=self.reach_px,
-            generator=generator,
-        )
-        seen = groups[merged].reshape(len(groups), -1)
+        groups = generator.permuted(groups, axis=1)
         targets = draw_targets(
             self.positions_px,
-            centres,
-            seen,
-            self.images,
+            self.positions_px[groups[:, 0]],
+            groups,
+            unseen,
             self.targets,
             neighbours=self.neighbours,
-            reach_px=self.reach_px,
+            reach_px=reach_px,
             generator=generator,
         )
-        rows = np.concatenate([seen, targets], axis=1).astype(np.int32)
-        return generator.permutation(rows, axis=0)
+        numbers = np.stack([generator.integers(len(TURNS), size=count), np.full(count, fold)], 1)
+        return np.concatenate([numbers, groups, targets], axis=1).astype(np.int32)
+
+    def _usable(self, share: np.ndarray, unseen: np.ndarray) -> tuple[np.ndarray, float]:
+        """Groups that the estimate knows, as in reconstruction, beside patterns that it does not.
+
+        A loss on patterns that were seen would teach the network to bring back their noise.
+
+        Returns:
+            (g, C) image indices, g > 0, and how far to look for unseen patterns, px: further than
+            asked if there is no such group.
+        """
+        distance, _ = cKDTree(self.positions_px[unseen]).query(self.positions_px[self.groups])
+        near = (distance <= self.reach_px).all(axis=1)
+        known = np.isin(self.groups, share).all(axis=1)
+        if (near & known).any():
+            return self.groups[near & known], self.reach_px
+        return (self.groups[near], self.reach_px) if near.any() else (self.groups, math.inf)
+
+
+class _Folds:
+    """Estimates of the object that see a part of the patterns each, and go on as training does.
+
+    An estimate is improved with the network after each epoch, and starts anew after as many passes
+    as a reconstruction has; the folds do so in turn, so that the network always sees estimates of
+    every age. A ``training.Companion``.
+    """
+
+    def __init__(
+        self,
+        measurement: Measurement,
+        shares: Sequence[np.ndarray],
+        settings: PtychoPINNSettings,
+        *,
+        group_size: int,
+        seed: int,
+        threads: int,
+        loss: PhysicsLoss,
+        predict: Predict,
+    ) -> None:
+        self._settings, self._seed = settings, seed
+        self._loss, self._predict = loss, predict
+        self._field = field_of(measurement, settings, threads)
+        self._frames = [
+            Frames(measurement, share, group_size, settings.frame_px) for share in shares
+        ]
+        self._conditions = [self._field.conditions(frames.images) for frames in self._frames]
+        self._starts = [
+            first_estimate(self._field, frames, settings, seed) for frames in self._frames
+        ]
+        self._set(self._starts)
+
+    def advance(self, epoch: int) -> None:
+        rounds, later = self._settings.field.rounds, []
+        for fold, frames in enumerate(self._frames):
+            if (epoch + 1 + fold) % rounds == 0:
+                later.append(self._starts[fold])
+                continue
+            later.append(
+                next_estimate(
+                    self._predict,
+                    self._field,
+                    frames,
+                    self._estimates[fold],
+                    self._conditions[fold],
+                    self._settings,
+                    [self._seed, STEPS, epoch + 1],
+                )
+            )
+        self._set(later)
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        return {"estimates": np.stack(self._estimates)}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._set(list(arrays["estimates"]))
+
+    def _set(self, estimates: Sequence[np.ndarray]) -> None:
+        self._estimates = list(estimates)
+        for fold, (estimate, known) in enumerate(zip(estimates, self._conditions, strict=True)):
+            misfit = self._field.misfit(estimate, self._frames[fold].images)
+            self._loss.set_field(fold, channels(estimate, misfit, known))
+
+
+def first_estimate(
+    field: ObjectField, frames: Frames, settings: PtychoPINNSettings, seed: int
+) -> np.ndarray:
+    """The physics estimate that no network has touched: (H, W) complex64."""
+    return field.improved(
+        field.constant(),
+        frames.images,
+        settings.field.first_steps,
+        [seed, STEPS, 0],
+        smoothness_counts=settings.field.first_smoothness_counts,
+    )
 
 
 def train(
@@ -126,7 +229,7 @@ def train(
         gridsize: 1 or 2.
         probe_diameter_px: D, px; how far a loss reaches is a fraction of it.
         grouping_seed: the weights and the order of everything come from it.
-        threads: of TensorFlow.
+        threads: of TensorFlow and of the FFTs.
         progress: called after each epoch with loss, validation_loss and patterns_per_s.
         checkpoint: saved after each epoch; a run that was interrupted goes on from it, to the same
             weights as an uninterrupted one.
@@ -145,12 +248,13 @@ def train(
     group_size = gridsize**2
     _require_groups(training_groups, group_size, len(measurement))
     held_out = _hold_out(measurement, training_groups, settings.validation_fraction)
+    shares = _shares(len(measurement), group_size, settings, grouping_seed)
     reach_px = settings.loss_reach * probe_diameter_px
 
     start_tensorflow(threads)
     from fly64_assets.solvers.losses import PhysicsLoss
-    from fly64_assets.solvers.networks import NetworkDesign, build_network
-    from fly64_assets.solvers.training import TrainingRows, epoch_rows, fit
+    from fly64_assets.solvers.networks import NetworkDesign, build_refiner
+    from fly64_assets.solvers.training import TrainingRows, fit
 
     network = NetworkDesign(
         patch_size=measurement.patch_size,
@@ -158,46 +262,61 @@ def train(
         frame_px=settings.frame_px,
         width=settings.width,
         depth=settings.depth,
-        corrections=settings.corrections,
-        amplitude_limit=settings.amplitude_limit,
         regularisation=settings.regularisation,
-        misfit_floor=settings.misfit_floor_counts / measurement.intensity_scale**2,
     )
-    model = build_network(network, measurement.probe, name=kind, seed=grouping_seed)
+    model = build_refiner(
+        network,
+        measurement.probe,
+        misfit_floor=settings.misfit_floor_counts / measurement.intensity_scale**2,
+        name=kind,
+        seed=grouping_seed,
+    )
     loss = PhysicsLoss(
         model,
         measurement,
+        fields=len(shares),
         group_size=group_size,
-        merged=settings.merged_groups,
+        frame_px=settings.frame_px,
         # Positions within reach have pixels that are at most one further apart.
-        canvas_px=settings.frame_px + 2 * (math.ceil(reach_px) + 1),
+        canvas_px=measurement.patch_size + 2 * (math.ceil(reach_px) + 1),
         loss_floor_counts=settings.loss_floor_counts,
-        merge_floor=settings.merge_floor,
+    )
+    folds = _Folds(
+        measurement,
+        shares,
+        settings,
+        group_size=group_size,
+        seed=grouping_seed,
+        threads=threads,
+        loss=loss,
+        predict=predictor(model),
     )
 
     def rows_of(groups: np.ndarray, images: np.ndarray) -> _LossRows:
         return _LossRows(
             groups=training_groups[groups],
             images=images,
+            shares=shares,
             positions_px=measurement.positions_px,
-            merged=settings.merged_groups,
             targets=settings.loss_group_size,
             neighbours=settings.loss_neighbours,
             reach_px=reach_px,
-            seed=grouping_seed,
         )
 
     validation_images = np.unique(training_groups[held_out.validation])
     fit_images = np.setdiff1d(np.arange(len(measurement)), validation_images)
     fit_rows = rows_of(held_out.fit, fit_images)
+    validation_rows = rows_of(held_out.validation, validation_images)
     rows = TrainingRows(
-        of_epoch=lambda epoch: epoch_rows(
-            epoch, settings.samples_per_epoch, lambda number: fit_rows.draw(FIT, number)
+        of_epoch=lambda epoch: fit_rows.draw(
+            settings.samples_per_epoch, [grouping_seed, FIT, epoch]
         ),
-        validation=rows_of(held_out.validation, validation_images).draw(VALIDATION, 0),
-        patterns_per_row=settings.merged_groups * group_size,
+        validation=validation_rows.draw(
+            max(len(held_out.validation), len(shares)), [grouping_seed, VALIDATION]
+        ),
+        patterns_per_row=group_size,
     )
-    result = fit(model, loss, rows, settings, progress, checkpoint)
+    result = fit(model, loss, rows, settings, progress, checkpoint, folds)
     return TrainedModel(
         kind=kind,
         model=model,
@@ -211,6 +330,19 @@ def train(
         n_fit=len(held_out.fit),
         n_validation=len(held_out.validation),
     )
+
+
+def _shares(
+    count: int, group_size: int, settings: PtychoPINNSettings, seed: int
+) -> list[np.ndarray]:
+    """Per fold, the images that its estimate sees: at least a group, and not all if possible."""
+    asked = settings.field
+    shares = []
+    for fold, part in enumerate(np.linspace(asked.least_share, asked.most_share, asked.folds)):
+        size = min(max(group_size, round(part * count)), max(group_size, count - 1))
+        order = np.random.default_rng([seed, SHARES, fold]).permutation(count)
+        shares.append(np.sort(order[:size]))
+    return shares
 
 
 def _require_groups(groups: np.ndarray, group_size: int, count: int) -> None:
@@ -240,15 +372,17 @@ def reconstruct(
     batch_size: int = 64,
     kind: str = KIND,
 ) -> Patches:
-    """One object patch per scan position, predicted from its pattern and the C - 1 nearest others.
+    """One object patch per scan position, by passes over the whole view.
+
+    The last pass predicts at every position, from the estimate of the view there, the position's
+    pattern and the C - 1 nearest others.
 
     Args:
         loaded: a PtychoPINN.
         measurement: any view of any split, with the probe that the model was trained with.
-        grouping_seed: changes nothing, since the nearest others leave nothing to chance; callers
-            pass it so that a choice that does can be made without changing them.
-        threads: of TensorFlow.
-        progress: called after each batch.
+        grouping_seed: of the order in which gradient steps look at patterns.
+        threads: of TensorFlow and of the FFTs.
+        progress: called after each batch of the last pass.
         batch_size: groups that are computed at once; bounds the memory, changes no result beyond
             float rounding.
         kind: the arm's name, that the bundle has to state.
@@ -257,31 +391,43 @@ def reconstruct(
         (n, F, F) patches in the order of the measurement's positions.
 
     Raises:
-        InputError: the model is of another kind, patch size or probe, or there are fewer than C
-            images.
+        InputError: the model is of another kind, patch size or probe, states settings that are
+            none, or there are fewer than C images.
     """
-    del grouping_seed
     loaded.require(kind, measurement)
+    settings = _stated_settings(loaded)
+    everything = np.arange(len(measurement))
     try:
-        groups = nearest_groups(measurement.positions_px, loaded.gridsize**2)
+        frames = Frames(measurement, everything, loaded.gridsize**2, settings.frame_px)
     except ValueError as error:
         raise InputError("measurement", "diffraction", str(error)) from None
-    pixel, subpixel = split_positions(measurement.positions_px)
-
-    def inputs(index: np.ndarray) -> list[np.ndarray]:
-        members = groups[index]
-        offset = (pixel[members] - pixel[index][:, None]).astype(np.float32)
-        return [measurement.diffraction[members], subpixel[members], offset]
-
+    network = loaded.network(threads)
+    predict, field = predictor(network), field_of(measurement, settings, threads)
+    conditions = field.conditions(frames.images)
+    estimate = first_estimate(field, frames, settings, grouping_seed)
+    for number in range(1, settings.field.rounds):
+        seed = [grouping_seed, STEPS, number]
+        estimate = next_estimate(predict, field, frames, estimate, conditions, settings, seed)
+    seen = channels(estimate, field.misfit(estimate, frames.images), conditions)
     values = predict_patches(
-        loaded.network(threads),
-        inputs,
-        subpixel,
+        network,
+        lambda members: frames.inputs(seen, members),
+        frames.subpixel,
         loaded.core_px,
         batch_size=batch_size,
         progress=progress,
     )
-    return Patches(values, measurement.positions_px.copy())
+    return Patches(values[np.argsort(frames.images)], measurement.positions_px.copy())
+
+
+def _stated_settings(loaded: LoadedModel) -> PtychoPINNSettings:
+    """Those that the model was trained with: it is right for estimates that are made likewise."""
+    try:
+        return PtychoPINNSettings.model_validate(loaded.description.get("settings"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(("settings", *map(str, first["loc"])))
+        raise InputError(loaded.source.parent / BUNDLE_FILE, key, first["msg"]) from None
 
 
 def train_on(

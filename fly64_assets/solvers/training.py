@@ -1,4 +1,4 @@
-"""One training loop for every network: schedule, best weights, history, divergence.
+"""One training loop for every network: schedule, averaged and best weights, history, divergence.
 
 The loop knows index rows and a loss; what a row means is the model's business. It draws nothing at
 random itself: the rows of an epoch are a function of the epoch alone, so that a run continued from
@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -68,6 +70,37 @@ class TrainingRows:
     patterns_per_row: int
 
 
+class Companion(Protocol):
+    """What changes with the weights from epoch to epoch, beside them."""
+
+    def advance(self, epoch: int) -> None:
+        """Called after ``epoch``, from 0, but the last, while the model holds averaged weights."""
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """All of its state, for a snapshot; names without a slash."""
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take the state of a snapshot."""
+
+
+class NoCompanion:
+    """Nothing changes but the weights."""
+
+    def advance(self, epoch: int) -> None:
+        pass
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        return {}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        pass
+
+
+NO_COMPANION = NoCompanion()
+COMPANION = "companion_"
+"""How the names of a companion's arrays begin in a snapshot."""
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
     """How a training went; the model holds the best weights.
@@ -89,13 +122,23 @@ class _Course:
     Attributes:
         model, optimizer: built, with the variables that training changes.
         history: see `TrainingResult`.
-        best_weights: of the model, after the epoch of least validation loss so far.
+        best_weights: averaged, after the epoch of least validation loss so far.
+        companion: see `Companion`.
     """
 
     model: keras.Model
     optimizer: keras.Optimizer
     history: list[HistoryRow]
     best_weights: list[np.ndarray]
+    companion: Companion
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """The model with the running mean of its weights, then again with its weights."""
+        own = self.model.get_weights()
+        self.optimizer.finalize_variable_values(self.model.trainable_variables)
+        yield
+        self.model.set_weights(own)
 
     @property
     def best_epoch(self) -> int:
@@ -118,6 +161,7 @@ class _Course:
             for group, members in groups.items()
             for number, values in enumerate(members)
         }
+        arrays |= {COMPANION + name: values for name, values in self.companion.arrays().items()}
         state = {"history": [dict(row) for row in self.history]}
         return Snapshot(len(self.history), epochs, "epoch", arrays, state)
 
@@ -130,6 +174,12 @@ class _Course:
         for variable, value in zip(self.optimizer.variables, group("optimizer"), strict=True):
             variable.assign(value)
         self.best_weights = group("best")
+        own = {
+            key.removeprefix(COMPANION): values
+            for key, values in snapshot.arrays.items()
+            if key.startswith(COMPANION)
+        }
+        self.companion.restore(own)
         self.history = [dict(row) for row in snapshot.state["history"]]
 
 
@@ -152,11 +202,13 @@ def fit(
     settings: TrainingSettings,
     progress: ProgressCallback,
     checkpoint: Checkpoint = NO_CHECKPOINT,
+    companion: Companion = NO_COMPANION,
 ) -> TrainingResult:
     """Train ``model`` in place with Adam (Kingma and Ba, ICLR 2015) and keep its best weights.
 
     The learning rate falls as a half cosine to ``learning_rate * final_rate_fraction``; gradients
-    are clipped by their global norm.
+    are clipped by their global norm. What is validated and kept is a running mean of the weights
+    (Polyak and Juditsky, SIAM J. Control Optim. 30, 838 (1992)).
 
     Args:
         model: its trainable weights are what is fitted.
@@ -166,6 +218,7 @@ def fit(
         progress: called after each epoch.
         checkpoint: saved after each epoch, before ``progress`` tells of it; where it holds a
             snapshot, training goes on from there, and only ``seconds`` of what it returns differ.
+        companion: advanced between epochs, and saved with the weights.
 
     Raises:
         TrainingDiverged: a loss is not finite; names the epoch.
@@ -174,7 +227,12 @@ def fit(
     schedule = keras.optimizers.schedules.CosineDecay(
         settings.learning_rate, settings.epochs * steps, alpha=settings.final_rate_fraction
     )
-    optimizer = keras.optimizers.Adam(schedule, global_clipnorm=settings.clip_norm)
+    optimizer = keras.optimizers.Adam(
+        schedule,
+        global_clipnorm=settings.clip_norm,
+        use_ema=True,
+        ema_momentum=settings.weight_averaging,
+    )
     weights = model.trainable_variables
     optimizer.build(weights)
     signature = [tf.TensorSpec((None, rows.validation.shape[1]), tf.int32)]
@@ -188,7 +246,7 @@ def fit(
 
     evaluate = tf.function(loss_of_rows, input_signature=signature, autograph=False)
     validation = _batches(rows.validation, settings.batch_size)
-    course = _Course(model, optimizer, [], [])
+    course = _Course(model, optimizer, [], [], companion)
     saved = checkpoint.load()
     if saved is not None:
         course.restore(saved)
@@ -197,21 +255,18 @@ def fit(
         order = rows.of_epoch(epoch)
         loss = _mean_loss(step, _batches(order, settings.batch_size))
         fitted = time.perf_counter()
-        validation_loss = _mean_loss(evaluate, validation)
-        if not math.isfinite(loss) or not math.isfinite(validation_loss):
-            raise TrainingDiverged(
-                f"{model.name}: loss {loss}, validation loss {validation_loss} "
-                f"in epoch {epoch + 1} of {settings.epochs}"
-            )
-        course.conclude_epoch(
-            {
-                "epoch": epoch + 1,
-                "loss": loss,
-                "validation_loss": validation_loss,
-                "learning_rate": float(schedule((epoch + 1) * steps)),
-                "seconds": time.perf_counter() - started,
-            }
-        )
+        with course.averaged_weights():
+            validation_loss = _mean_loss(evaluate, validation)
+            if not math.isfinite(loss) or not math.isfinite(validation_loss):
+                raise TrainingDiverged(
+                    f"{model.name}: loss {loss}, validation loss {validation_loss} "
+                    f"in epoch {epoch + 1} of {settings.epochs}"
+                )
+            row = {"epoch": epoch + 1, "loss": loss, "validation_loss": validation_loss}
+            course.conclude_epoch(row | {"learning_rate": float(schedule((epoch + 1) * steps))})
+            if epoch + 1 < settings.epochs:
+                companion.advance(epoch)
+        course.history[-1]["seconds"] = time.perf_counter() - started
         checkpoint.save(course.snapshot(settings.epochs))
         rate = len(order) * rows.patterns_per_row / (fitted - started)
         figures = {"loss": loss, "validation_loss": validation_loss, "patterns_per_s": rate}

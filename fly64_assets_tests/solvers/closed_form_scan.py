@@ -13,6 +13,8 @@ from fly64_assets.solvers.interface import Measurement
 SIDE = 32
 CANVAS = (72, 96)
 DIAMETER_PX = 16.0
+SMALL_FIELD = {"rounds": 2, "first_steps": 8, "further_steps": 2, "batch_size": 32, "folds": 2}
+"""Changes to the study's settings of PtychoPINN's estimates, for tests."""
 
 
 def object_at(y: np.ndarray, x: np.ndarray) -> np.ndarray:

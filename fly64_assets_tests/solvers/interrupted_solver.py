@@ -72,7 +72,8 @@ def main(kind: str, folder: Path, moment: str, epoch: int) -> None:
         "checkpoint": StoredCheckpoint(folder / "checkpoint", "one fingerprint", say),
     }
     if kind == "PtychoPINN":
-        small = {**SMALL, "loss_group_size": 4, "loss_neighbours": 6, "merged_groups": 2}
+        field = STUDY.ptychopinn.field.model_copy(update=closed.SMALL_FIELD)
+        small = {**SMALL, "loss_group_size": 4, "loss_neighbours": 6, "field": field}
         model = ptychopinn.train(
             MEASUREMENT,
             closed.clustered_groups(48, 4, 24, seed=1),

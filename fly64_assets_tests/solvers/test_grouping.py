@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fly64_assets.solvers.grouping import (
-    draw_merged,
     draw_targets,
     hold_out,
     nearest_groups,
@@ -77,33 +76,6 @@ def test_groups_that_all_share_an_image_leave_none_to_fit():
 
 
 @settings(max_examples=30)
-@given(
-    st.integers(1, 60), st.integers(1, 6), st.integers(1, 8), st.floats(0, 20), st.integers(0, 9)
-)
-def test_merged_groups_are_near_and_distinct_while_they_last(count, merged, near, reach, seed):
-    where = positions(count, seed)
-    drawn = draw_merged(
-        where,
-        merged,
-        neighbours=near,
-        reach_px=reach,
-        generator=np.random.default_rng([seed]),
-    )
-    assert drawn.shape == (count, merged)
-    np.testing.assert_array_equal(drawn[:, 0], np.arange(count))
-    distance = np.linalg.norm(where[:, None] - where[None], axis=2)
-    for row, others in enumerate(drawn[:, 1:]):
-        assert np.all(distance[row, others] <= reach)
-        within = np.flatnonzero((distance[row] <= reach) & (np.arange(count) != row))
-        usable = min(len(within), near)
-        expected = min(merged - 1, usable) if usable else min(merged - 1, 1)
-        assert len(set(others)) == expected
-        if usable:
-            limit = np.sort(distance[row, within])[usable - 1]
-            assert row not in others and np.all(distance[row, others] <= limit)
-
-
-@settings(max_examples=30)
 @given(st.integers(4, 60), st.integers(1, 10), st.integers(1, 12), st.floats(0, 20))
 def test_targets_are_near_unseen_and_distinct_while_they_last(count, wanted, near, reach):
     where = positions(count, count)
@@ -133,11 +105,12 @@ def test_targets_are_near_unseen_and_distinct_while_they_last(count, wanted, nea
 
 
 def test_draws_repeat_with_their_generator_and_differ_with_another():
-    where = positions(50, 3)
+    where, own = positions(50, 3), np.arange(50)
 
     def draw(seed: int) -> np.ndarray:
         generator = np.random.default_rng([seed])
-        return draw_merged(where, 3, neighbours=10, reach_px=20.0, generator=generator)
+        near = {"neighbours": 10, "reach_px": 20.0}
+        return draw_targets(where, where, own[:, None], own, 3, **near, generator=generator)
 
     np.testing.assert_array_equal(draw(1), draw(1))
     assert np.any(draw(1) != draw(2))
@@ -150,8 +123,6 @@ def test_a_sparse_views_clusters_are_never_joined():
     where = np.repeat(centres, 8, axis=0) + random.uniform(-3, 3, (32, 2))
     cluster = np.arange(32) // 8
     arguments = {"neighbours": 24, "reach_px": 35 / 3}
-    merged = draw_merged(where, 9, **arguments, generator=random)
-    assert np.all(cluster[merged] == cluster[:, None])
     own = np.arange(32)
     targets = draw_targets(where, where, own[:, None], own, 9, **arguments, generator=random)
     assert np.all(cluster[targets] == cluster[:, None])

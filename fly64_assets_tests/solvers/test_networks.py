@@ -21,7 +21,10 @@ from fly64_assets.solvers import tensorflow_runtime
 
 HERE = Path(__file__).parent
 CHECKS = [HERE / "network_checks.py", HERE / "training_checks.py"]
-LIGHT = ("ptychopinn", "baseline", "model_bundle", "inference", "grouping", "resampling")
+LIGHT = (
+    *("ptychopinn", "baseline", "model_bundle", "inference", "grouping", "resampling"),
+    *("refinement", "object_field"),
+)
 
 
 def test_everything_that_needs_tensorflow():
@@ -54,7 +57,7 @@ def test_importing_a_solver_imports_no_framework(name):
 
 def test_only_the_supervised_model_can_reach_the_truth():
     """PtychoPINN's modules name no truth: neither the patches nor the object nor their files."""
-    for name in ("ptychopinn", "grouping", "training"):
+    for name in ("ptychopinn", "refinement", "object_field", "grouping", "training"):
         source = (HERE.parents[1] / "fly64_assets" / "solvers" / f"{name}.py").read_text("utf-8")
         names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
         names |= {

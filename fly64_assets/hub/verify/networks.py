@@ -20,8 +20,8 @@ from fly64_assets.hub.verify.reading import Hub
 
 RESAMPLING_PX = 4
 """Half the width of the kernel that moves a frame by parts of a pixel; that much rim is cut off."""
-INPUTS = ("diffraction", "subpixel", "offset")
-OUTPUT = "object_and_illumination"
+SHARED_INPUTS = ("diffraction", "subpixel", "offset")
+ACTIVATION = "leaky_relu"
 WITHOUT_EFFECT = ("kernel_initializer", "bias_initializer")
 """Of a layer: where its weights began; they are loaded."""
 MODULES = {"keras.layers": "", "fly64_assets.solvers.networks": "fly64_assets>"}
@@ -45,48 +45,68 @@ class Design:
     """What the graph of a network follows from.
 
     Attributes:
+        model: its name.
         side: N, px.
         group: C, patterns that enter together.
         settings: of the study's section.
         floor: normalised intensity that keeps a misfit finite.
     """
 
+    model: str
     side: int
     group: int
     settings: dict[str, Any]
     floor: float
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        own = ("field", "turn") if self.model == "PtychoPINN" else ()
+        return SHARED_INPUTS + own
+
+    @property
+    def output(self) -> str:
+        return "object" if self.model == "PtychoPINN" else "object_and_illumination"
+
     def layers(self) -> dict[str, Layer]:
         """By name; those with weights in the order in which they are made."""
-        s, limit = self.settings, {"limit": self.settings["amplitude_limit"]}
-        frame = {"frame_px": s["frame_px"], "regularisation": s["regularisation"]}
         shapes = {"diffraction": (self.side, self.side), "subpixel": (2,), "offset": (2,)}
         found = {
             name: Layer("InputLayer", _input([None, self.group, *shape]), ())
             for name, shape in shapes.items()
         }
         found["known_probe"] = Layer("KnownProbe", {"patch_size": self.side}, ("subpixel",))
+        return found | (self._refiner() if self.model == "PtychoPINN" else self._baseline())
+
+    def _frame(self) -> dict[str, Any]:
+        return {name: self.settings[name] for name in ("frame_px", "regularisation")}
+
+    def _baseline(self) -> dict[str, Layer]:
+        limit = {"limit": self.settings["amplitude_limit"]}
         fed = ("diffraction", "known_probe", "offset")
-        found["back_projection"] = Layer("BackProjection", {**frame, **limit}, fed)
-        found |= self._u_net("estimate", "back_projection")
-        found["estimate_object"] = Layer("ObjectFromLogits", limit, ("estimate_pixels",))
-        before, logits = "estimate", "estimate_pixels"
-        for number in range(1, s.get("corrections", 0) + 1):
-            name = f"correction{number}"
-            estimate = f"{before}_object"
-            misfit = {**frame, "floor": self.floor}
-            found[f"{name}_misfit"] = Layer("Misfit", misfit, (estimate, *fed))
-            known = (estimate, f"{name}_misfit", "back_projection", f"{before}_features")
-            found[f"{name}_input"] = Layer("Concatenate", {"axis": -1}, known)
-            found |= self._u_net(name, f"{name}_input")
-            found[f"{name}_sum"] = Layer("Add", {}, (logits, f"{name}_pixels"))
-            found[f"{name}_object"] = Layer("ObjectFromLogits", limit, (f"{name}_sum",))
-            before, logits = name, f"{name}_sum"
-        found["illumination"] = Layer("ChannelSlice", {"start": 2, "stop": 3}, ("back_projection",))
-        joined = (f"{before}_object", "illumination")
-        found[OUTPUT] = Layer("Concatenate", {"axis": -1}, joined)
-        del found[f"{before}_features"]  # nothing is fed with the last one's
-        return found
+        return {
+            "back_projection": Layer("BackProjection", {**self._frame(), **limit}, fed),
+            **self._u_net("estimate", "back_projection"),
+            "estimate_object": Layer("ObjectFromLogits", limit, ("estimate_pixels",)),
+            "illumination": Layer("ChannelSlice", {"start": 2, "stop": 3}, ("back_projection",)),
+            self.output: Layer("Concatenate", {"axis": -1}, ("estimate_object", "illumination")),
+        }
+
+    def _refiner(self) -> dict[str, Layer]:
+        side = self.settings["frame_px"]
+        misfit = {**self._frame(), "floor": self.floor}
+        fed = ("estimate", "diffraction", "known_probe", "offset")
+        return {
+            "field": Layer("InputLayer", _input([None, side, side, 6]), ()),
+            "turn": Layer("InputLayer", _input([None, 3]), ()),
+            "estimate": Layer("ChannelSlice", {"start": 0, "stop": 2}, ("field",)),
+            "misfit": Layer("Misfit", misfit, fed),
+            "known": Layer("Concatenate", {"axis": -1}, ("field", "misfit")),
+            "contrast": Layer("LessFlat", {}, ("known",)),
+            "turned": Layer("Turn", {"back": False}, ("contrast", "turn")),
+            **self._u_net("change", "turned"),
+            "turned_back": Layer("Turn", {"back": True}, ("change_pixels", "turn")),
+            self.output: Layer("Add", {}, ("estimate", "turned_back")),
+        }
 
     def _u_net(self, name: str, fed: str) -> dict[str, Layer]:
         width, depth = self.settings["width"], self.settings["depth"]
@@ -95,8 +115,8 @@ class Design:
 
         def convolve(label: str, filters: int) -> str:
             first, second = f"{name}_{label}_first", f"{name}_{label}_second"
-            found[first] = Layer("Conv2D", _convolution(filters, "relu"), (last,))
-            found[second] = Layer("Conv2D", _convolution(filters, "relu"), (first,))
+            found[first] = Layer("Conv2D", _convolution(filters, ACTIVATION), (last,))
+            found[second] = Layer("Conv2D", _convolution(filters, ACTIVATION), (first,))
             return second
 
         for level in range(depth):
@@ -112,7 +132,6 @@ class Design:
             last = convolve(f"up{level}", width * 2**level)
         found[f"{name}_logits"] = Layer("Conv2D", _convolution(8, "linear"), (last,))
         found[f"{name}_pixels"] = Layer("DepthToSpace", {}, (f"{name}_logits",))
-        found[f"{name}_features"] = Layer("DepthToSpace", {}, (last,))
         return found
 
 
@@ -188,8 +207,8 @@ def graph_findings(
             "name": model,
             "trainable": True,
             "layers": inside["layers"],
-            "input_layers": [[name, 0, 0] for name in INPUTS],
-            "output_layers": [OUTPUT, 0, 0],
+            "input_layers": [[name, 0, 0] for name in design.inputs],
+            "output_layers": [design.output, 0, 0],
         },
     }
     yield from compare(path, whole, config, key="config.json")
@@ -243,7 +262,7 @@ def design(hub: Hub) -> Iterator[Finding]:
         place = bundle_file(hub, model, "bundle.json")
         yield from compare(place, core, bundle.get("core_px"), key="core_px")
         counts = settings.get("misfit_floor_counts", 0.0)
-        made = Design(known["N"], group, settings, counts / known["intensity_scale"] ** 2)
+        made = Design(model, known["N"], group, settings, counts / known["intensity_scale"] ** 2)
         stated = _config(hub, path, "metadata.json")
         keras = {
             "date_saved": "1980-01-01@00:00:00",

@@ -1,7 +1,7 @@
 """Builds networks of several designs and holds each against the verifier's idea of it.
 
 Run by ``test_tables.py`` as a script, since pytest's process loads no TensorFlow. The tiny run has
-no corrections and one level; here are networks with more of both.
+networks of one shape each; here are others.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import numpy as np
 from fly64_assets.hub.verify.networks import Design, graph_findings
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
 
-SETTINGS = {"frame_px": 32, "width": 4, "amplitude_limit": 1.5, "regularisation": 0.03}
-FLOOR = 0.0025
-DESIGNS = ((1, 1, 0), (4, 1, 1), (4, 2, 2))
-"""Patterns of a group, levels, corrections."""
+SETTINGS = {"frame_px": 32, "width": 4, "regularisation": 0.03}
+FLOOR, LIMIT = 0.0025, 1.5
+DESIGNS = (("Baseline", 1, 1), ("Baseline", 1, 2), ("PtychoPINN", 1, 2), ("PtychoPINN", 4, 1))
+"""Network, patterns of a group, levels."""
 
 
 def configuration(model: Any) -> dict[str, Any]:
@@ -35,15 +35,18 @@ def configuration(model: Any) -> dict[str, Any]:
 
 def main() -> None:
     start_tensorflow(2)
-    from fly64_assets.solvers.networks import NetworkDesign, build_network
+    from fly64_assets.solvers.networks import NetworkDesign, build_baseline, build_refiner
 
     probe = np.ones((32, 32), np.complex64)
-    for group, depth, corrections in DESIGNS:
-        settings = {**SETTINGS, "depth": depth, "corrections": corrections}
-        made = NetworkDesign(patch_size=32, group_size=group, misfit_floor=FLOOR, **settings)
-        config = configuration(build_network(made, probe, name="PtychoPINN", seed=1))
-        expected = Design(32, group, settings, FLOOR)
-        found = list(graph_findings("model.keras", "PtychoPINN", expected, config))
+    for name, group, depth in DESIGNS:
+        settings = {**SETTINGS, "depth": depth}
+        made = NetworkDesign(patch_size=32, group_size=group, **settings)
+        if name == "Baseline":
+            network = build_baseline(made, probe, amplitude_limit=LIMIT, name=name, seed=1)
+        else:
+            network = build_refiner(made, probe, misfit_floor=FLOOR, name=name, seed=1)
+        expected = Design(name, 32, group, {**settings, "amplitude_limit": LIMIT}, FLOOR)
+        found = list(graph_findings("model.keras", name, expected, configuration(network)))
         if found:
             sys.exit("\n".join(map(str, found)))
         print(f"{len(expected.layers())} layers as designed")
