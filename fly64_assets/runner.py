@@ -18,7 +18,7 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG
 from sqlalchemy.exc import DBAPIError
 
 from fly64_assets import checkpoints
-from fly64_assets.catalogue import LEVELS, STUDY_LEVEL
+from fly64_assets.catalogue import ALL_LEVELS, LEVELS, STUDY_LEVEL
 from fly64_assets.context import StudyContext
 from fly64_assets.errors import InProgress
 from fly64_assets.executor import held
@@ -254,7 +254,7 @@ def run_checks(
     tell_reaped(context, instance, listener)
     outcomes = []
     planner = context.planner(instance)
-    cells = {Cell.of(level, condition): None for condition in conditions for level in LEVELS}
+    cells = {Cell.of(level, condition): None for condition in conditions for level in ALL_LEVELS}
     for cell in cells:
         level, at = cell.level, cell.condition
         items = level.products_in(context.study)

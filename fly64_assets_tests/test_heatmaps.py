@@ -121,7 +121,7 @@ def comparison(tmp_path) -> StoredInput:
 
 
 def test_maps_are_of_the_arrays_that_were_scored(comparison):
-    truth, ms_ssim, correlations = maps_of_comparison(comparison, 1.0)
+    truth, ms_ssim, correlations = maps_of_comparison(comparison, MODELS, 1.0)
     arrays = read_npz(comparison.path("reconstructions_aligned.npz"))
     np.testing.assert_allclose(truth["amplitude"], np.abs(arrays["truth"]), rtol=1e-6)
     means = [ms_ssim[model, "amplitude"].values.mean() for model in MODELS]
@@ -141,4 +141,4 @@ def test_a_failed_comparison_has_no_picture_and_says_why(comparison):
     failed = {"status": "failed", "error": "ValueError: constant"}
     comparison.path("scoring.json").write_text(json.dumps(failed), "utf-8")
     with pytest.raises(InputError, match="scoring.json: status: .*ValueError: constant"):
-        maps_of_comparison(comparison, 1.0)
+        maps_of_comparison(comparison, MODELS, 1.0)

@@ -21,6 +21,7 @@ from fly64_assets.work import JOBS, next_request
 from fly64_assets_tests.conftest import TINY, fly64
 
 METRICS, ANSWER = product("study_metrics"), product("dose_response")
+VIEW = product("test", "overlap_view")
 AT = "1000|dense"
 
 
@@ -69,8 +70,10 @@ def test_the_table_is_tidy_and_the_same_in_both_forms(opened):
     assert set(table["split"]) == set(SPLITS) and set(table["model"]) == set(MODELS)
     names = ["dose", "view", "split", "model", "reference", "metric", "component"]
     assert not table.duplicated(names).any()
-    view = context.store.path(product("test", "overlap_view"), Condition(1000, "dense"), "x").parent
-    measured = json.loads((view / "test_metrics.json").read_text("utf-8"))
+    view = context.store.path(
+        product("test", "overlap_view"), Condition(1000, "dense"), "test_metrics.json"
+    )
+    measured = json.loads(view.read_text("utf-8"))
     of_test = table[table["split"] == "test"]
     assert set(of_test["photons_per_px2"]) == {measured["photons_per_px2"]}
     assert dict(zip(table["metric"], table["better"], strict=True))["mae"] == "lower"

@@ -11,7 +11,6 @@ from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset
 from fly64_assets.catalogue import Key, product
 from fly64_assets.context import StudyContext
 from fly64_assets.planner import digest
-from fly64_assets.ptychography.dose_response import needed_dose
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +21,8 @@ QUALITY = "ms_ssim"
 
 def _needed(table: pd.DataFrame, levels: list[float]) -> Iterator[dict[str, Any]]:
     """The dose that each arm needs for each quality; its range from the ends of the intervals."""
+    from fly64_assets.ptychography.dose_response import needed_dose
+
     quality = table[(table["metric"] == QUALITY) & table["reference"].isna()]
     for (view, split, model, component), rows in quality.groupby(
         ["view", "split", "model", "component"], sort=False

@@ -178,6 +178,15 @@ def photons_per_pixel(measurement: Measurement) -> float:
     return float(np.sum(received**2) / np.sum(received))
 
 
+def measured_pixels(measurement: Measurement) -> np.ndarray:
+    """(H, W) bool: pixels of the patch, at the nearest whole pixel, of at least one position."""
+    size = measurement.patch_size
+    measured = np.zeros(measurement.canvas_shape, bool)
+    for y, x in np.floor(measurement.positions_px - size / 2 + 0.5).astype(int):
+        measured[y : y + size, x : x + size] = True
+    return measured
+
+
 def _refuse_unusable(measurement: Measurement) -> None:
     """Refuse what pty-chi would pad, broadcast or turn into NaN without a word."""
 
@@ -245,6 +254,7 @@ class _Solver:
         self._start_loss, self._loss_offset = _losses(
             counts, bare, settings.noise_model if settings.engine == "LSQML" else AMPLITUDE
         )
+        self._measured = measured_pixels(measurement)
         centred = measurement.positions_px - np.asarray(measurement.canvas_shape) / 2
         with self._isolation.entered():
             options = _options(settings, self.device, self.batch_size, seed)
@@ -343,8 +353,12 @@ class _Solver:
             )
 
     def object(self) -> np.ndarray:
-        """(H, W) complex64, a copy."""
-        return self._data("object")[0].astype(np.complex64)
+        """(H, W) complex64, a copy; 1 where no patch is.
+
+        Shifts and smoothing carry something over a patch's edge, which no pattern has measured.
+        """
+        found = self._data("object")[0].astype(np.complex64)
+        return np.where(self._measured, found, np.complex64(1))
 
     def probe(self) -> np.ndarray:
         """(N, N) complex64 in the measurement's scaling, a copy."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 TRAINING = 7
 """What a seed sequence of [grouping seed, this, training] is for."""
 
@@ -15,6 +13,8 @@ def training_seed(seed: int, training: int) -> int:
         seed: the grouping seed.
         training: its number.
     """
+    import numpy as np
+
     if training == 1:
         return seed
     return int(np.random.SeedSequence([seed, TRAINING, training]).generate_state(1)[0])

@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 from dagster import AssetKey, DagsterInstance
 
+from fly64_assets.catalogue import STUDY_LEVEL
 from fly64_assets.context import StudyContext
 from fly64_assets.instance import instance_folder
 from fly64_assets.partitions import Condition
@@ -107,7 +108,9 @@ class Site:
         with self.opened() as (context, instance):
             made = latest_materializations(instance)
             whole = frozenset(place for place, one in made.items() if self._is_whole(one))
-            verdicts = context.planner(instance).survey(_conditions(context))
+            planner = context.planner(instance)
+            verdicts = planner.survey(_conditions(context))
+            verdicts += [planner.verdict(item, Condition()) for item in STUDY_LEVEL.products]
             fresh = frozenset(
                 (v.product.name, v.condition.partition_key)
                 for v in verdicts

@@ -88,6 +88,6 @@ def test_a_database_that_cannot_be_used_is_one_line(write_study, tmp_path):
     database = tmp_path / "results" / "tiny" / "dagster" / "history" / "runs.db"
     database.mkdir(parents=True)
     done = fly64("run", "--study", write_study(), "--all", results=tmp_path / "results")
-    assert done.returncode == 1
+    assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ") and "its database cannot be used: unable to open" in line
+    assert line.startswith("error: ") and "storage: cannot be opened: unable to open" in line

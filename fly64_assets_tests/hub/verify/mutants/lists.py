@@ -99,11 +99,6 @@ def _(f: Forgery) -> None:
 
 add("layout.nothing_else", "a file more", lambda f: f.write("analysis/notes.txt", "mine\n"))
 add("layout.nothing_else", "a hidden file", lambda f: f.write("cli/.phase.log.swp", "mine\n"))
-add(
-    "layout.nothing_else",
-    "statistics before intervals exist",
-    lambda f: f.write("analysis/comparison_statistics.csv", "a\n"),
-)
 add("layout.nothing_else", "an empty folder", lambda f: (f.root / "tmp").mkdir())
 add("layout.not_empty", "a log of 0 bytes", lambda f: f.write(LOG, ""))
 add("layout.not_empty", "a bundle of 0 bytes", lambda f: f.write(KERAS, ""))
