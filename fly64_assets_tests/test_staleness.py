@@ -109,7 +109,7 @@ PHASES: Mapping[str, set[str]] = {
 """What reads a setting, by a short name."""
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "specimen": {"specimen": "siemens_star", "patch_size": 60},
+    "specimen": {"specimen": "siemens_star", "patch_size": 66},
     "datasets": {
         "seeds.simulation": 43,
         "simulation.positions": 601,
