@@ -10,6 +10,8 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fly64_assets.ptychography.metrics import METRICS
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -22,6 +24,8 @@ LINES = ("-", "--", ":", "-.")
 TITLES = {"ms_ssim": "MS-SSIM", "mae": "MAE", "frc50": "FRC50 (fraction of Nyquist)"}
 UNITS = {("mae", "phase"): " (rad)"}
 PNG_DPI = 150
+X_MARGIN = 1.3
+"""Of a logarithmic axis, as a factor to either side."""
 
 
 def _axes_style() -> dict[str, Any]:
@@ -62,12 +66,16 @@ def _curves(axis: Axes, rows: pd.DataFrame, x: str) -> None:
 
 
 def _scores(table: pd.DataFrame, metric: str, component: str, split: str) -> pd.DataFrame:
-    return table[
+    """Scores of one kind; ends of intervals are drawn as far as the metric can reach."""
+    rows = table[
         (table["metric"] == metric)
         & (table["component"] == component)
         & (table["split"] == split)
         & table["reference"].isna()
     ]
+    possible = METRICS[metric]
+    ends = {end: rows[end].clip(possible.minimum, possible.maximum) for end in ("low", "high")}
+    return rows.assign(**ends)
 
 
 def _grid(
@@ -91,6 +99,8 @@ def _grid(
             axis.set_title(component, fontsize=9)
             if logarithmic:
                 axis.set_xscale("log")
+                # A single dose has no extent of its own, and an empty log axis draws nothing.
+                axis.set_xlim(table[x].min() / X_MARGIN, table[x].max() * X_MARGIN)
     for axis in axes[-1]:
         axis.set_xlabel(label)
     handles, names = axes[0][0].get_legend_handles_labels()
