@@ -274,7 +274,7 @@ def test_a_step_whose_output_cannot_be_placed_keeps_its_checkpoint(opened, monke
 def test_other_settings_start_from_nothing(opened, write_study):
     assert not step(opened, interrupted)
     _, instance = opened
-    changed = StudyContext.load(write_study("changed.yaml", patch_size=48))
+    changed = StudyContext.load(write_study("changed.yaml", patch_size=66))
     found = []
 
     def fresh(run: PhaseRun):

@@ -153,7 +153,7 @@ def test_help_has_examples(tmp_path):
     assert "fly64 import scan.npz --to imported.npz" in done.stdout
 
 
-@pytest.mark.parametrize(("path", "epochs"), [(MEASURED, 6), (WHOLE_SCAN, 4)], ids=["part", "all"])
+@pytest.mark.parametrize(("path", "epochs"), [(MEASURED, 6), (WHOLE_SCAN, 6)], ids=["part", "all"])
 def test_ptychi_on_the_imported_scan_is_a_siemens_star(tmp_path, path, epochs):
     if not path.exists():
         pytest.skip("the whole measured scan is not beside this checkout")

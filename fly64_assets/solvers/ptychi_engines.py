@@ -394,7 +394,6 @@ def _options(settings: Settings, device: str, batch_size: int, seed: int) -> Any
     of_object.remove_object_probe_ambiguity.enabled = False
     # Position 0 is then the centre of an even canvas, in pty-chi's convention and in DATA-001's.
     of_object.determine_position_origin_coords_by = api.ObjectPosOriginCoordsMethods.SUPPORT
-    of_object.multimodal_update = False  # there is one mode: spares its update a second time
     of_probe.optimizable = settings.refine_probe
     of_probe.power_constraint.enabled = settings.refine_probe
     return options
@@ -411,6 +410,8 @@ def _lsqml_options(settings: PtyChiSettings) -> Any:
     solver.single_slice_solve_obj_prb_step_size_jointly = settings.refine_probe
     solver.rescale_probe_intensity_in_first_epoch = False
     solver.preconditioning_damping_factor = settings.damping
+    # There is one mode: spares its update a second time.
+    options.object_options.multimodal_update = False
     return options
 
 

@@ -157,11 +157,11 @@ def test_clobber_moves_the_old_aside_and_loses_nothing(hub, finished):
 
 def _refused_at(place: Path, problem: str, finished, **more) -> None:
     """Even with --clobber: exit 2, and nothing moved."""
-    before = sorted(path for path in place.parent.iterdir())
+    before = sorted(place.parent.glob(f"*{place.name}*"))
     done = export(finished, place, "--clobber", **more)
     assert done.returncode == 2, done.stdout + done.stderr
     assert problem in done.stderr and len(done.stderr.splitlines()) == 1
-    assert sorted(path for path in place.parent.iterdir()) == before
+    assert sorted(place.parent.glob(f"*{place.name}*")) == before
 
 
 def test_a_place_among_results_is_refused(finished):
