@@ -37,7 +37,7 @@ def require_inside(
         )
 
 
-def _shift_factors(fractions: np.ndarray, length: int) -> np.ndarray:
+def shift_factors(fractions: np.ndarray, length: int) -> np.ndarray:
     """(n, length) complex64 Fourier factors that move pixel 0 of a window to ``fractions``."""
     frequencies = fft.fftfreq(length)
     factors = np.exp(2j * np.pi * frequencies * fractions[:, None])
@@ -80,8 +80,8 @@ def extract_patches(
     moved = fractions.any(axis=1)
     if moved.any():
         spectra = fft.fft2(patches if moved.all() else patches[moved])
-        spectra *= _shift_factors(fractions[moved, 0], length)[:, :, None]
-        spectra *= _shift_factors(fractions[moved, 1], length)[:, None, :]
+        spectra *= shift_factors(fractions[moved, 0], length)[:, :, None]
+        spectra *= shift_factors(fractions[moved, 1], length)[:, None, :]
         patches[moved] = fft.ifft2(spectra, overwrite_x=True)
     inner = slice(padding_px, padding_px + patch_size)
     return np.ascontiguousarray(patches[:, inner, inner])

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fly64_assets.ptychography.forward import shift_factors
+
 if TYPE_CHECKING:
     import torch
 
@@ -74,7 +76,7 @@ class _Windows:
         self._lines, self._factors = [], []
         for axis, length in enumerate(self._canvas):
             lines = np.clip(whole[:, axis, None] + steps, 0, length - 1)
-            factors = _shift_factors(corners[:, axis] - whole[:, axis], len(steps))
+            factors = shift_factors(corners[:, axis] - whole[:, axis], len(steps))
             self._lines.append(torch.from_numpy(lines).to(device))
             self._factors.append(torch.from_numpy(factors).to(device))
 
@@ -107,11 +109,3 @@ class _Windows:
     def _shift(self, indices: torch.Tensor) -> torch.Tensor:
         rows, columns = (factors[indices] for factors in self._factors)
         return rows[:, :, None] * columns[:, None, :]
-
-
-def _shift_factors(fractions: np.ndarray, length: int) -> np.ndarray:
-    """(n, length) complex64 Fourier factors that move pixel 0 of a window to ``fractions``."""
-    factors = np.exp(2j * np.pi * np.fft.fftfreq(length) * fractions[:, None])
-    # At the Nyquist frequency both signs are one sample; their mean keeps a real object real.
-    factors[:, length // 2] = np.cos(np.pi * fractions)
-    return factors.astype(np.complex64)
