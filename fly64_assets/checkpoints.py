@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,11 +24,27 @@ from fly64_assets.errors import InputError
 from fly64_assets.solvers.interface import Snapshot
 from fly64_assets.store import sync
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE = "checkpoint.npz"
 STATE = "_state"
 SEAL_BYTES = 64
 CHUNK_BYTES = 1 << 20
+
+
+class CpuSpent:
+    """CPU time of a step over all its attempts, as far as a checkpoint carried their work over."""
+
+    def __init__(self) -> None:
+        self._earlier_s = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Of this process and of those whose work goes on in it."""
+        return self._earlier_s + time.process_time()
+
+    def go_on_from(self, seconds: float) -> None:
+        """Count what earlier processes had spent when they saved; of several parts, the most."""
+        self._earlier_s = max(self._earlier_s, seconds)
 
 
 class StoredCheckpoint:
@@ -37,10 +54,18 @@ class StoredCheckpoint:
         folder: its own; made when first saved to.
         fingerprint: of the product that the step is to make.
         log: told when a step goes on from a checkpoint and when one is not used or not saved.
+        spent: the step's CPU time, where the checkpoint is one of several of a step.
     """
 
-    def __init__(self, folder: Path, fingerprint: str, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fingerprint: str,
+        log: Callable[[str], None],
+        spent: CpuSpent | None = None,
+    ) -> None:
         self.folder, self.fingerprint, self.log = folder, fingerprint, log
+        self.spent = spent or CpuSpent()
 
     @property
     def path(self) -> Path:
@@ -85,7 +110,9 @@ class StoredCheckpoint:
 
     def part(self, name: str) -> StoredCheckpoint:
         """The checkpoint of one of several solver calls in a step; it goes with the whole."""
-        return StoredCheckpoint(self.folder / name, f"{self.fingerprint} {name}", self.log)
+        return StoredCheckpoint(
+            self.folder / name, f"{self.fingerprint} {name}", self.log, self.spent
+        )
 
     def remove(self) -> None:
         remove(self.folder)
@@ -99,6 +126,7 @@ class StoredCheckpoint:
             "done": snapshot.done,
             "total": snapshot.total,
             "unit": snapshot.unit,
+            "cpu_seconds": self.spent.seconds,
             "state": snapshot.state,
         }
         return np.array(json.dumps(described, allow_nan=False))
@@ -117,6 +145,7 @@ class StoredCheckpoint:
             raise InputError(
                 self.path, "fingerprint", "it was made with other code, settings or inputs"
             )
+        self.spent.go_on_from(described["cpu_seconds"])
         progress = (described["done"], described["total"], described["unit"])
         return Snapshot(*progress, arrays, described["state"])
 

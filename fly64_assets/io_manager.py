@@ -83,6 +83,7 @@ class Staged:
     gathered: Mapping[str, StoredInput]
     settings: Mapping[str, Any]
     started: float
+    cpu_seconds: float
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -149,7 +150,7 @@ class StoreIOManager(IOManager):
             versions=versions(product.libraries),
             git_commit=git_commit(),
             seconds=round(time.monotonic() - staged.started, 3),
-            cpu_seconds=round(time.process_time(), 3),
+            cpu_seconds=round(staged.cpu_seconds, 3),
             peak_memory_mb=round(peak_memory_mb(), 1),
         )
 

@@ -67,6 +67,23 @@ def ignored(checkpoint: StoredCheckpoint) -> bool:
     return found is None
 
 
+def test_cpu_time_of_earlier_attempts_is_counted(checkpoint):
+    import time
+
+    first, second = checkpoint.part("first"), checkpoint.part("second")
+    first.save(snapshot())
+    while time.process_time() < (spent := checkpoint.spent.seconds) + 0.05:
+        pass
+    second.save(snapshot())
+    saved = checkpoint.spent.seconds
+    again = StoredCheckpoint(checkpoint.folder, checkpoint.fingerprint, print)
+    assert again.spent.seconds - time.process_time() == pytest.approx(0.0, abs=0.01)
+    again.part("second").load()
+    again.part("first").load()  # less, and part of what the second has
+    earlier = again.spent.seconds - time.process_time()
+    assert spent < earlier <= saved
+
+
 def test_what_was_saved_comes_back(checkpoint, logged):
     assert checkpoint.load() is None and logged == []
     saved = snapshot()

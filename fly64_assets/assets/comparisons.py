@@ -47,8 +47,8 @@ class _Log:
 
 def _reconstructions(
     run: PhaseRun, split: str, measurement: Measurement, area: Area, crop_px: int, log: _Log
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """model -> object on the canvas, in the study's order; model -> computation time in seconds."""
+) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, float]]:
+    """Objects on the canvas, in the study's order; seconds of each; CPU-seconds of networks."""
     from fly64_assets.ptychography.npz import read_npz
     from fly64_assets.solvers import model_bundle
     from fly64_assets.solvers.stitched_object import stitched_object
@@ -60,7 +60,7 @@ def _reconstructions(
         )
         for network in arms.networks(run.settings["arms"])
     }
-    objects, seconds = {}, {}
+    objects, seconds, cpu_seconds = {}, {}, {}
     for network, bundle in loaded.items():
         made = stitched_object(
             network,
@@ -74,14 +74,16 @@ def _reconstructions(
         share = float(made.fallback[area.slices].mean())
         log(
             f"{network.name}: {made.n_patches} patches stitched in {made.seconds:.2f} s, "
-            f"{100 * share:.1f} % of the scored pixels outside every patch's central {crop_px} px"
+            f"{made.cpu_seconds:.2f} CPU s, {100 * share:.1f} % of the scored pixels outside "
+            f"every patch's central {crop_px} px"
         )
         objects[network.name], seconds[network.name] = made.object, made.seconds
+        cpu_seconds[network.name] = round(made.cpu_seconds, 2)
     for arm in arms.iterative(run.settings["arms"]):
         made = read_npz(run.input(*arm.key(split)).path(arm.file))
         objects[arm.name] = made["reconstructed_object"]
         seconds[arm.name] = float(made["computation_time_s"])
-    return {name: objects[name] for name in run.settings["arms"]}, seconds
+    return {name: objects[name] for name in run.settings["arms"]}, seconds, cpu_seconds
 
 
 def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
@@ -102,7 +104,9 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
         simulated["split_line_y_px"],
         dataset.metadata["physics"]["probe_diameter_px"],
     )
-    objects, seconds = _reconstructions(run, split, measurement, area, settings.stitch_crop_px, log)
+    objects, seconds, cpu_seconds = _reconstructions(
+        run, split, measurement, area, settings.stitch_crop_px, log
+    )
     table = score(objects, truth, area, settings, seconds)
     for warning in table.warnings:
         log(f"warning: {warning.message}")
@@ -124,6 +128,7 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
         "status": "success",
         "area": {"y0": area.y0, "y1": area.y1, "x0": area.x0, "x1": area.x1},
         "n_images": {model: len(measurement) for model in objects},
+        "cpu_seconds": cpu_seconds,
         "data_ranges": dict(table.data_ranges),
         "fitted": {model: _fitted(detail) for model, detail in table.models.items()},
         "warnings": [asdict(warning) for warning in table.warnings],

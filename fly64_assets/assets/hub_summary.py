@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dagster import AssetsDefinition, MetadataValue
 
+from fly64_assets.arms import iterative, networks
 from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset
 from fly64_assets.catalogue import Key, product
 from fly64_assets.context import StudyContext
 from fly64_assets.hub import layout
+from fly64_assets.hub.costs import Cost
 from fly64_assets.hub.summary import MadeBy, artifact_inventory, summary_context
 from fly64_assets.planner import digest
 from fly64_assets.study import SPLITS
@@ -37,6 +39,37 @@ def _json(run: PhaseRun, *key: str, file: str) -> dict[str, Any]:
     return json.loads(run.input(*key).path(file).read_text("utf-8"))
 
 
+def _costs(run: PhaseRun, models: Iterable[str]) -> list[Cost]:
+    """What each arm cost, from bundles, scoring and the provenance of the steps."""
+    inference = {
+        split: _json(run, split, "comparison", file="scoring.json")["cpu_seconds"]
+        for split in SPLITS
+    }
+    view = _json(run, "train", "overlap_view", file="train_metrics.json")
+    costs = {}
+    for network in networks(models):
+        bundle = _json(run, *network.model_key, file="bundle.json")
+        costs[network.name] = Cost(
+            network.name,
+            bundle["n_parameters"],
+            view["n_images_kept"],
+            bundle["epochs_completed"],
+            run.input(*network.model_key).record.provenance.cpu_seconds,
+            {split: inference[split][network.name] for split in SPLITS},
+        )
+    for arm in iterative(models):
+        steps = {split: run.input(*arm.key(split)).record.provenance for split in SPLITS}
+        costs[arm.name] = Cost(
+            arm.name,
+            None,
+            None,
+            steps[SPLITS[0]].settings[arm.section]["epochs"],
+            None,
+            {split: step.cpu_seconds for split, step in steps.items()},
+        )
+    return [costs[model] for model in models]
+
+
 def make_hub_summary(run: PhaseRun) -> Mapping[Key, Outcome]:
     from fly64_assets.hub.rendering import render
 
@@ -51,16 +84,18 @@ def make_hub_summary(run: PhaseRun) -> Mapping[Key, Outcome]:
         )
         for given in run.inputs.values()
     ]
+    summary = _json(run, "metrics_summary", file="metrics_summary.json")
     content = summary_context(
         study=next(iter(run.inputs.values())).record.provenance.study,
         dose=run.settings["dose"],
         view=run.settings["view"],
-        metrics_summary=_json(run, "metrics_summary", file="metrics_summary.json"),
+        metrics_summary=summary,
         delta_summary=_json(run, "metrics_delta_summary", file="metrics_delta_summary.json"),
         view_metrics={
             split: _json(run, split, "overlap_view", file=f"{split}_metrics.json")
             for split in SPLITS
         },
+        costs=_costs(run, summary["aggregate_metrics"]),
         made=made,
         hashes={path: sha256 for path, sha256 in files.items() if path.endswith(HASHED)},
     )

@@ -235,6 +235,7 @@ def build_phase_asset(
                     gathered,
                     settings,
                     started,
+                    checkpoint.spent.seconds,
                     outcome.metadata,
                 )
                 yield Output(

@@ -93,6 +93,11 @@ def threshold(value: float) -> str:
     return f"{value:.2f}"
 
 
+def cpu_seconds(value: float | None) -> str:
+    """CPU time, where any was spent: ``82.4``."""
+    return INAPPLICABLE if value is None else f"{value:.1f}"
+
+
 def yes_no(flag: float | bool | None) -> str:
     """A flag, whether it came as a truth value or as 0 and 1."""
     return MISSING if flag is None else "yes" if flag else "no"

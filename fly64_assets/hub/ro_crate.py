@@ -340,6 +340,7 @@ class _Crate:
     def _stated(self, action: str, made: Provenance) -> Iterator[Entity]:
         stated = {
             "code_version": made.code_version,
+            "cpu_seconds": made.cpu_seconds,
             "data_version": made.data_version,
             "fingerprint": made.fingerprint,
             "git_commit": made.git_commit or "unknown",
@@ -370,7 +371,7 @@ class _Crate:
         yield from files
 
 
-def _property(identifier: str, kind: str, name: str, value: str | int) -> Entity:
+def _property(identifier: str, kind: str, name: str, value: str | float) -> Entity:
     return {
         "@id": identifier,
         "@type": "PropertyValue",

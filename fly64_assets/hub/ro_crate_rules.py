@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -54,6 +55,7 @@ REQUIRED_OF_ROOT = (
 )
 STATED_OF_ACTION = (
     "code_version",
+    "cpu_seconds",
     "data_version",
     "fingerprint",
     "git_commit",
@@ -306,6 +308,9 @@ def _actions(crate: _Judge) -> Iterator[str]:
             value = stated.get(key)
             if key in stated and not _is_sha256(value):
                 yield f"{identifier}: {key}: is {value!r}, 64 hexadecimal digits are wanted"
+        spent = stated.get("cpu_seconds")
+        if "cpu_seconds" in stated and not (isinstance(spent, float) and 0 < spent < math.inf):
+            yield f"{identifier}: cpu_seconds: is {spent!r}, seconds are wanted"
     for target, actions in made_by.items():
         if len(actions) != 1:
             yield f"{target}: @id: is the result of {len(actions)} actions, one is wanted"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fly64_assets.hub import layout, numbers
+from fly64_assets.hub.costs import Cost, cost_table
 from fly64_assets.hub.deltas import METRICS, OTHERS
 from fly64_assets.hub.interval_table import confidence, interval_table
 from fly64_assets.hub.rendering import Table
@@ -63,6 +64,7 @@ def summary_context(
     metrics_summary: Mapping[str, Any],
     delta_summary: Mapping[str, Any],
     view_metrics: Mapping[str, Mapping[str, Any]],
+    costs: Sequence[Cost],
     made: Sequence[MadeBy],
     hashes: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -73,6 +75,7 @@ def summary_context(
         dose, view: of the condition.
         metrics_summary, delta_summary: the content of the two files.
         view_metrics: split -> its overlap metrics.
+        costs: an entry an arm.
         made: an entry an asset.
         hashes: hub path -> sha256 of the logs and of the bundles' models.
     """
@@ -85,6 +88,7 @@ def summary_context(
         "deltas": _deltas(delta_summary),
         "intervals": interval_table(delta_summary),
         "confidence": confidence(delta_summary),
+        "costs": cost_table(costs),
         "overlap": Table(
             ("", *SPLITS),
             [

@@ -356,6 +356,14 @@ MUTANTS: dict[str, tuple[Callable[[Document], None], str]] = {
         _set(f"{MAKE}/fingerprint", "value", "abc"),
         "fingerprint: is 'abc'",
     ),
+    "no CPU time": (
+        lambda d: by_id(d)[MAKE]["additionalProperty"].remove({"@id": f"{MAKE}/cpu_seconds"}),
+        f"{MAKE}: additionalProperty: states no cpu_seconds",
+    ),
+    "CPU time of a text": (
+        _set(f"{MAKE}/cpu_seconds", "value", "long"),
+        "cpu_seconds: is 'long'",
+    ),
     "property without value": (_drop(f"{MAKE}/settings", "value"), "settings: value: is missing"),
     "software without version": (
         lambda d: next(e for e in d["@graph"] if e["@type"] == "SoftwareApplication").pop(

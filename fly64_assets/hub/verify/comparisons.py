@@ -29,8 +29,8 @@ RELATIVE = 1e-8
 """Of fitted numbers: Newton steps end at 1e-9 rad."""
 
 STITCHED = re.compile(
-    r"([\w-]+): (\d+) patches stitched in (\d+\.\d\d) s, \d+\.\d % of the scored pixels outside "
-    r"every patch's central \d+ px"
+    r"([\w-]+): (\d+) patches stitched in (\d+\.\d\d) s, (\d+\.\d\d) CPU s, \d+\.\d % of the "
+    r"scored pixels outside every patch's central \d+ px"
 )
 
 
@@ -50,13 +50,22 @@ def seconds(hub: Hub) -> Iterator[Finding]:
             if found is None or not same_number(found, made):
                 reason = f"is {found}, made in {made:.6f}"
                 yield Finding(path, f"{arm.name} computation_time_s", reason)
-        log = _log_lines(hub, split)
-        logged = {m[1]: float(m[3]) for line in log if (m := STITCHED.fullmatch(line))}
+        logged = {m[1]: float(m[3]) for m in _stitched(hub, split)}
         for model in (network.name for network in networks(hub)):
             found, said = times[model], logged.get(model)
             if found is None or said is None or abs(found - said) > 0.005 + 1e-6:
                 reason = f"is {found}, comparison.log says {said}"
                 yield Finding(path, f"{model} computation_time_s", reason)
+
+
+def _stitched(hub: Hub, split: str) -> list[re.Match[str]]:
+    """What a comparison.log says of each network: name, patches, seconds, CPU-seconds."""
+    return [m for line in _log_lines(hub, split) if (m := STITCHED.fullmatch(line))]
+
+
+def inference_cpu_seconds(hub: Hub, split: str) -> dict[str, float]:
+    """Network -> CPU-seconds of its reconstruction of a half, as the comparison's log says."""
+    return {m[1]: float(m[4]) for m in _stitched(hub, split)}
 
 
 def _log_lines(hub: Hub, split: str) -> list[str]:
@@ -85,8 +94,9 @@ def log(hub: Hub) -> Iterator[Finding]:
         )
         if not lines or not _alike(last, lines[-1]):
             yield Finding(path, f"line {len(lines)}", f"is {shown(lines[-1:])}, expected {last!r}")
-        found = [m for line in lines if (m := STITCHED.fullmatch(line))]
-        if [(m[1], int(m[2])) for m in found] != [(one.name, number) for one in networks(hub)]:
+        if [(m[1], int(m[2])) for m in _stitched(hub, split)] != [
+            (one.name, number) for one in networks(hub)
+        ]:
             yield Finding(path, "stitched", f"does not say {number} patches of each network")
 
 
@@ -120,6 +130,7 @@ def scoring_json(hub: Hub) -> Iterator[Finding]:
             "status": "success",
             "area": dict(zip(("y0", "y1", "x0", "x1"), area_of(hub, split), strict=True)),
             "n_images": dict.fromkeys(arms(hub), number),
+            "cpu_seconds": inference_cpu_seconds(hub, split),
             "data_ranges": fitted["PtychoPINN"]["range"],
             "fitted": {
                 model: _fitted(made, {**fitted[model]["terms"], **strict[model]["terms"]})

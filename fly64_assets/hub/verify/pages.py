@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from fly64_assets.hub.verify import contract
-from fly64_assets.hub.verify.arms import arms
+from fly64_assets.hub.verify.arms import arms, iterative, networks
 from fly64_assets.hub.verify.checks import Broken, Finding, check
+from fly64_assets.hub.verify.comparisons import inference_cpu_seconds
 from fly64_assets.hub.verify.crate import study_name
-from fly64_assets.hub.verify.crate_graph import steps
+from fly64_assets.hub.verify.crate_graph import setting, steps
 from fly64_assets.hub.verify.markdown import Item, Row, compare_sections, sections
+from fly64_assets.hub.verify.models import history, weights_of
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.report_numbers import (
     LABELS,
@@ -87,6 +90,36 @@ def _overlap(hub: Hub) -> list[Row]:
     return [("", *SPLITS), *zip(titles, *columns, strict=True)]
 
 
+def _costs(hub: Hub) -> list[Row]:
+    """Numbers of weights and images, counted; epochs and CPU-seconds as bundles and steps say."""
+    steps_of, images = steps(hub), counts(hub, "train")["n_images_kept"]
+    inference = {split: inference_cpu_seconds(hub, split) for split in SPLITS}
+
+    def spent(asset: str) -> str:
+        value = steps_of[asset].stated.get("cpu_seconds") if asset in steps_of else None
+        if not isinstance(value, float):
+            raise Broken(contract.CRATE, f"#make/{asset}/cpu_seconds", f"is {value!r}, no seconds")
+        return f"{value:.1f}"
+
+    rows: dict[str, Row] = {}
+    for network in networks(hub):
+        rows[network.name] = (
+            network.name,
+            f"{weights_of(hub, network.name).number:,d}",
+            f"{images:,d}",
+            f"{len(history(hub, network.name)):,d}",
+            spent(f"{network.asset}_model"),
+            *(f"{inference[split].get(network.name, math.nan):.1f}" for split in SPLITS),
+        )
+    for arm in iterative(hub):
+        epochs = int(setting(hub, arm.section, "epochs"))
+        steps_spent = (spent(f"{split}/{arm.asset}_reconstruction") for split in SPLITS)
+        rows[arm.name] = (arm.name, "-", "-", f"{epochs:,d}", "-", *steps_spent)
+    header = ("model", "parameters", "images learned from", "epochs", "training (CPU s)")
+    halves = (f"reconstruction, {split} (CPU s)" for split in SPLITS)
+    return [(*header, *halves), *(rows[model] for model in arms(hub))]
+
+
 def _provenance(hub: Hub, found: list[Row]) -> list[Row]:
     """The rows for the assets that the page names, from the crate."""
     made = steps(hub)
@@ -122,6 +155,11 @@ OVERLAPS = (
     "Disc overlaps, 0 to 1. Metric 3 tends to about 0.25 for any uniform dense layout: it compares "
     "nothing."
 )
+COSTS = (
+    "CPU-seconds of all threads. Training, and pty-chi's reconstructions, are whole steps with the "
+    "import of their library; a network's reconstruction is prediction and stitching. Further "
+    "trainings for the intervals are not in it."
+)
 VERSIONS = (
     "Times are UTC. Versions are the first twelve digits; `ro-crate-metadata.json` has them whole, "
     "with the settings, the seeds and the sha256 of every file."
@@ -131,7 +169,8 @@ VERSIONS = (
 @check(
     "summary_page.numbers",
     SUMMARY_MD,
-    "scores, deltas, overlap, photons, provenance and hashes are those of the hub, no word more",
+    "scores, deltas, costs, overlap, photons, provenance and hashes are those of the hub, "
+    "no word more",
 )
 def summary_page(hub: Hub) -> Iterator[Finding]:
     text = hub.text(SUMMARY_MD)
@@ -151,6 +190,7 @@ def summary_page(hub: Hub) -> Iterator[Finding]:
             ("## Scores", [SCORES, _scores(hub)]),
             ("## Deltas: PtychoPINN minus the other", [DELTAS, _deltas(hub)]),
             ("## How sure the deltas are", [interval_note(hub), intervals_table(hub)]),
+            ("## What each arm cost", [COSTS, _costs(hub)]),
             ("## Overlap and photons", overlap),
             ("## Provenance", [VERSIONS, provenance]),
             ("## Hashes of logs and models", [_hashes(hub)]),

@@ -284,6 +284,8 @@ for what, edit in {
     "another score": _sub(PAGE, r"(\| test +\| Baseline .*?)\d\.\d{4}", r"\g<1>0.1234"),
     "another delta": _sub(PAGE, r"[+-]\d\.\d{6}", "+0.123456"),
     "another overlap": _sub(PAGE, r"(overlap reached .*?)\d\.\d{3}", r"\g<1>0.999"),
+    "another number of weights": _sub(PAGE, r"(\| PtychoPINN +\| +)[\d,]+", r"\g<1>1,234"),
+    "another CPU time": _sub(PAGE, r"(\| Baseline +\|.* )\d+\.\d( \|)$", r"\g<1>0.1\2"),
     "another time of an asset": _sub(
         PAGE, r"(\| pinn_model .*?)\d{4}-\d\d-\d\d", r"\g<1>2020-01-01"
     ),

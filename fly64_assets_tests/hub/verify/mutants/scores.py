@@ -369,6 +369,11 @@ for what, edit in {
     ),
 }.items():
     add("scores.scoring_json", what, lambda f, edit=edit: f.json(SCORING, edit))
+add(
+    "scores.scoring_json",
+    "another CPU time",
+    lambda f: f.json(SCORING, lambda c: c["cpu_seconds"].update(Baseline=0.01)),
+)
 add("scores.scoring_json", "a key more", lambda f: f.json(SCORING, lambda c: c.update(by="me")))
 add(
     "scores.provenance",
