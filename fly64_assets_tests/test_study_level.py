@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -14,10 +16,14 @@ from matplotlib.colors import to_rgb
 
 from fly64_assets import night, study_pictures
 from fly64_assets.catalogue import STUDY_LEVEL, product
+from fly64_assets.checks import study_checks
+from fly64_assets.checks.phase_check import CheckRun
 from fly64_assets.context import StudyContext
 from fly64_assets.instance import instance_folder, study_instance
+from fly64_assets.ledger import Ledger
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import State
+from fly64_assets.store import Store
 from fly64_assets.study import MODELS, SPLITS
 from fly64_assets.work import JOBS, next_request
 from fly64_assets_tests.conftest import TINY, fly64
@@ -79,6 +85,39 @@ def test_the_table_is_tidy_and_the_same_in_both_forms(opened):
     of_test = table[table["split"] == "test"]
     assert set(of_test["photons_per_px2"]) == {measured["photons_per_px2"]}
     assert dict(zip(table["metric"], table["better"], strict=True))["mae"] == "lower"
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_the_check_takes_conditions_in_any_order(opened, tmp_path, complete):
+    """A record's settings are sorted as texts, where 10000 comes before 1000; a table is not."""
+    context, instance = opened
+    record = context.planner(instance).record(METRICS, Condition())
+    store, more = Store(tmp_path), Condition(10000, "dense")
+    statistics = product("comparison_statistics")
+    for condition in (Condition(1000, "dense"), more):
+        path = store.path(statistics, condition, "comparison_statistics.csv")
+        path.parent.mkdir(parents=True)
+        source = context.store.path(statistics, Condition(1000, "dense"), path.name)
+        shutil.copyfile(source, path)
+    table = pd.read_csv(context.store.path(METRICS, Condition(), "study_metrics.csv"))
+    both = pd.concat([table, table.assign(dose=10000)] if complete else [table])
+    store.folder(METRICS, Condition()).mkdir()
+    both.to_csv(store.path(METRICS, Condition(), "study_metrics.csv"), index=False)
+    both.to_parquet(store.path(METRICS, Condition(), "study_metrics.parquet"))
+    settings = {**record.provenance.settings, "gathered": {"10000|dense": {}, AT: {}}}
+    recorded = replace(record, provenance=replace(record.provenance, settings=settings))
+    ledger = _OfBothDoses(instance, store)
+    (check,) = study_checks.CHECKS
+    outcomes = list(check.judge(CheckRun(context.study, ledger, recorded)))
+    assert [one.key for one in outcomes if not one.ok] == ([] if complete else ["conditions"])
+
+
+class _OfBothDoses(Ledger):
+    """Has of every dose what the finished study has of its one dose."""
+
+    def latest(self, item, condition):
+        found = super().latest(item, replace(condition, dose=1000))
+        return replace(found, condition=condition)
 
 
 def test_the_plots_are_whole_and_hold_no_time(opened):
