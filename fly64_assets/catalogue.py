@@ -160,6 +160,7 @@ def _network(network: Network) -> Callable[[Study, Condition], Settings]:
             "gridsize": network.gridsize_in(study.gridsize),
             "seed": study.seeds.grouping,
             "threads": study.threads,
+            "device": study.device,
         }
 
     return settings
@@ -171,6 +172,7 @@ def _iterative(arm: Iterative) -> Callable[[Study, Condition], Settings]:
             arm.section: getattr(study, arm.section).model_dump(),
             "seed": study.seeds.grouping,
             "threads": study.threads,
+            "device": study.device,
         }
 
     return settings
@@ -182,6 +184,7 @@ def _scoring(study: Study, _: Condition) -> Settings:
         "scoring": study.scoring.model_dump(),
         "seed": study.seeds.grouping,
         "threads": study.threads,
+        "device": study.device,
     }
 
 

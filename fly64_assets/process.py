@@ -48,7 +48,8 @@ def steps_run_here() -> Iterator[None]:
         _steps_run_here = before
 
 
-def _is_step_process() -> bool:
+def is_step_process() -> bool:
+    """Whether this process was started for one step, and ends with it."""
     return multiprocessing.parent_process() is not None and not _steps_run_here
 
 
@@ -57,7 +58,7 @@ def limit_threads(threads: int) -> None:
 
     Only in a step's own process, where none of them has been loaded yet; elsewhere nothing happens.
     """
-    if _is_step_process():
+    if is_step_process():
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
 
 
@@ -69,7 +70,7 @@ def end_with_parent() -> None:
     is the end of the pipe that the run's process holds for every step that it asked for.
     """
     run = multiprocessing.parent_process()
-    if run is None or not _is_step_process():
+    if run is None or not is_step_process():
         return
     if any(thread.name == WATCH for thread in threading.enumerate()):
         return

@@ -283,6 +283,7 @@ class Study(_Section):
     patch_size: Positive
     gridsize: Literal[1, 2]
     threads: Positive
+    device: Literal["auto", "cpu", "gpu"]
     simulation: SimulationSettings
     overlap: OverlapSettings
     ptychopinn: PtychoPINNSettings

@@ -175,7 +175,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "statistics.resamples": 999,
     },
     "deltas too": {"statistics.confidence": 0.9},
-    "solvers": {"threads": 1},
+    "solvers": {"threads": 1, "device": "cpu"},
     "nothing": {
         "automation.cron": "0 3 * * *",
         "automation.tries": 2,

@@ -26,6 +26,7 @@ from dagster import (
 )
 from pydantic import BaseModel
 
+from fly64_assets.accelerator import limit_device, require_device
 from fly64_assets.catalogue import BY_KEY, Key, Product, files_in, inputs_in, product
 from fly64_assets.checkpoints import StoredCheckpoint
 from fly64_assets.context import StudyContext
@@ -185,8 +186,11 @@ def build_phase_asset(
     )
     def compute(context_: AssetExecutionContext, **inputs: StoredInput) -> Iterator[Output]:
         started = time.monotonic()
+        if solver:
+            require_device(context.study.device, context.study_file)
         end_with_parent()
         limit_threads(context.study.threads if solver else 1)
+        limit_device(context.study.device if solver else "cpu")
         key = context_.partition_key if context_.has_partition_key else None
         condition = Condition.from_partition_key(key)
         # In the order of the catalogue, in which people read them.

@@ -20,6 +20,7 @@ from dagster import (
     multi_asset_check,
 )
 
+from fly64_assets.accelerator import limit_device
 from fly64_assets.catalogue import BY_KEY, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.ledger import Ledger, Record
@@ -169,6 +170,7 @@ def build_checks(
     def evaluate_all(context_: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
         end_with_parent()
         limit_threads(1)
+        limit_device("cpu")
         execution = context_.op_execution_context
         key = execution.partition_key if execution.has_partition_key else None
         wanted = {selected.name for selected in context_.selected_asset_check_keys}

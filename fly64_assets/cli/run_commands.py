@@ -60,6 +60,7 @@ def run(
     if not everything and doses is None and views is None:
         raise click.UsageError("say which: --dose and --view, or --all")
     from fly64_assets import console
+    from fly64_assets.accelerator import require_device
     from fly64_assets.context import StudyContext
     from fly64_assets.feasibility import ViewPreview
     from fly64_assets.instance import study_instance
@@ -67,6 +68,7 @@ def run(
     from fly64_assets.store import results_folder
 
     context = StudyContext.load(study_file)
+    require_device(context.study.device, context.study_file)
     conditions = chosen_conditions(context.study, doses, views)
     preview = ViewPreview(context.study, context.study_file)
     for view in dict.fromkeys(str(condition.view) for condition in conditions):

@@ -129,14 +129,14 @@ def _settings(hub: Hub, stated: dict[str, Any]) -> Iterator[tuple[str, str, Any,
         for arm in iterative(hub):
             path = reconstruction(hub, arm, split)
             solved = hub.metadata(path)["transformations"][-1]["parameters"]
-            for name in (arm.section, "threads"):
+            for name in (arm.section, "threads", "device"):
                 yield path, f"_metadata {name}", stated.get(name), solved.get(name)
             yield path, "_metadata seed", seed, solved.get("seed")
         path = hub.comparison(split, "scoring.json")
         if path in hub.files:
             compared = hub.json(path)["transformations"][-1]["parameters"]
             place = "transformations[-1].parameters"
-            for name in ("arms", "scoring", "threads"):
+            for name in ("arms", "scoring", "threads", "device"):
                 yield path, f"{place}.{name}", stated.get(name), compared.get(name)
             yield path, f"{place}.seed", seed, compared.get("seed")
     for network in networks(hub):
@@ -145,8 +145,9 @@ def _settings(hub: Hub, stated: dict[str, Any]) -> Iterator[tuple[str, str, Any,
         bundle = hub.json(path)
         yield path, "settings", stated.get(section), bundle.get("settings")
         trained = bundle["transformations"][-1]["parameters"]
-        for name, value in ((section, stated.get(section)), ("threads", stated.get("threads"))):
-            yield path, f"transformations[-1].parameters.{name}", value, trained.get(name)
+        for name in (section, "threads", "device"):
+            place = f"transformations[-1].parameters.{name}"
+            yield path, place, stated.get(name), trained.get(name)
     sigma = stated.get("scoring", {}).get("ms_ssim_sigma_px")
     if not str(stated.get("specimen")).endswith(".npz"):  # of a path the crate has the name alone
         yield contract.CRATE, "#study sha256", digest(stated), entities(hub)["#study"].get("sha256")

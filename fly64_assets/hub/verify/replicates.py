@@ -103,6 +103,7 @@ def provenance(hub: Hub) -> Iterator[Finding]:
             "gridsize": network.gridsize or stated_study["gridsize"],
             "seed": stated_study["seeds"]["grouping"],
             "threads": stated_study["threads"],
+            "device": stated_study["device"],
             "replicates": stated_study["replicates"],
             "stitch_crop_px": stated_study["scoring"]["stitch_crop_px"],
         }
