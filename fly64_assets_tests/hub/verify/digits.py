@@ -37,7 +37,9 @@ RECOMPUTED: dict[str, tuple[str, ...]] = {
     "analysis/DOSE/VIEW/test/PtychoPINN_frc_curve.csv": ("scores",),
     "analysis/DOSE/VIEW/train/PtyChi_frc_curve.csv": ("scores",),
     "analysis/DOSE/VIEW/test/scoring.json": ("scores", "crate.settings", "crate.versions"),
-    "analysis/DOSE/VIEW/train/comparison.log": ("scores.log", "scores.seconds"),
+    "analysis/DOSE/VIEW/train/comparison.log": (
+        *("scores.log", "scores.seconds", "scores.scoring_json"),
+    ),
     "data/phase_c/run_manifest.json": ("phase_c.run_manifest",),
     "data/phase_d/DOSE/VIEW/train_metrics.json": ("phase_d", "crate.data_versions"),
     "data/phase_d/DOSE/VIEW/metrics_bundle.json": ("phase_d.metrics_bundle",),
