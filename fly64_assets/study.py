@@ -108,10 +108,12 @@ class BaselineSettings(TrainingSettings):
     Attributes:
         amplitude_limit: largest amplitude of the object.
         loss_smoothing: modulus below which the loss counts a difference by its square.
+        new_exposures: part of the images shown whose true patch is turned and exposed anew.
     """
 
     amplitude_limit: PositiveNumber
     loss_smoothing: PositiveNumber
+    new_exposures: Annotated[float, Field(ge=0, le=1)]
 
 
 class FieldSettings(_Section):

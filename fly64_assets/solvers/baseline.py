@@ -1,8 +1,9 @@
 """Baseline: the supervised network (phase E) and its patches (phase G).
 
 Trained on the true patches of the train view, one pattern at a time (gridsize 1), from its one-step
-back-projection. It has a U-Net as PtychoPINN has, but no forward model in its loss and no estimate
-of the whole view before it: what it knows of the specimen it was told. What does not belong here:
+back-projection. It has a U-Net as PtychoPINN has, but no estimate of the whole view before it and
+no forward model in its loss: what it knows of the specimen it was told. Most patterns it is shown
+are new exposures of true patches that were turned or mirrored; docs/baseline.md says why. What does not belong here:
 layers (``networks.py``), the loop (``training.py``), files.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.solvers.grouping import hold_out
+from fly64_assets.solvers.grouping import TURNS, hold_out
 from fly64_assets.solvers.inference import predict_patches
 from fly64_assets.solvers.interface import (
     NO_CHECKPOINT,
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 
 KIND = "Baseline"
 FIT = 2
-"""What a generator seeded with [seed, this, pass] is for: the order of the images."""
+"""What a generator seeded with [seed, this, pass] is for: the order of images and their draws."""
+MOST_DRAWS = 1 << 20
+"""A draw is a number from 1 to below this; the sum over a batch has to be an int32."""
 
 
 def train(
@@ -55,7 +58,7 @@ def train(
         measurement: the view's images.
         true_patches: (n, N, N) complex64, the object at the (sub-pixel) scan positions.
         settings: the study's section.
-        seed: weights and the order of images come from it.
+        seed: weights, the order of images and new exposures come from it.
         threads: of TensorFlow.
         progress: called after each epoch with loss, validation_loss and patterns_per_s.
         checkpoint: saved after each epoch; a run that was interrupted goes on from it, to the same
@@ -114,12 +117,16 @@ def train(
     )
 
     def rows_of_pass(number: int) -> np.ndarray:
-        order = np.random.default_rng([seed, FIT, number]).permutation(held_out.fit)
-        return order[:, None].astype(np.int32)
+        generator = np.random.default_rng([seed, FIT, number])
+        order = generator.permutation(held_out.fit)
+        anew = generator.random(len(order)) < settings.new_exposures
+        turn = generator.integers(len(TURNS), size=len(order)) * anew
+        draw = generator.integers(1, MOST_DRAWS, size=len(order)) * anew
+        return np.stack([order, turn, draw], axis=1).astype(np.int32)
 
     rows = TrainingRows(
         of_epoch=lambda epoch: epoch_rows(epoch, settings.samples_per_epoch, rows_of_pass),
-        validation=held_out.validation[:, None].astype(np.int32),
+        validation=_as_measured(held_out.validation),
         patterns_per_row=1,
     )
     result = fit(model, loss, rows, settings, progress, checkpoint)
@@ -136,6 +143,11 @@ def train(
         n_fit=len(held_out.fit),
         n_validation=len(held_out.validation),
     )
+
+
+def _as_measured(images: np.ndarray) -> np.ndarray:
+    """Rows of `losses.SupervisedLoss` for (n,) image indices: not turned, not drawn anew."""
+    return np.pad(images[:, None], ((0, 0), (0, 2))).astype(np.int32)
 
 
 def reconstruct(

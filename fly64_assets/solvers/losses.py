@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fly64_assets.ptychography.npz import chunks, release
+from fly64_assets.ptychography.npz import release
 from fly64_assets.solvers import physics_operations as physics
 from fly64_assets.solvers.grouping import TURNS, split_positions
 from fly64_assets.solvers.interface import Measurement
@@ -127,11 +127,15 @@ class PhysicsLoss:
 class SupervisedLoss:
     """Mean modulus of the difference from the true patches, weighted by illumination.
 
-    A row is one image. The frame is centred on the scan position itself, as the true patch is.
+    A row is an image, the number of a turn and a draw. The frame is centred on the scan position
+    itself, as the true patch is. Draw 0 is the image as it was measured. Any other draw is a new
+    exposure of what is known: the true patch is turned, its pattern modelled with the known probe
+    and its photons drawn anew, so that a specimen's few patches show the network many objects and
+    no noise twice. Two rows with equal draws in batches of equal sums have equal noise.
 
     Args:
         model: from ``networks.build_baseline``, C = 1.
-        measurement: gives the diffraction.
+        measurement: gives the diffraction, the probe and the intensity scale.
         true_patches: (n, N, N) complex64.
         frame_px: S, px, side of the predicted frame.
         smoothing: modulus, > 0, below which the difference counts by its square: keeps the
@@ -148,25 +152,36 @@ class SupervisedLoss:
         smoothing: float,
     ) -> None:
         margin = (measurement.patch_size - frame_px) // 2
-        core = slice(margin, margin + frame_px)
+        self._core = slice(margin, margin + frame_px)
         self._model, self._smoothing = model, smoothing
+        self._scale = float(measurement.intensity_scale)
+        self._probe = tf.constant(measurement.probe, tf.complex64)
+        self._turns = tf.constant(TURNS)
         self._diffraction = tf.constant(measurement.diffraction, tf.float32)
         release(measurement.diffraction)
-        cores, done = np.empty((len(true_patches), frame_px, frame_px), np.complex64), 0
-        for part in chunks(true_patches):
-            cores[done : done + len(part)] = part[:, core, core]
-            done += len(part)
-        self._truth = tf.constant(cores)
+        self._truth = tf.constant(true_patches, tf.complex64)
+        release(true_patches)
 
     def __call__(self, rows: tf.Tensor) -> tf.Tensor:
-        """(b, 1) int32 -> scalar float32."""
-        diffraction = tf.gather(self._diffraction, rows)
+        """(b, 3) int32 -> scalar float32."""
+        image, turn, draw = rows[:, 0], rows[:, 1], rows[:, 2]
+        truth = physics.turned(tf.gather(self._truth, image), tf.gather(self._turns, turn))
+        measured = tf.gather(self._diffraction, image)
+        diffraction = tf.cond(
+            tf.reduce_any(draw > 0),
+            lambda: tf.where((draw > 0)[:, None, None], self._exposed_anew(truth, draw), measured),
+            lambda: measured,
+        )
         centred = tf.zeros((tf.shape(rows)[0], 1, 2))
-        frames = self._model([diffraction, centred, centred])
-        truth = tf.gather(self._truth, rows[:, 0])
+        frames = self._model([diffraction[:, None], centred, centred])
+        truth = truth[:, self._core, self._core]
         difference = tf.complex(frames[..., 0], frames[..., 1]) - truth
         modulus = tf.sqrt(physics.intensity(difference) + self._smoothing**2)
         weights = frames[..., 2]
         axes = (1, 2)
         weighted = tf.reduce_sum(weights * modulus, axes) / tf.reduce_sum(weights, axes)
         return tf.reduce_mean(weighted)
+
+    def _exposed_anew(self, patches: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
+        seed = tf.stack([tf.reduce_sum(draw), draw[0]])
+        return physics.exposures(patches, self._probe, self._scale, seed)

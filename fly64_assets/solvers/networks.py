@@ -230,10 +230,9 @@ class ChannelSlice(layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class Turn(layers.Layer):
-    """Turns and mirrors images, each in its own way, or undoes it.
+    """See `physics_operations.turned`.
 
-    Call: [values (B, S, S, any), turn (B, 3)] -> the shape of values. Where ``turn`` is 1 rows and
-    columns are exchanged, then rows reversed, then columns; ``back`` undoes this.
+    Call: [values (B, S, S, any), turn (B, 3)] -> the shape of values.
     """
 
     def __init__(self, back: bool, **kwargs: Any) -> None:
@@ -242,15 +241,7 @@ class Turn(layers.Layer):
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         values, turn = inputs
-        changes = [
-            lambda images: tf.transpose(images, (0, 2, 1, 3)),
-            lambda images: tf.reverse(images, (1,)),
-            lambda images: tf.reverse(images, (2,)),
-        ]
-        for number in reversed(range(3)) if self.back else range(3):
-            wanted = turn[:, number, None, None, None] > 0.5
-            values = tf.where(wanted, changes[number](values), values)
-        return values
+        return physics.turned(values, turn, back=self.back)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "back": self.back}

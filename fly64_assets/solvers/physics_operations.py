@@ -21,6 +21,11 @@ def corner_frequency(diffraction: tf.Tensor) -> tf.Tensor:
     return tf.signal.ifftshift(diffraction, axes=(-2, -1))
 
 
+def centred_frequency(diffraction: tf.Tensor) -> tf.Tensor:
+    """The inverse of `corner_frequency`."""
+    return tf.signal.fftshift(diffraction, axes=(-2, -1))
+
+
 def far_field(exit_wave: tf.Tensor) -> tf.Tensor:
     """Orthonormal 2-D Fourier transform of (..., N, N) complex64, zero frequency at [0, 0]."""
     side = exit_wave.shape[-1]
@@ -93,6 +98,30 @@ def cut(images: tf.Tensor, offset: tf.Tensor, side: int, *, mirror: bool) -> tf.
     return take(images, rows, columns)
 
 
+def turned(images: tf.Tensor, turn: tf.Tensor, *, back: bool = False) -> tf.Tensor:
+    """Square images turned and mirrored, each in its own way, or this undone.
+
+    Args:
+        images: (B, S, S) or (B, S, S, any), of any dtype.
+        turn: (B, 3): where it is 1 rows and columns are exchanged, then rows reversed, then
+            columns.
+        back: undo this.
+
+    Returns:
+        The shape and dtype of ``images``.
+    """
+    trailing = range(3, images.shape.rank)
+    changes = [
+        lambda values: tf.transpose(values, (0, 2, 1, *trailing)),
+        lambda values: tf.reverse(values, (1,)),
+        lambda values: tf.reverse(values, (2,)),
+    ]
+    for number in reversed(range(3)) if back else range(3):
+        wanted = tf.reshape(turn[:, number] > 0.5, (-1, *[1] * (images.shape.rank - 1)))
+        images = tf.where(wanted, changes[number](images), images)
+    return images
+
+
 def scaled(values: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """complex64 times float32, without a cast that loses the derivative's imaginary part."""
     return tf.complex(tf.math.real(values) * factor, tf.math.imag(values) * factor)
@@ -101,6 +130,25 @@ def scaled(values: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 def intensity(spectrum: tf.Tensor) -> tf.Tensor:
     """Squared modulus, float32."""
     return tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+
+
+def exposures(
+    patches: tf.Tensor, probe: tf.Tensor, intensity_scale: float, seed: tf.Tensor
+) -> tf.Tensor:
+    """What a detector would measure of known patches: the forward model with photon noise.
+
+    Args:
+        patches: (b, N, N) complex64, the object at the scan positions.
+        probe: (N, N) complex64.
+        intensity_scale: of DATA-001; counts = (amplitude * intensity_scale)^2.
+        seed: (2,) int32; the same gives the same counts.
+
+    Returns:
+        (b, N, N) float32: DATA-001 amplitude, zero frequency at the centre.
+    """
+    expected = intensity(far_field(patches * probe)) * intensity_scale**2
+    counts = tf.random.stateless_poisson(tf.shape(expected), seed, expected, dtype=tf.float32)
+    return centred_frequency(tf.sqrt(counts) / intensity_scale)
 
 
 def half_poisson_deviance(counts: tf.Tensor, expected: tf.Tensor, floor: float) -> tf.Tensor:

@@ -265,8 +265,58 @@ def test_the_supervised_loss_of_a_flat_object_is_what_numpy_computes():
     weight = np.abs(measurement.probe[core, core]) ** 2
     difference = np.abs(truth[:, core, core] - 1)
     expected = (difference * weight).sum(axis=(1, 2)) / weight.sum()
-    found = float(loss(tf.constant([[1], [4], [7]])))
+    found = float(loss(tf.constant([[1, 0, 0], [4, 0, 0], [7, 0, 0]])))
     assert found == pytest.approx(expected[[1, 4, 7]].mean(), rel=1e-3)
+    # A flat prediction cannot tell what was exposed anew: what is left is the turned truth.
+    turned = np.abs(truth[4, ::-1, :].T[core, core] - 1)
+    assert np.abs((turned * weight).sum() / weight.sum() - expected[4]) > 1e-3
+    turn = int(np.flatnonzero((TURNS == [1, 0, 1]).all(axis=1))[0])
+    found = float(loss(tf.constant([[4, turn, 9]])))
+    assert found == pytest.approx((turned * weight).sum() / weight.sum(), rel=1e-3)
+
+
+def test_a_new_exposure_differs_from_the_measured_one_by_its_noise_alone():
+    model = baseline_network()
+    kernel = model.get_layer("estimate_logits").kernel
+    kernel.assign(np.random.default_rng([8]).normal(size=kernel.shape))
+
+    def losses(dose: float, *rows: list[list[int]]) -> list[float]:
+        measurement = closed.scan(10, dose=dose, seed=3)
+        truth = closed.patches_at(measurement.positions_px)
+        loss = SupervisedLoss(model, measurement, truth, frame_px=24, smoothing=1e-3)
+        return [float(loss(tf.constant(batch))) for batch in rows]
+
+    measured, drawn, again, other = losses(
+        2000, [[2, 0, 0]], [[2, 0, 5]], [[2, 0, 5]], [[2, 0, 6]]
+    )
+    assert drawn == again
+    assert len({measured, drawn, other}) == 3
+    measured, drawn, both, turned = losses(
+        1e9, [[2, 0, 0]], [[2, 0, 5]], [[2, 0, 0], [2, 0, 5]], [[2, 3, 5]]
+    )
+    assert drawn == pytest.approx(measured, rel=1e-3)
+    assert both == pytest.approx(measured, rel=1e-3)
+    assert turned != pytest.approx(measured, rel=1e-3)
+
+
+def test_exposures_are_poisson_counts_of_the_forward_model():
+    random = np.random.default_rng([7])
+    patches = closed.patches_at(random.uniform(30, 40, (40, 2)))
+    expected = closed.diffraction_of(patches).astype(float) ** 2
+
+    def counts(dose: float, seed: int) -> np.ndarray:
+        scale = float(np.sqrt(dose))
+        found = physics.exposures(patches, closed.probe(), scale, tf.constant([1, seed]))
+        return (found.numpy().astype(float) * scale) ** 2
+
+    np.testing.assert_allclose(counts(1e9, 1) / 1e9, expected, atol=2e-4 * expected.max())
+    drawn, rate = counts(500, 1), 500 * expected
+    np.testing.assert_allclose(drawn, np.rint(drawn), atol=1e-3)
+    assert drawn.sum() == pytest.approx(rate.sum(), abs=4 * np.sqrt(rate.sum()))
+    spread = np.sqrt((rate + 2 * rate**2).sum()) / rate.sum()
+    assert ((drawn - rate) ** 2).sum() / rate.sum() == pytest.approx(1, abs=5 * spread)
+    np.testing.assert_array_equal(drawn, counts(500, 1))
+    assert (drawn != counts(500, 2)).mean() > 0.1
 
 
 def test_weights_come_from_the_seed_alone():
