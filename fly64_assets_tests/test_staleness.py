@@ -150,7 +150,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         for name, value in {
             **{"epochs": 3, "batch_size": 8, "samples_per_epoch": 129, "learning_rate": 2e-3},
             **{"final_rate_fraction": 0.1, "clip_norm": 2.0, "validation_fraction": 0.2},
-            **{"width": 12, "depth": 2, "frame_px": 40, "amplitude_limit": 3.0},
+            **{"width": 12, "depth": 1, "frame_px": 40, "amplitude_limit": 3.0},
             **{"regularisation": 0.03, "loss_smoothing": 2e-3, "weight_averaging": 0.6},
             **{"new_exposures": 0.5},
         }.items()

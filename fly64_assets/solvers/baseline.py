@@ -3,8 +3,8 @@
 Trained on the true patches of the train view, one pattern at a time (gridsize 1), from its one-step
 back-projection. It has a U-Net as PtychoPINN has, but no estimate of the whole view before it and
 no forward model in its loss: what it knows of the specimen it was told. Most patterns it is shown
-are new exposures of true patches that were turned or mirrored; docs/baseline.md says why. What does not belong here:
-layers (``networks.py``), the loop (``training.py``), files.
+are new exposures of true patches that were turned or mirrored; docs/baseline.md says why. What
+does not belong here: layers (``networks.py``), the loop (``training.py``), files.
 """
 
 from __future__ import annotations

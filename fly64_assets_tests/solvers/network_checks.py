@@ -286,9 +286,7 @@ def test_a_new_exposure_differs_from_the_measured_one_by_its_noise_alone():
         loss = SupervisedLoss(model, measurement, truth, frame_px=24, smoothing=1e-3)
         return [float(loss(tf.constant(batch))) for batch in rows]
 
-    measured, drawn, again, other = losses(
-        2000, [[2, 0, 0]], [[2, 0, 5]], [[2, 0, 5]], [[2, 0, 6]]
-    )
+    measured, drawn, again, other = losses(2000, [[2, 0, 0]], [[2, 0, 5]], [[2, 0, 5]], [[2, 0, 6]])
     assert drawn == again
     assert len({measured, drawn, other}) == 3
     measured, drawn, both, turned = losses(
@@ -309,14 +307,14 @@ def test_exposures_are_poisson_counts_of_the_forward_model():
         found = physics.exposures(patches, closed.probe(), scale, tf.constant([1, seed]))
         return (found.numpy().astype(float) * scale) ** 2
 
-    np.testing.assert_allclose(counts(1e9, 1) / 1e9, expected, atol=2e-4 * expected.max())
+    np.testing.assert_allclose(counts(1e9, 1) / 1e9, expected, atol=1e-3 * expected.max())
     drawn, rate = counts(500, 1), 500 * expected
     np.testing.assert_allclose(drawn, np.rint(drawn), atol=1e-3)
     assert drawn.sum() == pytest.approx(rate.sum(), abs=4 * np.sqrt(rate.sum()))
     spread = np.sqrt((rate + 2 * rate**2).sum()) / rate.sum()
     assert ((drawn - rate) ** 2).sum() / rate.sum() == pytest.approx(1, abs=5 * spread)
     np.testing.assert_array_equal(drawn, counts(500, 1))
-    assert (drawn != counts(500, 2)).mean() > 0.1
+    assert (drawn != counts(500, 2)).any(axis=(1, 2)).all()
 
 
 def test_weights_come_from_the_seed_alone():

@@ -198,6 +198,16 @@ def test_baseline_learns_the_object(tmp_path):
     assert error < 0.6 * np.linalg.norm(0.9 - truth) / np.linalg.norm(truth)
 
 
+def test_baseline_trains_on_measured_images_on_new_exposures_and_on_both():
+    losses = [
+        [train_baseline(epochs=1, new_exposures=part).final_loss for _ in range(2)]
+        for part in (0.0, 0.5, 1.0)
+    ]
+    assert np.isfinite(losses).all()
+    assert all(first == again for first, again in losses)
+    assert len({first for first, _ in losses}) == 3
+
+
 @pytest.mark.parametrize(
     ("gridsize", "groups", "batch_size", "samples"),
     [
