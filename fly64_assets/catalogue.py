@@ -76,7 +76,10 @@ class Product:
             they are other files, and not only when they hold other data.
         reads_checks: it reports the state of asset checks, so it is stale when one changes.
         gathers: keys of the products of every condition that it is made from, as far as they are
-            fresh: a study is reported on before it is complete, and again when it is.
+            fresh: a study is reported on before it is complete, and again when it is. Of those of
+            arms, see `gathers_in`.
+        surveys: it tells how every condition stands, finished or not, and what the checks say, so
+            it is stale when that changes.
         arm: name of the arm that it is the model or the reconstruction of; None for what every
             study has.
         supersedes: products that must not outlive a new one of these: their files are removed when
@@ -98,6 +101,7 @@ class Product:
     quotes_files: bool = False
     reads_checks: bool = False
     gathers: tuple[Key, ...] = ()
+    surveys: bool = False
     arm: str | None = None
     supersedes: tuple[Key, ...] = ()
 
@@ -233,6 +237,10 @@ def _study_metrics(study: Study, _: Condition) -> Settings:
 
 def _dose_response(study: Study, _: Condition) -> Settings:
     return {"study": study.name, "quality_levels": list(study.dose_response.quality_levels)}
+
+
+def _study_report(study: Study, _: Condition) -> Settings:
+    return {"study": study.model_dump(mode="json")}
 
 
 def _heatmaps(study: Study, condition: Condition) -> Settings:
@@ -617,7 +625,21 @@ def _of_the_study() -> tuple[Product, ...]:
         advisory_checks=("times_and_paths",),
         **common,
     )
-    return metrics, answer
+    report = Product(
+        key=("study_report",),
+        inputs=(metrics.key, answer.key),
+        gathers=(*metrics.gathers, *((split, "comparison") for split in SPLITS)),
+        surveys=True,
+        folder="study",
+        files=("study_report.html",),
+        settings=_study_report,
+        modules=("fly64_assets.assets.study_report", "fly64_assets.study_pictures"),
+        libraries=("matplotlib", "pillow", "jinja2"),
+        quotes_files=True,
+        advisory_checks=("report_is_whole",),
+        **common,
+    )
+    return metrics, answer, report
 
 
 PRODUCTS: tuple[Product, ...] = _build()
@@ -635,6 +657,13 @@ def inputs_in(item: Product, study: Study) -> tuple[Key, ...]:
     """What a product is made from in a study."""
     arms = {key: BY_KEY[key].arm for key in item.inputs}
     return tuple(key for key in item.inputs if arms[key] is None or arms[key] in study.arms)
+
+
+def gathers_in(item: Product, study: Study) -> tuple[Key, ...]:
+    """What a product is made from, of every condition of a study."""
+    return tuple(
+        key for key in item.gathers if BY_KEY[key].arm is None or BY_KEY[key].arm in study.arms
+    )
 
 
 def files_in(item: Product, study: Study) -> tuple[str, ...]:

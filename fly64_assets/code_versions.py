@@ -19,9 +19,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 PACKAGE = "fly64_assets"
-COUNTED = (f"{PACKAGE}.ptychography", f"{PACKAGE}.solvers", f"{PACKAGE}.hub")
+COUNTED = tuple(f"{PACKAGE}.{room}" for room in ("ptychography", "solvers", "hub", "report"))
 """What is followed from a phase's own module. The rest is plumbing and changes no number."""
-TEMPLATES = Path(__file__).parent / "hub" / "templates"
+TEMPLATES = tuple(Path(__file__).parent / room / "templates" for room in ("hub", "report"))
 MEMORY = Path(__file__).parent / "__pycache__" / "code_versions.json"
 
 
@@ -104,12 +104,13 @@ def _module(name: str) -> _Module:
 
 @cache
 def _template_digests(file: str) -> tuple[str, ...]:
-    """Digests of the template of a report and of the macros that templates share."""
-    own = TEMPLATES / f"{file}.j2"
-    if not own.is_file():
-        return ()
-    shared = sorted(TEMPLATES.glob("_*.j2"))
-    return tuple(f"{p.name} {hashlib.sha256(p.read_bytes()).hexdigest()}" for p in (own, *shared))
+    """Digests of the template of a report and of what the templates of its folder share."""
+    for folder in TEMPLATES:
+        own = folder / f"{file}.j2"
+        if own.is_file():
+            found = (own, *sorted(folder.glob("_*")))
+            return tuple(f"{p.name} {hashlib.sha256(p.read_bytes()).hexdigest()}" for p in found)
+    return ()
 
 
 def code_version(

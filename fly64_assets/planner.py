@@ -17,9 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fly64_assets.catalogue import BY_KEY, Product, inputs_in, products_in
+from fly64_assets import blockers
+from fly64_assets.catalogue import LEVELS, BY_KEY, Product, gathers_in, inputs_in, products_in
 from fly64_assets.errors import NotTrusted
-from fly64_assets.ledger import InputRecord, Ledger, Provenance, Record
+from fly64_assets.ledger import CheckState, InputRecord, Ledger, Provenance, Record
 from fly64_assets.partitions import Condition
 from fly64_assets.store import sha256_of
 from fly64_assets.study import Study, specimen_path
@@ -82,6 +83,7 @@ class Planner:
         self._records: dict[tuple[Product, Condition], Record | None] = {}
         self._staleness: dict[tuple[Product, Condition], str | None] = {}
         self._verdicts: dict[tuple[Product, Condition], Verdict] = {}
+        self._checks: dict[int, list[CheckState]] = {}
 
     @cached_property
     def study_sha256(self) -> str:
@@ -99,11 +101,15 @@ class Planner:
             settings["specimen_sha256"] = self.specimen_sha256
         if product.gathers:
             settings["gathered"] = {
-                str(condition): {r.product.name: r.provenance.data_version for r in records}
+                str(condition): {
+                    r.product.name: input_version(product, r.provenance) for r in records
+                }
                 for condition, records in self.gathered(product).items()
             }
         if product.reads_checks:
             settings["checks"] = self._check_states(product, condition)
+        if product.surveys:
+            settings["conditions"] = {str(at): self.standing(at) for at in self.conditions}
         return json.loads(json.dumps(settings))
 
     def _check_states(self, product: Product, condition: Condition) -> dict[str, str]:
@@ -121,9 +127,10 @@ class Planner:
         A condition counts when all that is asked of it is not stale and passed its blocking checks;
         bytes are looked at when it is read.
         """
-        study, found = self.study, {}
-        for condition in (Condition(dose, view) for dose in study.doses for view in study.views):
-            records = [self._sound(BY_KEY[key], condition) for key in product.gathers]
+        found = {}
+        for condition in self.conditions:
+            keys = gathers_in(product, self.study)
+            records = [self._sound(BY_KEY[key], condition) for key in keys]
             if all(records):
                 found[condition] = [record for record in records if record is not None]
         return found
@@ -133,8 +140,60 @@ class Planner:
             return None
         record = self.record(product, condition)
         assert record is not None  # it is not stale
-        sound = all(c.passed for c in self.ledger.checks(record) if c.blocking)
+        sound = all(c.passed for c in self.checks(record) if c.blocking)
         return record if sound else None
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """Every cell of the study's matrix."""
+        return [Condition(dose, view) for dose in self.study.doses for view in self.study.views]
+
+    def checks(self, record: Record) -> list[CheckState]:
+        """The record's checks, looked up once."""
+        if record.storage_id not in self._checks:
+            self._checks[record.storage_id] = self.ledger.checks(record)
+        return self._checks[record.storage_id]
+
+    def standing(self, condition: Condition) -> dict[str, str]:
+        """How a condition's scores stand, as JSON values.
+
+        Reads records, checks and blockers, no bytes.
+
+        Returns:
+            ``state``, one of `State`, and ``reason``: of the first product that is not fresh, or
+            what stopped it; ``checks``: hash of what the checks of all its products say.
+        """
+        scored = [item for item in products_in(self.study) if item.stage == "score"]
+        found = [(item, condition.restricted_to(item.per)) for item in scored]
+        records = [record for record in (self.record(*each) for each in found) if record]
+        said = [
+            [record.product.name, check.name, check.state, check.description]
+            for record in records
+            for check in self.checks(record)
+        ]
+        state, reason = next(filter(None, (self._lacks(*each) for each in found)), (None, ""))
+        if state is not None and state is not State.FAILED:
+            # It may be missing or stale because making it failed.
+            levels = [level for level in LEVELS if level.stage == "score"]
+            for _, text in blockers.of(self.ledger.store, condition, levels):
+                state, reason = State.FAILED, " ".join(text.split())
+                break
+        return {"state": str(state or State.FRESH), "reason": reason, "checks": digest(said)}
+
+    def _lacks(self, product: Product, condition: Condition) -> tuple[State, str] | None:
+        """What keeps a product from being consumed; None when nothing does."""
+        record = self.record(product, condition)
+        if record is None:
+            return State.MISSING, f"{product.name} was never made"
+        stale = self.staleness(product, condition)
+        if stale is not None:
+            return State.STALE, f"{product.name}: {stale}"
+        for check in self.checks(record):
+            if check.blocking and check.failed:
+                return State.FAILED, f"{product.name}: check {check.name}: {check.description}"
+            if check.blocking and check.passed is None:
+                return State.UNCHECKED, f"{product.name}: check {check.name} has not run"
+        return None
 
     def fingerprint(
         self,

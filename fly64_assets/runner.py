@@ -196,9 +196,23 @@ def run_conditions(
                 settled[cell] = not made or made[-1].success
             if not settled[cell]:
                 broken = cell
-    whole = Cell.of(STUDY_LEVEL, Condition())
-    matrix.runs += _make_fresh(context, instance, whole, listener, force=False)
+    matrix.runs += _report(context, instance, listener)
     return matrix
+
+
+def report_study(
+    context: StudyContext, instance: DagsterInstance, listener: Listener
+) -> list[RunOutcome]:
+    """Make what is said of the study as a whole fresh, and nothing of its conditions."""
+    tell_reaped(context, instance, listener)
+    return list(_report(context, instance, listener))
+
+
+def _report(
+    context: StudyContext, instance: DagsterInstance, listener: Listener
+) -> Iterator[RunOutcome]:
+    whole = Cell.of(STUDY_LEVEL, Condition())
+    return _make_fresh(context, instance, whole, listener, force=False)
 
 
 def _make_fresh(

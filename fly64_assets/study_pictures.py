@@ -28,7 +28,8 @@ X_MARGIN = 1.3
 """Of a logarithmic axis, as a factor to either side."""
 
 
-def _axes_style() -> dict[str, Any]:
+def axes_style() -> dict[str, Any]:
+    """Of every plot of a study; a context for `matplotlib.rc_context`."""
     return {
         "svg.hashsalt": "fly64",  # element names are hashes; without a salt of the time
         "svg.fonttype": "none",
@@ -120,7 +121,7 @@ def draw_all(folder: Path, table: pd.DataFrame) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    with matplotlib.rc_context(_axes_style()):
+    with matplotlib.rc_context(axes_style()):
         figures = {
             "quality_by_dose": _grid(
                 table,

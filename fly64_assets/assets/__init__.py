@@ -24,6 +24,7 @@ from fly64_assets.assets import (
     replicates,
     specimen,
     study_metrics,
+    study_report,
     summaries,
 )
 from fly64_assets.context import StudyContext
@@ -41,7 +42,7 @@ SCORED = (
 )
 REPORTS = (heatmaps, phase_manifests, phase_logs, metrics_report, check_report, hub_summary)
 
-OF_THE_STUDY = (study_metrics, dose_response)
+OF_THE_STUDY = (study_metrics, dose_response, study_report)
 
 
 def build_all(context: StudyContext) -> list[AssetsDefinition]:

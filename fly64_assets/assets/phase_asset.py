@@ -27,7 +27,7 @@ from dagster import (
 from pydantic import BaseModel
 
 from fly64_assets.accelerator import limit_device, require_device
-from fly64_assets.catalogue import BY_KEY, Key, Product, files_in, inputs_in, product
+from fly64_assets.catalogue import BY_KEY, Key, Product, files_in, gathers_in, inputs_in, product
 from fly64_assets.checkpoints import StoredCheckpoint
 from fly64_assets.context import StudyContext
 from fly64_assets.io_manager import Staged, StoredInput
@@ -180,7 +180,7 @@ def build_phase_asset(
             )
             for product in products
         },
-        deps=[AssetDep(AssetKey(key)) for key in first.gathers],
+        deps=[AssetDep(AssetKey(key)) for key in gathers_in(first, context.study)],
         partitions_def=partitions_definition(context.study, first.per),
         pool=SOLVER_POOL if solver else None,
     )

@@ -22,6 +22,7 @@ from fly64_assets.checks import (
     provenance_checks,
     reconstruction_checks,
     replicates_checks,
+    report_checks,
     statistics_checks,
     study_checks,
     summary_checks,
@@ -40,6 +41,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "comparison_manifest": manifest_checks.CHECKS,
     "comparison_statistics": statistics_checks.CHECKS,
     "study_metrics": study_checks.CHECKS,
+    "study_report": report_checks.CHECKS,
     "metrics_summary": summary_checks.SUMMARY_CHECKS,
     "metrics_delta_summary": (*summary_checks.DELTA_CHECKS, statistics_checks.DELTA_CHECK),
 }

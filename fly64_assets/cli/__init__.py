@@ -12,6 +12,7 @@ from fly64_assets.cli import (
     data_commands,
     hub_commands,
     lineage_command,
+    report_command,
     run_commands,
     verify_command,
 )
@@ -35,6 +36,7 @@ for command in (
     lineage_command.lineage,
     hub_commands.checks,
     hub_commands.export,
+    report_command.report,
     verify_command.verify,
     run_commands.ui,
 ):
