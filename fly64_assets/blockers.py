@@ -55,6 +55,15 @@ def steps(store: Store, level: Level, condition: Condition) -> list[str]:
     return [line.removeprefix("step: ") for line in lines if line.startswith("step: ")]
 
 
+def in_a_line(text: str) -> str:
+    """A blocker's text as one sentence: when, in which steps, why; without run and logs."""
+    parts = [line.partition(": ") for line in text.splitlines()]
+    told = [(name, value) for name, _, value in parts if name in ("time", "step", "exception")]
+    (_, time), *stops = told or [("time", "an unknown time")]
+    words = [value if name == "step" else f"({value})" for name, value in stops]
+    return f"stopped at {time} in {' '.join(words)}"
+
+
 def clear(store: Store, level: Level, condition: Condition) -> None:
     path_of(store, level, condition).unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fly64_assets import blockers
-from fly64_assets.catalogue import LEVELS, BY_KEY, Product, gathers_in, inputs_in, products_in
+from fly64_assets.catalogue import BY_KEY, LEVELS, Product, gathers_in, inputs_in, products_in
 from fly64_assets.errors import NotTrusted
 from fly64_assets.ledger import CheckState, InputRecord, Ledger, Provenance, Record
 from fly64_assets.partitions import Condition
@@ -176,7 +176,7 @@ class Planner:
             # It may be missing or stale because making it failed.
             levels = [level for level in LEVELS if level.stage == "score"]
             for _, text in blockers.of(self.ledger.store, condition, levels):
-                state, reason = State.FAILED, " ".join(text.split())
+                state, reason = State.FAILED, blockers.in_a_line(text)
                 break
         return {"state": str(state or State.FRESH), "reason": reason, "checks": digest(said)}
 

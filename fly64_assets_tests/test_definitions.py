@@ -97,7 +97,11 @@ def test_every_check_of_the_catalogue_exists_blocks_as_stated_and_is_partitioned
     }
     assert {key: spec.blocking for key, spec in found.items()} == stated
     whole = {key for key, spec in found.items() if spec.partitions_def is None}
-    assert {key for key, _ in whole} == {("study_metrics",), ("dose_response",)}
+    assert {key for key, _ in whole} == {
+        ("study_metrics",),
+        ("dose_response",),
+        ("study_report",),
+    }
 
 
 def test_steps_with_the_studys_threads_share_one_pool(graph):

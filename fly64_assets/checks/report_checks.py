@@ -28,11 +28,11 @@ NEEDED_KEY = ("view", "split", "model", "component", "quality")
 REACHED = {"dose": "reached", "dose_low": "low_reached", "dose_high": "high_reached"}
 BEYOND = {"everywhere": "at most the lowest", "nowhere": "more than the highest"}
 REFERENCES = frozenset(
-    "src href xlink:href srcset action formaction poster data background cite ping".split()
+    ("src", "href", "xlink:href", "srcset", "action", "formaction", "poster", "data", "background")
 )
 FOREIGN_STYLE = re.compile(r"@import|url\(\s*['\"]?(?!#|data:)", re.IGNORECASE)
 FOREIGN_SCRIPT = re.compile(r"\bfetch\s*\(|XMLHttpRequest|WebSocket|\bimport\b|sendBeacon|https?:")
-VOID = frozenset("br col embed hr img input link meta source track wbr".split())
+VOID = frozenset(("br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"))
 Cells = Mapping[str, str]
 
 

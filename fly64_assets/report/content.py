@@ -1,8 +1,8 @@
 """What the study report shows: from tables, records and arrays to texts and pictures.
 
-Every number is a row of the study's own tables and says which one (`Score.row`), so that a check can
-hold the page against them. What does not belong here: where files lie (the asset), words and layout
-(the templates), numbers of its own.
+Every number is a row of the study's own tables and says which one (`Score.row`), so that a check
+can hold the page against them. What does not belong here: where files lie (the asset), words and
+layout (the templates), numbers of its own.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ STATES = {
 }
 """State of a condition -> its mark and its word; the mark says it without colour."""
 CHECK_MARKS = {"passed": "✔", "warning": "⚠", "failed": "✖", "not run": "○"}
+"""Status of an asset check -> its mark."""
 SETTLED = {
     ("yes", True): ("▲", "better, settled"),
     ("yes", False): ("▼", "worse, settled"),
@@ -51,8 +52,8 @@ SETTLED = {
 }
 """(whether the sign is settled, whether the difference is an advantage) -> mark and words."""
 PLOTS = {
-    "quality_by_dose": "Quality against dose: MS-SSIM, MAE and FRC50 of the test half, phase on the "
-    "left and amplitude on the right, an arm a colour and marker, a view a line style, with "
+    "quality_by_dose": "Quality against dose: MS-SSIM, MAE and FRC50 of the test half, phase on "
+    "the left and amplitude on the right, an arm a colour and marker, a view a line style, with "
     "intervals.",
     "quality_by_photons": "MS-SSIM of the test half against photons per px² of the scanned area: "
     "dense and sparse views compared at equal light.",
@@ -212,7 +213,7 @@ def report_content(
         "n_conditions": len(conditions),
         "n_finished": len(finished),
         "arms": study["arms"],
-        "confidence": numbers.percent(study["statistics"]["confidence"], 1),
+        "confidence": f"{100 * study['statistics']['confidence']:g} %",
         "splits": SHOWN_SPLITS,
         "scales": scales,
         "quality": quality,
@@ -347,10 +348,9 @@ def _condition(
 
 
 def _check(line: CheckLine) -> dict[str, Any]:
-    words = "passed" if line.status == "passed" else line.status
     return {
         "mark": CHECK_MARKS[line.status],
-        "words": words,
+        "words": line.status,
         "asset": line.asset,
         "partition": line.partition,
         "check": line.check,

@@ -15,6 +15,8 @@ REFERENCE = re.compile(r"url\(#([^)]+)\)")
 NUMBER = re.compile(r"-?\d+\.\d{3,}")
 DECIMALS = 2
 """Of coordinates, in points: finer than any screen."""
+MARK_EVERY = 4
+"""Points of an FRC curve that carry a marker: enough to tell arms apart without colour."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,10 @@ def inline_svg(source: str, name: str, description: str) -> str:
     root = ElementTree.fromstring(source)
     for metadata in root.findall(f"{{{SVG}}}metadata"):
         root.remove(metadata)
-    for size in ("width", "height"):
-        root.attrib.pop(size, None)
-    root.attrib |= {"role": "img", "aria-label": description}
+    root.attrib.pop("height", None)
+    width = root.attrib.pop("width", "").removesuffix("pt")
+    # As large as it was drawn, smaller where the page is.
+    root.attrib |= {"role": "img", "aria-label": description, "style": f"max-width: {width}pt"}
     for element in root.iter():
         for key, value in list(element.attrib.items()):
             element.attrib[key] = _attribute(key, value, name)
@@ -90,6 +93,7 @@ def frc_svg(curves: Mapping[str, FrcCurve], threshold: float) -> str:
                     color=colour,
                     marker=marker,
                     markersize=3,
+                    markevery=MARK_EVERY,
                     linewidth=1.2,
                     label=model,
                 )
