@@ -435,7 +435,7 @@ def _metric_lines(
             "title": definition.title + (", strict" if strict else ""),
             "strict": strict,
             "component": component,
-            "unit": "" if unit == "1" else unit,
+            "unit": "" if unit == "1" else unit.replace("^2", "²"),
             "better": definition.direction,
             "scores": [_score(row) if row else None for row in found],
             "deltas": [_score(row, signed=True) if row else None for row in apart],

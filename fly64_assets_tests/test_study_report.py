@@ -1,0 +1,281 @@
+"""The study report: whole, the same bytes for the same study, and honest about what is missing."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from fly64_assets import blockers
+from fly64_assets.assets.phase_asset import PhaseRun
+from fly64_assets.assets.study_report import FILE, make_study_report
+from fly64_assets.catalogue import LEVELS, product
+from fly64_assets.checks import study_checks
+from fly64_assets.checks.report_checks import agrees, read_page
+from fly64_assets.instance import study_instance
+from fly64_assets.io_manager import StoredInput
+from fly64_assets.partitions import Condition
+from fly64_assets.planner import State
+from fly64_assets.report.pictures import Scale, data_uri, ink, shared_scales
+from fly64_assets.report.plots import FrcCurve, frc_svg, inline_svg
+from fly64_assets.study import MODELS, SPLITS, load_study
+from fly64_assets_tests.conftest import TINY, FinishedRun, fly64
+
+REPORT = product("study_report")
+AT = "1000|dense"
+
+
+@pytest.fixture
+def opened(finished, monkeypatch):
+    context = finished.context(monkeypatch)
+    with study_instance(context.study, context.study_file) as instance:
+        yield context, instance
+
+
+def _text(context) -> str:
+    return context.store.path(REPORT, Condition(), FILE).read_text("utf-8")
+
+
+def _render(context, instance, folder) -> str:
+    """The page as a step would make it now, without a run."""
+    planner = context.planner(instance)
+    store = context.store
+    gathered = {
+        f"{record.product.name} {at}": StoredInput(record, store)
+        for at, records in planner.gathered(REPORT).items()
+        for record in records
+    }
+    inputs = {
+        "/".join(key): StoredInput(planner.record(product(*key), Condition()), store)
+        for key in REPORT.inputs
+    }
+    settings = planner.settings(REPORT, Condition())
+    folder.mkdir()
+    run = PhaseRun(
+        condition=Condition(),
+        settings=settings,
+        inputs=inputs,
+        gathered=gathered,
+        staging=folder,
+        source=folder,
+        threads=1,
+        log=print,
+        ledger=context.ledger(instance),
+        checkpoint=None,
+    )
+    make_study_report(run)
+    return (folder / FILE).read_text("utf-8")
+
+
+def test_a_run_ends_with_a_fresh_report_that_its_check_passed(opened):
+    context, instance = opened
+    verdict = context.planner(instance).verdict(REPORT, Condition())
+    assert verdict.state is State.FRESH, str(verdict)
+    (check,) = context.ledger(instance).checks(verdict.record)
+    assert check.name == "report_is_whole" and check.passed, check.description
+
+
+def test_the_same_study_gives_the_same_bytes(opened, tmp_path):
+    context, instance = opened
+    first = _render(context, instance, tmp_path / "first")
+    assert first == _render(context, instance, tmp_path / "second")
+    assert first == _text(context)
+
+
+def test_the_page_stands_alone_and_is_well_formed(opened):
+    page = read_page(_text(opened[0]))
+    assert page.unbalanced == [] and page.foreign == []
+    assert max(page.ids.values()) == 1
+    assert page.targets <= page.ids.keys()
+    assert page.conditions == {AT: "fresh"}
+    # A tenth of what a study of 5 doses x 2 views may have, and half of that to spare.
+    assert len(_text(opened[0]).encode()) < 1_000_000
+
+
+class _Outline(HTMLParser):
+    """Levels of the headings, and the pictures without words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels: list[int] = []
+        self.silent: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if re.fullmatch("h[1-6]", tag):
+            self.levels.append(int(tag[1]))
+        # Those of a comparison are filled by the script, with the words of what they show.
+        if tag == "img" and not given.get("alt") and given.get("class") not in ("over", "under"):
+            self.silent.append(given.get("id", "?"))
+        if tag == "svg" and not given.get("aria-label"):
+            self.silent.append("svg")
+
+
+def test_headings_descend_step_by_step_and_every_picture_has_words(opened):
+    outline = _Outline()
+    outline.feed(_text(opened[0]))
+    assert outline.levels[0] == 1 and outline.levels.count(1) == 1
+    steps = zip(outline.levels, outline.levels[1:], strict=False)
+    assert all(after - before <= 1 for before, after in steps)
+    assert outline.silent == []
+
+
+def test_every_arm_is_pictured_with_its_errors_in_both_halves(opened):
+    page = read_page(_text(opened[0]))
+    for split in SPLITS:
+        for kind in ("phase", "amplitude", "phase_error", "amplitude_error"):
+            names = MODELS if kind.endswith("error") else ("truth", *MODELS)
+            assert {f"c-1000-dense-{split}-{kind}-{name}" for name in names} <= page.ids.keys()
+
+
+def test_the_study_file_in_it_is_the_study(opened, tmp_path):
+    context, instance = opened
+    found = re.search(r'<pre id="study-file"><code>(.*?)</code>', _text(context), re.S)
+    assert found is not None
+    file = tmp_path / "again.yaml"
+    file.write_text(found[1].replace("&#39;", "'").replace("&#34;", '"'), "utf-8")
+    assert load_study(file) == context.study
+    assert context.planner(instance).study_sha256 in _text(context)
+
+
+@pytest.fixture
+def altered(finished, tmp_path, monkeypatch):
+    """A copy of the finished study with other settings, open."""
+    copy = finished.copy_to(tmp_path / "results")
+
+    def change(**changes):
+        file = tmp_path / "changed.yaml"
+        file.write_text(yaml.safe_dump({**TINY, **changes}), "utf-8")
+        return FinishedRun(file, copy.results, copy.run).context(monkeypatch)
+
+    return change
+
+
+def test_missing_and_failed_conditions_are_in_it_with_the_reason(altered, tmp_path):
+    views = {view: {"target_overlap": 0.7} for view in ("dense", "b")}
+    context = altered(doses=[1000, 2000], views=views)
+    stopped = [blockers.Stop("pinn_model", "ValueError: <loss> is nan", "dagster/log")]
+    blockers.write(context.store, LEVELS[2], Condition(2000, "dense"), "run", stopped)
+    with study_instance(context.study, context.study_file) as instance:
+        text = _render(context, instance, tmp_path / "page")
+    page = read_page(text)
+    assert page.conditions == {
+        AT: "fresh",
+        "1000|b": "missing",
+        "2000|dense": "failed",
+        "2000|b": "missing",
+    }
+    assert page.unbalanced == [] and page.targets <= page.ids.keys()
+    read = " ".join(page.texts)
+    assert "1 of 4 conditions" in read
+    assert "in pinn_model (ValueError: <loss> is nan)" in read
+    assert "train/overlap_view was never made" in read
+    assert "<loss>" not in text  # escaped
+
+
+def test_a_stale_condition_says_why(altered):
+    context = altered(scoring={"ms_ssim_sigma_px": 2.0})
+    with study_instance(context.study, context.study_file) as instance:
+        planner = context.planner(instance)
+        standing = planner.standing(Condition(1000, "dense"))
+        verdict = planner.verdict(REPORT, Condition())
+    assert standing["state"] == "stale" and "ms_ssim_sigma_px: 1.0 -> 2.0" in standing["reason"]
+    assert verdict.state is State.STALE
+
+
+def test_the_command_prints_where_it_lies_and_makes_nothing_twice(finished):
+    done = fly64("report", "--study", finished.study_file, results=finished.results)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("tiny/store/study/study_report.html")
+    asked = ("report", "--study", finished.study_file, "--json")
+    told = json.loads(fly64(*asked, results=finished.results).stdout)
+    assert told["state"] == "fresh" and len(told["sha256"]) == 64
+    assert told["conditions"][AT]["state"] == "fresh"
+
+
+def test_a_study_without_a_finished_condition_has_none_and_says_so(write_study, tmp_path):
+    study = write_study(name="nothing")
+    done = fly64("report", "--study", study, results=tmp_path / "none")
+    assert done.returncode == 1 and "no condition is finished, `fly64 run` first" in done.stderr
+    assert not (tmp_path / "none").exists()
+    assert fly64("report", "--study", tmp_path / "gone", results=tmp_path).returncode == 2
+
+
+def test_the_studys_table_may_hold_doses_of_any_length(tmp_path):
+    """A record's keys come back in the order of their letters: 10000 before 500."""
+    file = tmp_path / "study_metrics.csv"
+    file.write_text("dose,view\n500,dense\n10000,dense\n", "utf-8")
+    settings = {"gathered": {"10000|dense": {}, "500|dense": {}}}
+    record = SimpleNamespace(provenance=SimpleNamespace(settings=settings))
+    run = SimpleNamespace(path=lambda name: tmp_path / name, record=record)
+    first = next(iter(study_checks._rows(run)))
+    assert first.ok, first
+
+
+def test_a_picture_holds_its_values_on_the_scale():
+    scale = Scale("phase", "phase", "rad", -1.0, 1.0, "viridis")
+    uri = data_uri(np.array([[-5.0, -1.0], [1.0, 0.0]]), scale)
+    image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB")
+    pixels = ["#" + bytes(image.getpixel((x, y))).hex() for y in (0, 1) for x in (0, 1)]
+    assert pixels[0] == pixels[1] == scale.colour(0)
+    assert pixels[2] == scale.colour(1) and pixels[3] == scale.colour(0.5)
+    assert scale.ticks == ["-1.00 rad", "0.00 rad", "1.00 rad"]
+
+
+def test_scales_span_every_truth():
+    pairs = [
+        (np.array([[0.0, 1.0]]), np.array([[0.5, 1.0]])),
+        (np.array([[-2.0]]), np.ones((1, 1))),
+    ]
+    scales = shared_scales(pairs)
+    assert (scales["phase"].low, scales["phase"].high) == (-2.0, 1.0)
+    assert scales["phase_error"].low == -scales["phase_error"].high
+
+
+def _luminance(colour: str) -> float:
+    parts = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def test_text_on_a_coloured_cell_has_the_contrast_that_wcag_asks_for():
+    scale = Scale("quality", "q", "", 0.0, 1.0, "cividis")
+    for at in np.linspace(0, 1, 64):
+        paper = scale.colour(at)
+        light, dark = sorted((_luminance(paper), _luminance(ink(paper))), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_plots_share_a_page_and_its_theme():
+    curve = FrcCurve([0.1, 0.5, 1.0], [1.0, 0.6, 0.1], [1.0, 0.7, 0.2])
+    source = frc_svg({"PtychoPINN": curve, "Baseline": curve}, 0.5)
+    one, two = (inline_svg(source, name, "words") for name in ("a", "b"))
+    page = read_page(f"<body>{one}{two}</body>")
+    assert max(page.ids.values()) == 1 and page.targets <= page.ids.keys()
+    assert page.unbalanced == [] and page.foreign == []
+    assert "currentColor" in one and "var(--arm-0)" in one and "#0072b2" not in one
+    assert "metadata" not in one and "#000000" not in one
+    assert source == frc_svg({"PtychoPINN": curve, "Baseline": curve}, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("shown", "source", "same"),
+    [
+        ("0.8834", "0.883449", True),
+        ("0.8834", "0.883461", False),
+        ("-0.0000", "-0.00001", True),
+        ("1,171,578", "1171578.2", True),
+        ("-", "0.1", False),
+        ("0.1", "", False),
+    ],
+)
+def test_a_shown_number_is_its_sources_to_the_digits_that_it_shows(shown, source, same):
+    assert agrees(shown, source) is same
