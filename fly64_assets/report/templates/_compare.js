@@ -54,6 +54,7 @@ for (const box of document.querySelectorAll(".compare")) {
   };
   stage.addEventListener("pointerdown", drag);
   stage.addEventListener("pointermove", drag);
+  if (calm.matches) { blink.textContent = "swap"; blink.removeAttribute("aria-pressed"); }
   show();
   box.hidden = false;
 }
