@@ -94,6 +94,10 @@ OWN_CODE = {
     "assets/metrics_report.py": {"metrics_report"},
     "assets/check_report.py": {"check_report"},
     "assets/hub_summary.py": {"hub_summary"},
+    "assets/study_report.py": {"study_report"},
+    "report/content.py": {"study_report"},
+    "report/plots.py": {"study_report"},
+    "study_pictures.py": {"dose_response", "study_report"},
     "assets/phase_asset.py": set(),
     "planner.py": set(),
 }
@@ -133,6 +137,12 @@ def test_a_changed_metric_changes_the_comparison_only(versions_after):
 def test_a_changed_template_changes_its_own_report_only(versions_after):
     after = versions_after("hub/templates/metrics_digest.md.j2", "Key Deltas", "Deltas")
     assert _changed(after) == {"metrics_report"}
+
+
+@pytest.mark.parametrize("file", ["study_report.html.j2", "_compare.js", "_style.css"])
+def test_the_study_reports_words_style_and_script_are_its_code(versions_after, file):
+    after = versions_after(f"report/templates/{file}", "e", "e ")
+    assert _changed(after) == {"study_report"}
 
 
 def test_a_changed_macro_changes_every_report_with_a_template(versions_after):
