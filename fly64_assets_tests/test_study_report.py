@@ -7,7 +7,6 @@ import io
 import json
 import re
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from fly64_assets import blockers
 from fly64_assets.assets.phase_asset import PhaseRun
 from fly64_assets.assets.study_report import FILE, make_study_report
 from fly64_assets.catalogue import LEVELS, product
-from fly64_assets.checks import study_checks
 from fly64_assets.checks.report_checks import agrees, read_page
 from fly64_assets.instance import study_instance
 from fly64_assets.io_manager import StoredInput
@@ -207,17 +205,6 @@ def test_a_study_without_a_finished_condition_has_none_and_says_so(write_study, 
     assert done.returncode == 1 and "no condition is finished, `fly64 run` first" in done.stderr
     assert not (tmp_path / "none").exists()
     assert fly64("report", "--study", tmp_path / "gone", results=tmp_path).returncode == 2
-
-
-def test_the_studys_table_may_hold_doses_of_any_length(tmp_path):
-    """A record's keys come back in the order of their letters: 10000 before 500."""
-    file = tmp_path / "study_metrics.csv"
-    file.write_text("dose,view\n500,dense\n10000,dense\n", "utf-8")
-    settings = {"gathered": {"10000|dense": {}, "500|dense": {}}}
-    record = SimpleNamespace(provenance=SimpleNamespace(settings=settings))
-    run = SimpleNamespace(path=lambda name: tmp_path / name, record=record)
-    first = next(iter(study_checks._rows(run)))
-    assert first.ok, first
 
 
 def test_a_picture_holds_its_values_on_the_scale():
