@@ -20,7 +20,7 @@ from fly64_assets.planner import digest
 from fly64_assets.study import SPLITS
 
 if TYPE_CHECKING:
-    from fly64_assets.report.content import CheckLine, ConditionData, Made, Split
+    from fly64_assets.report.given import CheckLine, ConditionData, Made, Split
     from fly64_assets.report.plots import FrcCurve
 
 PRODUCT = product("study_report")
@@ -40,7 +40,7 @@ def scored_products(study: Mapping[str, Any]) -> list[Product]:
 
 
 def _made(record: Record) -> Made:
-    from fly64_assets.report.content import Made
+    from fly64_assets.report.given import Made
 
     made = record.provenance
     return Made(
@@ -57,7 +57,7 @@ def _made(record: Record) -> Made:
 
 
 def _checks(ledger: Ledger, record: Record) -> list[CheckLine]:
-    from fly64_assets.report.content import CheckLine
+    from fly64_assets.report.given import CheckLine
 
     return [
         CheckLine(row.asset, row.check, row.partition, row.blocking, row.status, row.reason)
@@ -77,7 +77,7 @@ def _split(run: PhaseRun, condition: str, split: str) -> Split:
     from fly64_assets.hub import numbers
     from fly64_assets.ptychography.npz import read_npz
     from fly64_assets.ptychography.scoring import read_csv
-    from fly64_assets.report.content import TRUTH, Split
+    from fly64_assets.report.given import TRUTH, Split
 
     arms = run.settings["study"]["arms"]
     given = run.gathered_from(condition, split, "comparison")
@@ -95,7 +95,7 @@ def _split(run: PhaseRun, condition: str, split: str) -> Split:
 
 
 def _condition(run: PhaseRun, key: str, standing: Mapping[str, str]) -> ConditionData:
-    from fly64_assets.report.content import FINISHED, ConditionData
+    from fly64_assets.report.given import FINISHED, ConditionData
 
     at, finished = Condition.from_partition_key(key), standing["state"] == FINISHED
     items = [item for item in scored_products(run.settings["study"]) if item.per != "study"]

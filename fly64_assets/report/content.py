@@ -7,30 +7,39 @@ layout (the templates), numbers of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fly64_assets.hub import numbers
 from fly64_assets.ptychography.metrics import METRICS
-from fly64_assets.ptychography.scoring import STRICT_SUFFIX, phases
+from fly64_assets.ptychography.scoring import phases
+from fly64_assets.report.given import (
+    CHECK_MARKS,
+    FINISHED,
+    TRUTH,
+    CheckLine,
+    ConditionData,
+    Made,
+    Split,
+)
 from fly64_assets.report.pictures import Scale, data_uri, ink, shared_scales
-from fly64_assets.report.plots import FrcCurve, frc_svg, inline_svg
+from fly64_assets.report.plots import frc_svg, inline_svg
+from fly64_assets.report.scores import (
+    COMPONENTS,
+    Row,
+    Score,
+    Scores,
+    metric_lines,
+    needed_doses,
+    score_of,
+)
 from fly64_assets.study import SPLITS
 
-Row = Mapping[str, str]
-KEY = ("dose", "view", "split", "model", "reference", "metric", "component")
-"""Columns of ``study_metrics.csv`` that name a row."""
-NEEDED_KEY = ("view", "split", "model", "component", "quality")
-"""Columns of ``dose_for_quality.csv`` that name a row."""
 HEADLINE = ("ms_ssim", "phase")
-COMPONENTS = ("phase", "amplitude")
 SHOWN_SPLITS = tuple(reversed(SPLITS))
 """The test half first: it is the half that no network has seen."""
-TRUTH = "truth"
-FINISHED = "fresh"
 STATES = {
     FINISHED: ("✔", "finished"),
     "missing": ("○", "missing"),
@@ -40,17 +49,6 @@ STATES = {
     "unchecked": ("?", "unchecked"),
 }
 """State of a condition -> its mark and its word; the mark says it without colour."""
-CHECK_MARKS = {"passed": "✔", "warning": "⚠", "failed": "✖", "not run": "○"}
-"""Status of an asset check -> its mark."""
-SETTLED = {
-    ("yes", True): ("▲", "better, settled"),
-    ("yes", False): ("▼", "worse, settled"),
-    ("no", True): ("≈", "not settled"),
-    ("no", False): ("≈", "not settled"),
-    ("", True): ("·", "no interval"),
-    ("", False): ("·", "no interval"),
-}
-"""(whether the sign is settled, whether the difference is an advantage) -> mark and words."""
 PLOTS = {
     "quality_by_dose": "Quality against dose: MS-SSIM, MAE and FRC50 of the test half, phase on "
     "the left and amplitude on the right, an arm a colour and marker, a view a line style, with "
@@ -64,114 +62,6 @@ PLOTS = {
 BUDGET_FIGURES = ("seconds", "cpu_seconds", "peak_memory_mb")
 UNFIGURED = "comparison"
 """Whose further figures are scores, shown elsewhere."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """One half of a finished condition.
-
-    Attributes:
-        objects: ``truth`` and every arm -> (H, W) complex in the scoring area, ambiguities removed.
-        curves: FRC by arm.
-        seconds: of each arm's reconstruction of this half, as the comparison's table has it.
-    """
-
-    objects: Mapping[str, np.ndarray]
-    curves: Mapping[str, FrcCurve]
-    seconds: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class CheckLine:
-    """One asset check as it was evaluated last; ``status`` is one of ``CHECK_MARKS``."""
-
-    asset: str
-    check: str
-    partition: str
-    blocking: bool
-    status: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Made:
-    """One materialization; ``files`` are (path relative to the store, sha256, bytes)."""
-
-    asset: str
-    partition: str
-    generated_at: str
-    data_version: str
-    git_commit: str
-    versions: Mapping[str, str]
-    files: Sequence[tuple[str, str, int]]
-    budget: Mapping[str, float]
-    figures: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class ConditionData:
-    """A cell of the matrix: how it stands and, where it is finished, what was found."""
-
-    dose: int
-    view: str
-    state: str
-    reason: str
-    splits: Mapping[str, Split] = field(default_factory=dict)
-    checks: Sequence[CheckLine] = ()
-    made: Sequence[Made] = ()
-
-    @property
-    def anchor(self) -> str:
-        return f"c-{self.dose}-{self.view}"
-
-
-@dataclass(frozen=True)
-class Score:
-    """A number with its interval, as text; ``row`` names its row of the study's table."""
-
-    row: str
-    mean: str
-    low: str
-    high: str
-    mark: str = ""
-    words: str = ""
-    style: str = ""
-
-
-def row_key(row: Row, columns: Sequence[str] = KEY) -> str:
-    """The name of a table's row: its key columns, joined."""
-    return "|".join(row[column] for column in columns)
-
-
-class Scores:
-    """Rows of ``study_metrics.csv`` by name."""
-
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self.rows = {row_key(row): row for row in rows}
-
-    def of(self, condition: ConditionData, split: str, *rest: str) -> Row | None:
-        """``rest``: model, reference, metric, component."""
-        return self.rows.get("|".join((str(condition.dose), condition.view, split, *rest)))
-
-    def first_of(self, condition: ConditionData, split: str) -> Row | None:
-        """Any row, for what all rows of a half share."""
-        begin = f"{condition.dose}|{condition.view}|{split}|"
-        return next((row for key, row in self.rows.items() if key.startswith(begin)), None)
-
-
-def _score(row: Row, *, signed: bool = False, style: str = "") -> Score:
-    ends = [_number(row, end, signed=signed) if row[end] else "" for end in ("low", "high")]
-    mark = words = ""
-    if row["reference"]:
-        better = (float(row["mean"]) > 0) == (row["better"] == "higher")
-        settled = {"True": "yes", "False": "no"}.get(row["settled"], "")
-        mark, words = SETTLED[settled, better]
-    return Score(row_key(row), _number(row, "mean", signed=signed), *ends, mark, words, style)
-
-
-def _number(row: Row, column: str, *, signed: bool) -> str:
-    value, metric = float(row[column]), row["metric"]
-    return numbers.delta(value, metric, "job") if signed else numbers.score(value, "job", metric)
 
 
 def report_content(
@@ -223,7 +113,7 @@ def report_content(
             for name, caption in PLOTS.items()
         ],
         "headline": [_headline(study, condition, scores) for condition in finished],
-        "needed": list(_needed(needed)),
+        "needed": list(needed_doses(needed)),
         "conditions": [_condition(study, each, scores, scales) for each in conditions],
         "versions": _versions(everything),
         "commits": sorted({made.git_commit for made in everything}),
@@ -282,7 +172,7 @@ def _cell(
 
 def _coloured(row: Row, quality: Scale) -> Score:
     paper = quality.colour(quality.fraction(float(row["mean"])))
-    return _score(row, style=f"background-color: {paper}; color: {ink(paper)}")
+    return score_of(row, style=f"background-color: {paper}; color: {ink(paper)}")
 
 
 def _standing(condition: ConditionData) -> dict[str, Any]:
@@ -307,26 +197,8 @@ def _headline(study: Mapping[str, Any], condition: ConditionData, scores: Scores
     found = [scores.of(condition, "test", subject, other, *HEADLINE) for other in others]
     return {
         **_standing(condition),
-        "deltas": [_score(row, signed=True) if row else None for row in found],
+        "deltas": [score_of(row, signed=True) if row else None for row in found],
     }
-
-
-def _needed(needed: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    for row in needed:
-        if row["split"] == "test":
-            ends = ("dose", "reached"), ("dose_low", "low_reached"), ("dose_high", "high_reached")
-            yield {
-                **{name: row[name] for name in ("view", "component", "model")},
-                "row": row_key(row, NEEDED_KEY),
-                "quality": numbers.threshold(float(row["quality"])),
-                **{dose: _dose_text(row[dose], row[reached]) for dose, reached in ends},
-            }
-
-
-def _dose_text(dose: str, reached: str) -> str:
-    if reached == "within":
-        return numbers.photons(float(dose))
-    return "at most the lowest" if reached == "everywhere" else "more than the highest"
 
 
 def _condition(
@@ -390,7 +262,7 @@ def _half(
         for metric in METRICS
         if not strict or METRICS[metric].strict
     ]
-    lines = [_metric_lines(condition, name, arms, scores, *each) for each in metrics]
+    lines = [metric_lines(condition, name, arms, scores, *each) for each in metrics]
     svg = frc_svg(split.curves, study["scoring"]["frc_threshold"]) if split.curves else ""
     described = f"Fourier ring correlation of every arm with the truth, {about}."
     return {
@@ -413,33 +285,6 @@ def _facts(row: Row) -> list[tuple[str, str]]:
         ("photons in all", numbers.photons(float(row["total_photons"]))),
         ("photons per px²", numbers.photon_density(float(row["photons_per_px2"]))),
     ]
-
-
-def _metric_lines(
-    condition: ConditionData,
-    split: str,
-    arms: Sequence[str],
-    scores: Scores,
-    metric: str,
-    strict: bool,
-) -> Iterator[dict[str, Any]]:
-    """A line a component: every arm's score, then the first arm's differences to the others."""
-    definition = METRICS[metric]
-    subject, *others = arms
-    name = f"{metric}{STRICT_SUFFIX}" if strict else metric
-    for component in COMPONENTS:
-        found = [scores.of(condition, split, model, "", name, component) for model in arms]
-        apart = [scores.of(condition, split, subject, other, name, component) for other in others]
-        unit = definition.units[component]
-        yield {
-            "title": definition.title + (", strict" if strict else ""),
-            "strict": strict,
-            "component": component,
-            "unit": "" if unit == "1" else unit.replace("^2", "²"),
-            "better": definition.direction,
-            "scores": [_score(row) if row else None for row in found],
-            "deltas": [_score(row, signed=True) if row else None for row in apart],
-        }
 
 
 def _pictures(
