@@ -28,7 +28,7 @@ from fly64_assets.study import MODELS, SPLITS
 from fly64_assets.work import JOBS, next_request
 from fly64_assets_tests.conftest import TINY, fly64
 
-METRICS, ANSWER = product("study_metrics"), product("dose_response")
+METRICS, ANSWER, REPORT = map(product, ("study_metrics", "dose_response", "study_report"))
 VIEW = product("test", "overlap_view")
 AT = "1000|dense"
 
@@ -57,11 +57,15 @@ def altered(finished, tmp_path, monkeypatch):
 def test_a_run_ends_with_the_studys_table_and_answer(opened):
     context, instance = opened
     planner = context.planner(instance)
-    for item in (METRICS, ANSWER):
+    for item in (METRICS, ANSWER, REPORT):
         verdict = planner.verdict(item, Condition())
         assert verdict.state is State.FRESH, str(verdict)
     folder = context.store.folder(METRICS, Condition())
-    assert {path.name for path in folder.iterdir()} == {*METRICS.files, *ANSWER.files}
+    assert {path.name for path in folder.iterdir()} == {
+        *METRICS.files,
+        *ANSWER.files,
+        *REPORT.files,
+    }
     record = planner.record(METRICS, Condition())
     assert list(record.provenance.settings["gathered"]) == [AT]
     assert set(record.provenance.inputs) == {f"{'/'.join(key)} {AT}" for key in METRICS.gathers}
@@ -172,7 +176,7 @@ def test_a_night_makes_it_when_nothing_else_is_started(altered):
     with study_instance(whole.study, whole.study_file) as instance:
         (start,) = night.decide(whole, instance, "now").starts
         assert JOBS[start.request.level] == "report_study"
-        assert [item.name for item in start.request.make] == ["dose_response"]
+        assert [item.name for item in start.request.make] == ["dose_response", "study_report"]
     larger = more(doses=[1000, 2000], dose_response={"quality_levels": [0.5]})
     with study_instance(larger.study, larger.study_file) as instance:
         starts = night.decide(larger, instance, "now").starts
