@@ -26,6 +26,7 @@ from fly64_assets.hub import numbers
 from fly64_assets.ledger import NOT_RUN, STATES
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import Planner, State, Verdict
+from fly64_assets.progress import duration
 from fly64_assets.ptychography.rules import RuleOutcome
 from fly64_assets.reaper import process_of
 from fly64_assets.run_events import StepEvent
@@ -139,20 +140,6 @@ def _show_planned(planned: Planned) -> None:
         f"  {verdict.product.name:<28} {verdict.condition!s:<16} "
         f"[{colour}]{verdict.state:<9}[/] {told} ({escape(verdict.reason)})"
     )
-
-
-def duration(seconds: float) -> str:
-    """``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min"
 
 
 def _plan_total(forecast: Forecast) -> str:
