@@ -81,7 +81,7 @@ def _drawn(picture: Picture | StoredPicture, subject: Subject) -> Drawn:
     if isinstance(picture, StoredPicture):
         content, whole, file = subject.path(picture.file).read_bytes(), None, picture.file
     else:
-        content = whole = drawing.png(picture.draw())
+        content = whole = drawing.png(picture.draw)
         file = f"{picture.name}.png"
     small, media_type = drawing.small_copy(content, picture.look)
     return Drawn(picture.name, picture.caption, small, media_type, whole, file)

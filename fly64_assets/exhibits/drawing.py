@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,10 +25,13 @@ STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")
 DPI = 110
 INLINE_LIMIT = 100_000
 """Characters of a picture's Markdown: the event log keeps several copies of it."""
-INLINE_WIDTHS_PX = (960, 800, 640, 480, 360)
+INLINE_WIDTHS_PX: Mapping[Look, tuple[int, ...]] = {
+    "lines": (1300, 1000, 800, 640, 480, 360),
+    "image": (840, 640, 480, 360),
+}
 """Tried in this order until the small copy fits."""
-PALETTE = 64
-JPEG_QUALITY = 75
+PALETTE = 128
+JPEG_QUALITY = 65
 RC = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -36,6 +39,7 @@ RC = {
     "axes.spines.right": False,
     "legend.frameon": False,
     "legend.fontsize": 8,
+    "axes.titlepad": 4,
 }
 
 
@@ -43,17 +47,13 @@ def new_figure(
     title: str, rows: int, columns: int, size: tuple[float, float], **more: Any
 ) -> tuple[Figure, np.ndarray]:
     """A figure and its (rows, columns) axes; ``size`` in inches."""
-    # What it says of fonts and caches of this machine would enter the step's log.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(rows, columns, squeeze=False, **more)
-        figure.suptitle(title, fontsize=10)
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False, **more)
+    figure.suptitle(title, fontsize=10)
     return figure, axes
 
 
@@ -119,10 +119,15 @@ def curves(
     axis.grid(alpha=0.3)
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG of its full size, without time and program."""
+def png(draw: Callable[[], Figure]) -> bytes:
+    """What ``draw`` makes as a PNG of its full size, without time and program."""
+    # What it says of fonts and caches of this machine would enter the step's log.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    import matplotlib
+
     written = io.BytesIO()
-    figure.savefig(written, dpi=DPI, format="png", metadata={"Software": None})
+    with matplotlib.rc_context(RC):
+        draw().savefig(written, dpi=DPI, format="png", metadata={"Software": None})
     return written.getvalue()
 
 
@@ -140,16 +145,18 @@ def small_copy(content: bytes, look: Look) -> tuple[bytes, str]:
 
     with Image.open(io.BytesIO(content)) as opened:
         whole = opened.convert("RGB")
-    for width in INLINE_WIDTHS_PX:
+    for width in INLINE_WIDTHS_PX[look]:
         share = min(1.0, width / whole.width)
         size = (round(whole.width * share), max(1, round(whole.height * share)))
         copy = whole if share == 1.0 else whole.resize(size, Image.Resampling.LANCZOS)
         written = io.BytesIO()
         if look == "lines":
-            copy.quantize(PALETTE, dither=Image.Dither.NONE).save(written, "png", optimize=True)
+            # Median cut would merge the thin lines' colours; an octree keeps them.
+            few = copy.quantize(PALETTE, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+            few.save(written, "png", optimize=True)
         else:
             copy.save(written, "jpeg", quality=JPEG_QUALITY)
         # Base64 makes four characters of three bytes; the rest is for the words around it.
         if len(written.getvalue()) * 4 / 3 < INLINE_LIMIT * 0.95:
             return written.getvalue(), "image/png" if look == "lines" else "image/jpeg"
-    raise ValueError(f"larger than {INLINE_LIMIT} characters at {INLINE_WIDTHS_PX[-1]} px")
+    raise ValueError(f"larger than {INLINE_LIMIT} characters at {width} px")

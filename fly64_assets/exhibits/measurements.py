@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 SAMPLED_FRAMES = 2048
 """Of a dataset, evenly over the scan: counts of a sample look like those of all."""
 SHOWN_FRAMES = 6
+DARK = 0.1
+"""Share of the probe's greatest amplitude below which its phase is not drawn."""
 HISTOGRAM_BINS = 40
 FEWEST_COUNTS = 0.5
 """Less than one count is shown as none."""
@@ -71,9 +74,9 @@ def specimen(subject: Subject) -> Exhibit:
                       "square root of the share of the power", colours="magma")  # fmt: skip
         _disc(axes[0][0], centre, diameter, "cyan")
         # The phase of what is dark is noise.
-        phase = np.where(amplitude > 0.02 * amplitude.max(), np.angle(probe), np.nan)
-        drawing.image(axes[0][1], phase, "phase, where the amplitude is above 2 % of its maximum",
-                      "rad", colours="twilight", vmin=-np.pi, vmax=np.pi)  # fmt: skip
+        phase = np.where(amplitude > DARK * amplitude.max(), np.angle(probe), np.nan)
+        title = f"phase, where the amplitude is above {DARK * 100:.0f} % of its maximum"
+        drawing.image(axes[0][1], phase, title, "rad", colours="twilight", vmin=-np.pi, vmax=np.pi)  # fmt: skip
         _disc(axes[0][1], centre, diameter, "cyan")
         return figure
 
@@ -130,26 +133,34 @@ def _counts(data: Dataset, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | 
 
 
 def _histogram(axis: Axes, counts: np.ndarray, expected: np.ndarray | None, whole: int) -> None:
-    from scipy.stats import poisson
+    from scipy.special import pdtr
 
     bins = min(HISTOGRAM_BINS, max(5, len(counts) // 8))
-    edges = np.linspace(counts.min() - 0.5, counts.max() + 0.5, bins + 1)
+    # Bins of whole numbers: others would hold now more of them, now fewer.
+    width = max(1, math.ceil((counts.max() - counts.min() + 1) / bins))
+    edges = np.arange(np.floor(counts.min()), counts.max() + width + 1, width) - 0.5
     axis.hist(counts, edges, color="#56B4E9", label=f"{len(counts):,} of {whole:,} exposures")
     if expected is not None:
-        below = poisson.cdf(edges[:, None], expected[None, :])
+        below = pdtr(np.maximum(edges, 0)[:, None], expected[None, :]).sum(axis=1)
         middles = (edges[1:] + edges[:-1]) / 2
-        axis.plot(middles, np.diff(below.sum(axis=1)), color="#D55E00", linewidth=1.4,
-                  label="Poisson about each exposure's own expectation")  # fmt: skip
-    axis.axvline(counts.mean(), color="black", linestyle="--", linewidth=1,
-                 label=f"mean {counts.mean():,.1f}")  # fmt: skip
-    axis.set_xlabel("photons per exposure")
-    axis.set_ylabel("exposures")
-    axis.legend(loc="best")
+        axis.plot(
+            middles,
+            np.diff(below),
+            color="#D55E00",
+            linewidth=1.4,
+            label="Poisson, of each one's own expectation",
+        )
+    mean = counts.mean()
+    axis.axvline(mean, color="black", linestyle="--", linewidth=1, label=f"mean {mean:,.1f}")
+    axis.set(xlabel="photons per exposure", ylabel="exposures")
+    axis.set_ylim(0, 1.4 * axis.get_ylim()[1])
+    axis.legend(loc="upper left")
 
 
 def dataset(subject: Subject) -> Exhibit:
     """Patterns, photons per exposure against what Poisson expects, positions."""
     from fly64_assets.ptychography.data001 import read_dataset
+    from fly64_assets.ptychography.npz import release
 
     data = read_dataset(subject.path(f"patched_{subject.split}.npz"))
     count = len(data)
@@ -159,19 +170,30 @@ def dataset(subject: Subject) -> Exhibit:
     def draw_patterns() -> Figure:
         columns = SHOWN_FRAMES // 2
         figure, axes = drawing.new_figure(
-            f"{subject.title}: diffraction", 2, columns, (3.1 * columns, 5.6)
-        )
+            f"{subject.title}: diffraction", 2, columns, (3.0 * columns, 5.8), sharex=True,
+            sharey=True,
+        )  # fmt: skip
         shown = np.linspace(0, count - 1, SHOWN_FRAMES).astype(int)
         frames = np.square(np.asarray(data.diffraction[shown], np.float64) * data.intensity_scale)
-        top = float(np.log10(max(frames.max(), 10.0)))
+        release(data.diffraction)
+        low, high = np.log10(FEWEST_COUNTS), np.log10(max(frames.max(), 10.0))
+        half = data.patch_size / 2
+        extent = (-half - 0.5, half - 0.5, half - 0.5, -half - 0.5)
         for axis, number, frame in zip(axes.flat, shown, frames, strict=True):
-            logarithm = np.log10(np.maximum(frame, FEWEST_COUNTS))
-            half = frame.shape[0] / 2
-            drawing.image(axis, logarithm, f"exposure {data.scan_index[number]}", "log10 counts",
-                          colours=drawing.COUNTS_MAP, origin=(-half, -half),
-                          vmin=np.log10(FEWEST_COUNTS), vmax=top)  # fmt: skip
+            drawn = axis.imshow(
+                np.log10(np.maximum(frame, FEWEST_COUNTS)),
+                cmap=drawing.COUNTS_MAP,
+                vmin=low,
+                vmax=high,
+                extent=extent,
+                interpolation="nearest",
+            )
+            axis.set_title(f"exposure {data.scan_index[number]}, {frame.sum():,.0f} photons")
+        for axis in axes[-1]:
             axis.set_xlabel("qx (px)")
+        for axis in axes[:, 0]:
             axis.set_ylabel("qy (px)")
+        figure.colorbar(drawn, ax=axes, label="log10 of the counts", shrink=0.8)
         return figure
 
     def draw_photons() -> Figure:
@@ -245,7 +267,7 @@ def overlap_view(subject: Subject) -> Exhibit:
         axis.plot(centres[:, 1], centres[:, 0], "+", color="#D55E00", markersize=6,
                   label=f"group centres, {len(centres):,}")  # fmt: skip
         for centre in centres:
-            _disc(axis, tuple(centre), diameter, "#D55E00", linewidth=0.5, alpha=0.35)
+            _disc(axis, tuple(centre), diameter, "#D55E00", linewidth=0.4, alpha=0.3)
         middle = centres[np.argmin(((centres - positions.mean(axis=0)) ** 2).sum(axis=1))]
         _disc(axis, tuple(middle), diameter, "#009E73", linewidth=2)
         axis.set(aspect="equal", xlabel="x (px)", ylabel="y (px)")
@@ -286,6 +308,7 @@ def overlap_view(subject: Subject) -> Exhibit:
                 "Scan of the half, images of the view, group centres and their overlap discs; "
                 "canvas px, x right, y down.",
                 draw_scan,
+                "image",
             ),
             Picture(
                 "overlap",

@@ -36,6 +36,13 @@ def _logarithmic_if_wide(axis: Axes, *series: list[float]) -> None:
         axis.set_yscale("log")
 
 
+def _whole_epochs(*axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in axes:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def model(subject: Subject) -> Exhibit:
     """Loss curves with the epoch that was kept, and the learning rate."""
     history = _columns(subject.path("history.csv"))
@@ -55,6 +62,7 @@ def model(subject: Subject) -> Exhibit:
         _logarithmic_if_wide(axis, history["loss"], validation)
         rate = axes[0][1]
         drawing.curves(rate, epochs, {"learning rate": history["learning_rate"]}, first=2)
+        _whole_epochs(axis, rate)
         rate.set(xlabel="epoch", ylabel="learning rate after the epoch", ylim=(0, None))
         return figure
 
@@ -163,6 +171,7 @@ def reconstruction(subject: Subject) -> Exhibit:
         axis = axes[0][2]
         drawing.curves(axis, losses["epoch"], {"loss": losses["loss"]})
         axis.set(xlabel="epoch", ylabel="loss per detector pixel (dimensionless)")
+        _whole_epochs(axis)
         _logarithmic_if_wide(axis, losses["loss"])
         return figure
 
