@@ -23,12 +23,9 @@ PHASE_MAP, AMPLITUDE_MAP, COUNTS_MAP = "viridis", "gray", "inferno"
 STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"))
 """Colour (Okabe and Ito) and marker of series, in the study's order of arms, as in its plots."""
 DPI = 110
-INLINE_LIMIT = 100_000
-"""Characters of a picture's Markdown: the event log keeps several copies of it."""
-INLINE_WIDTHS_PX: Mapping[Look, tuple[int, ...]] = {
-    "lines": (1300, 1000, 800, 640, 480, 360),
-    "image": (840, 640, 480, 360),
-}
+INLINE_CHARACTERS = 70_000
+"""Of a small copy in base64, at most: the event log keeps several copies of it."""
+INLINE_WIDTHS_PX = (1300, 1100, 960, 840, 720, 600, 480, 360)
 """Tried in this order until the small copy fits."""
 PALETTE = 128
 JPEG_QUALITY = 65
@@ -145,7 +142,7 @@ def small_copy(content: bytes, look: Look) -> tuple[bytes, str]:
 
     with Image.open(io.BytesIO(content)) as opened:
         whole = opened.convert("RGB")
-    for width in INLINE_WIDTHS_PX[look]:
+    for width in INLINE_WIDTHS_PX:
         share = min(1.0, width / whole.width)
         size = (round(whole.width * share), max(1, round(whole.height * share)))
         copy = whole if share == 1.0 else whole.resize(size, Image.Resampling.LANCZOS)
@@ -156,7 +153,7 @@ def small_copy(content: bytes, look: Look) -> tuple[bytes, str]:
             few.save(written, "png", optimize=True)
         else:
             copy.save(written, "jpeg", quality=JPEG_QUALITY)
-        # Base64 makes four characters of three bytes; the rest is for the words around it.
-        if len(written.getvalue()) * 4 / 3 < INLINE_LIMIT * 0.95:
+        # Base64 makes four characters of three bytes.
+        if len(written.getvalue()) * 4 / 3 < INLINE_CHARACTERS:
             return written.getvalue(), "image/png" if look == "lines" else "image/jpeg"
-    raise ValueError(f"larger than {INLINE_LIMIT} characters at {width} px")
+    raise ValueError(f"larger than {INLINE_CHARACTERS} characters at {INLINE_WIDTHS_PX[-1]} px")

@@ -76,7 +76,8 @@ def specimen(subject: Subject) -> Exhibit:
         # The phase of what is dark is noise.
         phase = np.where(amplitude > DARK * amplitude.max(), np.angle(probe), np.nan)
         title = f"phase, where the amplitude is above {DARK * 100:.0f} % of its maximum"
-        drawing.image(axes[0][1], phase, title, "rad", colours="twilight", vmin=-np.pi, vmax=np.pi)  # fmt: skip
+        drawing.image(axes[0][1], phase, title, "rad", colours="twilight",
+                      vmin=-np.pi, vmax=np.pi)  # fmt: skip
         _disc(axes[0][1], centre, diameter, "cyan")
         return figure
 

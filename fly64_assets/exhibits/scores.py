@@ -147,7 +147,7 @@ def comparison_statistics(subject: Subject) -> Exhibit:
             f"{subject.title}: differences with their intervals (blue: sign settled)",
             2,
             2,
-            (10.5, 1.4 + 0.5 * len(differences)),
+            (10.5, 2.0 + 0.16 * len(differences)),
         )
         for row_of_axes, metric in zip(axes, HEADLINES, strict=True):
             for axis, component in zip(row_of_axes, ("phase", "amplitude"), strict=True):
