@@ -134,15 +134,16 @@ def exhibited(
     exhibit, drawn = draw(subject, product, warn)
     folder = store.pictures_folder(product, condition)
     relative = folder.relative_to(store.root.parent).as_posix()
-    metadata: dict[str, Any] = {
+    # In the order in which one looks.
+    metadata: dict[str, Any] = {picture.name: _inline(picture, relative) for picture in drawn}
+    if any(picture.whole is not None for picture in drawn):
+        metadata[PICTURES] = MetadataValue.path(relative)
+    metadata |= {name: table_value(table) for name, table in exhibit.tables.items()}
+    metadata |= {
         name: MetadataValue.int(value) if isinstance(value, int) else MetadataValue.float(value)
         for name, value in exhibit.numbers.items()
         if math.isfinite(value)
     }
-    metadata |= {name: table_value(table) for name, table in exhibit.tables.items()}
-    metadata |= {picture.name: _inline(picture, relative) for picture in drawn}
-    if any(picture.whole is not None for picture in drawn):
-        metadata[PICTURES] = MetadataValue.path(relative)
 
     def keep_pictures() -> None:
         try:

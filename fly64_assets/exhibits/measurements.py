@@ -230,8 +230,8 @@ def dataset(subject: Subject) -> Exhibit:
             ),
         ),
         numbers={
-            "counts_per_exposure_min": float(counts.min()),
-            "counts_per_exposure_max": float(counts.max()),
+            "counts_per_exposure_min": round(counts.min()),
+            "counts_per_exposure_max": round(counts.max()),
             **(
                 {}
                 if deviations is None
