@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from fly64_assets.solvers.interface import Progress, ProgressCallback
 
@@ -16,7 +16,8 @@ INTERVAL_S = 2.0
 """A line at most this often, so that a long run does not fill the event log."""
 WINDOW_S = 60.0
 """What came before this does not count for the speed: a machine may have become busier."""
-RATE = "patterns_per_s"
+PER_SECOND = "_per_s"
+RATE = f"patterns{PER_SECOND}"
 """The figure of a solver that knows its own throughput, without what lies between two reports."""
 
 
@@ -76,19 +77,27 @@ def reporter(
     def tell(progress: Progress) -> None:
         nonlocal last
         now = clock()
-        rate = speed.add(now, progress.done)
+        own = progress.figures.get(f"{progress.unit}{PER_SECOND}")
+        rate = speed.add(now, progress.done) or own
         finished = progress.done >= progress.total
         if not finished and now - last < INTERVAL_S:
             return
         last = now
         told = [f"{progress.unit} {progress.done:,}/{progress.total:,}"]
-        told += [f"{name} {value:.4g}" for name, value in progress.figures.items() if name != RATE]
+        told += [f"{name} {value:.4g}" for name, value in _seen(progress)]
         told += _throughput(progress, rate, patterns_in(progress.unit))
         if rate and not finished:
             told.append(f"{duration((progress.total - progress.done) / rate)} left")
         log(f"{label}: " + "  ".join(told))
 
     return tell
+
+
+def _seen(progress: Progress) -> Iterator[tuple[str, float]]:
+    """The figures that are no speeds."""
+    for name, value in progress.figures.items():
+        if not name.endswith(PER_SECOND):
+            yield name, value
 
 
 def _throughput(progress: Progress, rate: float | None, patterns: int | None) -> list[str]:

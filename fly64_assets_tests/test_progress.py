@@ -57,6 +57,11 @@ def test_a_solver_s_own_throughput_goes_before_that_between_reports(told):
     ]
 
 
+def test_a_solver_that_tells_its_speed_has_a_time_left_at_once(told):
+    lines = told((9, _epoch(2, loss=0.25, epochs_per_s=0.5)), patterns=290)
+    assert lines == ["PtyChi: epochs 2/10  loss 0.25  145 patterns/s  16 s left"]
+
+
 def test_lines_are_rare_and_the_last_always_comes(told):
     reports = [(0.1 * number, _epoch(number, 50)) for number in range(1, 51)]
     lines = told(*reports)
