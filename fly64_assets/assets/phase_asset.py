@@ -27,6 +27,7 @@ from dagster import (
 from pydantic import BaseModel
 
 from fly64_assets.accelerator import limit_device, require_device
+from fly64_assets.assets.conventions import description
 from fly64_assets.catalogue import BY_KEY, Key, Product, files_in, inputs_in, product
 from fly64_assets.checkpoints import StoredCheckpoint
 from fly64_assets.context import StudyContext
@@ -149,7 +150,7 @@ def build_phase_asset(
         context: the study and its store.
         products: rows of the catalogue; equal in partitioning, inputs and settings.
         body: makes the files of all products in ``run.staging``.
-        descriptions: what each product is, with units and axes.
+        descriptions: what each product is; the units and axes of its phase are added.
         kinds: tags of the technology, shown on the asset.
         solver: whether the step computes with all of the study's threads, or the GPU, and so waits
             for the pool; any other has one thread.
@@ -164,7 +165,7 @@ def build_phase_asset(
         outs={
             _output_name(product): AssetOut(
                 key=AssetKey(product.key),
-                description=descriptions[product.key],
+                description=description(product, descriptions[product.key], context.study),
                 group_name=product.group,
                 code_version=product.code_version,
                 owners=OWNERS,
