@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import io
 
+import pytest
+from rich.console import Console
+
+from fly64_assets.live_line import LiveLine
 from fly64_assets.progress import INTERVAL_S, Speed, reporter
 from fly64_assets.solvers.interface import Progress
 
@@ -95,3 +99,50 @@ def test_speed_begins_anew_with_another_part_and_is_unknown_while_nothing_moves(
     assert speed.add(2.0, 9) == 2.0
     assert speed.add(3.0, 1) is None
     assert speed.add(4.0, 2) == 1.0
+
+
+def _rendered(line: LiveLine) -> str:
+    console = Console(width=110, file=io.StringIO(), force_terminal=True, color_system=None)
+    with console.capture() as captured:
+        console.print(line)
+    return captured.get().strip()
+
+
+def test_the_live_line_tells_every_step_at_work_and_for_how_long():
+    clock = Clock()
+    line = LiveLine(clock)
+    assert _rendered(line) == "starting"
+    line.started("pinn_model")
+    clock.now += 65
+    assert _rendered(line) == "pinn_model 1 min 05 s"
+    line.started("train_ptychi_reconstruction")
+    line.said("train_ptychi_reconstruction", "PtyChi train: epochs 2/4  [bold] is no markup\nmore")
+    clock.now += 3
+    assert _rendered(line) == (
+        "pinn_model 1 min 08 s | train_ptychi_reconstruction 3.0 s: PtyChi train: epochs 2/4  "
+        "[bold] is no markup"
+    )
+    line.ended("pinn_model")
+    line.ended("never_started")
+    assert _rendered(line).startswith("train_ptychi_reconstruction 3.0 s")
+
+
+def test_the_live_line_keeps_to_one_line():
+    line = LiveLine(Clock())
+    line.said("pinn_model", "x" * 300)
+    assert len(_rendered(line).splitlines()) == 1
+
+
+def test_rich_asks_the_live_line_anew_at_every_refresh():
+    clock = Clock()
+    line = LiveLine(clock)
+    line.started("pinn_model")
+    line.said("pinn_model", "y" * 200)
+    console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system=None)
+    spinner = console.status(line).renderable
+    for seconds in ("0.0 s", "7.0 s"):
+        with console.capture() as captured:
+            console.print(spinner)
+        (shown,) = captured.get().splitlines()
+        assert f"pinn_model {seconds}: yyy" in shown
+        clock.now += 7
