@@ -107,6 +107,8 @@ class StoreIOManager(IOManager):
     def handle_output(self, context: OutputContext, obj: Staged) -> None:
         """Move the files into place and attach their provenance to the materialization."""
         store = self.context.store
+        # What it cost to make, without the pictures of it.
+        cost = time.monotonic() - obj.started, peak_memory_mb()
         _require_running(context)
         _require_unaltered(context, obj)
         shown, keep_pictures = self._exhibited(context, obj)
@@ -115,7 +117,7 @@ class StoreIOManager(IOManager):
                 f"{store.relative(path)} was made from an older {obj.product.name}: removed"
             )
         files = store.commit(obj.product, obj.condition, obj.folder)
-        provenance = self._provenance(context, obj, files)
+        provenance = self._provenance(context, obj, files, *cost)
         keep_pictures()
         context.add_output_metadata({**shown, **obj.metadata, **_shown(provenance)})
 
@@ -138,7 +140,12 @@ class StoreIOManager(IOManager):
         )
 
     def _provenance(
-        self, context: OutputContext, staged: Staged, files: tuple[FileRecord, ...]
+        self,
+        context: OutputContext,
+        staged: Staged,
+        files: tuple[FileRecord, ...],
+        seconds: float,
+        peak_mb: float,
     ) -> Provenance:
         product, condition = staged.product, staged.condition
         planner = self.context.planner(context.step_context.instance)
@@ -168,9 +175,9 @@ class StoreIOManager(IOManager):
             inputs=inputs,
             versions=versions(product.libraries),
             git_commit=git_commit(),
-            seconds=round(time.monotonic() - staged.started, 3),
+            seconds=round(seconds, 3),
             cpu_seconds=round(staged.cpu_seconds, 3),
-            peak_memory_mb=round(peak_memory_mb(), 1),
+            peak_memory_mb=round(peak_mb, 1),
         )
 
 
