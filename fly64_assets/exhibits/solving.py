@@ -130,7 +130,7 @@ def replicates(subject: Subject) -> Exhibit:
     return Exhibit(
         (
             Picture(
-                "trainings",
+                "replicates",
                 "Best validation loss (dimensionless) of each further training, and the phase "
                 "(rad, mean removed) that it makes of the test view's scanned area.",
                 draw,
