@@ -235,7 +235,7 @@ def test_a_small_copy_fits_whatever_the_picture_holds():
     small, media_type = drawing.small_copy(written.getvalue(), "image")
     assert media_type == "image/jpeg"
     assert len(base64.b64encode(small)) < drawing.INLINE_CHARACTERS
-    with pytest.raises(ValueError, match="larger than 70000 characters at 360 px"):
+    with pytest.raises(ValueError, match="larger than 95000 characters at 360 px"):
         drawing.small_copy(written.getvalue(), "lines")
 
 

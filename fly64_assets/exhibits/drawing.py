@@ -23,9 +23,9 @@ PHASE_MAP, AMPLITUDE_MAP, COUNTS_MAP = "viridis", "gray", "inferno"
 STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"))
 """Colour (Okabe and Ito) and marker of series, in the study's order of arms, as in its plots."""
 DPI = 110
-INLINE_CHARACTERS = 70_000
+INLINE_CHARACTERS = 95_000
 """Of a small copy in base64, at most: the event log keeps several copies of it."""
-INLINE_WIDTHS_PX = (1300, 1100, 960, 840, 720, 600, 480, 360)
+INLINE_WIDTHS_PX = (960, 840, 720, 600, 480, 360)
 """Tried in this order until the small copy fits."""
 PALETTE = 128
 JPEG_QUALITY = 65
