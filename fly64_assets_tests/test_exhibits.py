@@ -226,7 +226,7 @@ def test_what_cannot_be_drawn_is_told_and_takes_nothing_with_it(tmp_path, monkey
     ]
 
 
-def test_a_small_copy_fits_whatever_the_picture_holds():
+def test_a_small_copy_fits_whatever_the_picture_holds(monkeypatch):
     import numpy as np
 
     noise = np.random.default_rng(1).integers(0, 255, (1500, 2000, 3), dtype=np.uint8)
@@ -235,7 +235,8 @@ def test_a_small_copy_fits_whatever_the_picture_holds():
     small, media_type = drawing.small_copy(written.getvalue(), "image")
     assert media_type == "image/jpeg"
     assert len(base64.b64encode(small)) < drawing.INLINE_CHARACTERS
-    with pytest.raises(ValueError, match="larger than 95000 characters at 360 px"):
+    monkeypatch.setattr(drawing, "INLINE_CHARACTERS", 1000)
+    with pytest.raises(ValueError, match="larger than 1000 characters at 360 px"):
         drawing.small_copy(written.getvalue(), "lines")
 
 
