@@ -24,8 +24,10 @@ from fly64_assets.feasibility import ViewCounts
 from fly64_assets.forecast import Action, Forecast, Planned
 from fly64_assets.hub import numbers
 from fly64_assets.ledger import NOT_RUN, STATES
+from fly64_assets.live_line import LiveLine
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import Planner, State, Verdict
+from fly64_assets.progress import duration
 from fly64_assets.ptychography.rules import RuleOutcome
 from fly64_assets.reaper import process_of
 from fly64_assets.run_events import StepEvent
@@ -141,20 +143,6 @@ def _show_planned(planned: Planned) -> None:
     )
 
 
-def duration(seconds: float) -> str:
-    """``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 10 min``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min"
-
-
 def _plan_total(forecast: Forecast) -> str:
     """What would run in all, and about how long."""
     counts = {action: len(forecast.those(action)) for action in Action}
@@ -223,7 +211,9 @@ class RunProgress:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._status = OUT.status("starting") if OUT.is_terminal and not quiet else None
+        self._line = LiveLine()
+        # Any renderable will do, and this one is asked anew at every refresh.
+        self._status = OUT.status(self._line) if OUT.is_terminal and not quiet else None
         self._request: RunRequest | None = None
 
     def __enter__(self) -> RunProgress:
@@ -256,21 +246,20 @@ class RunProgress:
             OUT.print(f"[bold]{request.condition}[/]: {what}")
         is_check = event.step in CHECK_STEPS
         if event.kind == "started" and not is_check:
-            self._live(f"{event.step} started")
+            self._line.started(event.step)
             if not self._status:
                 OUT.print(f"  {event.step} ...")
         elif event.kind == "message":
-            self._live(event.text)
+            if not is_check:
+                self._line.said(event.step, event.text)
             if not self._status or is_check:
-                OUT.print(f"    {event.text}")
+                OUT.print(f"    {escape(event.text)}")
         elif event.kind == "finished" and not is_check:
+            self._line.ended(event.step)
             OUT.print(f"  [green]done[/]   {event.step:<34} {event.seconds:6.1f} s")
         elif event.kind in ("failed", "check_failed"):
-            OUT.print(f"  [red]failed[/] {event.step}: {event.text}")
-
-    def _live(self, text: str) -> None:
-        if self._status:
-            self._status.update(text)
+            self._line.ended(event.step)
+            OUT.print(f"  [red]failed[/] {event.step}: {escape(event.text)}")
 
 
 CHECK_STEPS = {check_step(item) for item in PRODUCTS if item.checks}

@@ -8,7 +8,7 @@ is ever pickled.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,13 @@ from dagster import (
     IOManager,
     MetadataValue,
     OutputContext,
-    TableColumn,
-    TableRecord,
-    TableSchema,
 )
 
 from fly64_assets.catalogue import BY_KEY, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.errors import NotTrusted
+from fly64_assets.exhibition import exhibited, table_value
+from fly64_assets.exhibits.exhibit import Kind, Table
 from fly64_assets.ledger import PROVENANCE, InputRecord, Provenance, Record
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import input_version
@@ -108,18 +107,45 @@ class StoreIOManager(IOManager):
     def handle_output(self, context: OutputContext, obj: Staged) -> None:
         """Move the files into place and attach their provenance to the materialization."""
         store = self.context.store
+        # What it cost to make, without the pictures of it.
+        cost = time.monotonic() - obj.started, peak_memory_mb()
         _require_running(context)
         _require_unaltered(context, obj)
+        shown, keep_pictures = self._exhibited(context, obj)
         for path in store.superseded(obj.product, obj.condition):
             context.log.warning(
                 f"{store.relative(path)} was made from an older {obj.product.name}: removed"
             )
         files = store.commit(obj.product, obj.condition, obj.folder)
-        provenance = self._provenance(context, obj, files)
-        context.add_output_metadata({**obj.metadata, **_shown(provenance)})
+        provenance = self._provenance(context, obj, files, *cost)
+        keep_pictures()
+        context.add_output_metadata({**shown, **obj.metadata, **_shown(provenance)})
+
+    def _exhibited(
+        self, context: OutputContext, staged: Staged
+    ) -> tuple[dict[str, Any], Callable[[], None]]:
+        """What there is to see of the staged files, drawn before they are in place.
+
+        So a process that is ended while it draws has recorded nothing and left no file.
+        """
+        inputs = {given.record.product.name: given for given in staged.inputs.values()}
+        return exhibited(
+            self.context.study,
+            self.context.store,
+            staged.product,
+            staged.condition,
+            lambda file: staged.folder / file,
+            lambda asset, file: inputs[asset].path(file),
+            context.log.warning,
+        )
 
     def _provenance(
-        self, context: OutputContext, staged: Staged, files: tuple[FileRecord, ...]
+        self,
+        context: OutputContext,
+        staged: Staged,
+        files: tuple[FileRecord, ...],
+        seconds: float,
+        peak_mb: float,
     ) -> Provenance:
         product, condition = staged.product, staged.condition
         planner = self.context.planner(context.step_context.instance)
@@ -149,9 +175,9 @@ class StoreIOManager(IOManager):
             inputs=inputs,
             versions=versions(product.libraries),
             git_commit=git_commit(),
-            seconds=round(time.monotonic() - staged.started, 3),
+            seconds=round(seconds, 3),
             cpu_seconds=round(staged.cpu_seconds, 3),
-            peak_memory_mb=round(peak_memory_mb(), 1),
+            peak_memory_mb=round(peak_mb, 1),
         )
 
 
@@ -190,11 +216,6 @@ def _require_unaltered(context: OutputContext, staged: Staged) -> None:
             )
 
 
-def _table(columns: Mapping[str, str], rows: list[dict[str, Any]]) -> MetadataValue:
-    schema = TableSchema([TableColumn(name, kind) for name, kind in columns.items()])
-    return MetadataValue.table([TableRecord(row) for row in rows], schema=schema)
-
-
 def _shown(provenance: Provenance) -> dict[str, MetadataValue]:
     """The provenance as people read it in the UI, and whole as JSON for the ledger."""
     outputs = [
@@ -206,11 +227,13 @@ def _shown(provenance: Provenance) -> dict[str, MetadataValue]:
         for given in provenance.inputs.values()
         for path, sha256 in given.files.items()
     ]
-    text = {"path": "string", "sha256": "string"}
+    text: Mapping[str, Kind] = {"path": "string", "sha256": "string"}
     return {
         "generated_at": MetadataValue.text(provenance.generated_at),
-        "outputs": _table({**text, "bytes": "int"}, outputs),
-        "inputs": _table({"asset": "string", **text, "data_version": "string"}, sources),
+        "outputs": table_value(Table({**text, "bytes": "int"}, outputs)),
+        "inputs": table_value(
+            Table({"asset": "string", **text, "data_version": "string"}, sources)
+        ),
         "seconds": MetadataValue.float(provenance.seconds),
         "cpu_seconds": MetadataValue.float(provenance.cpu_seconds),
         "peak_memory_mb": MetadataValue.float(provenance.peak_memory_mb),

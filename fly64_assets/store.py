@@ -187,6 +187,11 @@ class Store:
         """Where the step that makes a product keeps what it would go on from."""
         return self.root / ".checkpoints" / _slug(f"{'_'.join(product.key)}-{condition}")
 
+    def pictures_folder(self, product: Product, condition: Condition) -> Path:
+        """Where pictures of a product that belong to nothing lie: beside the store, not in it."""
+        folder = self.root.parent / "pictures" / product.name
+        return folder / _slug(condition.partition_key) if condition.partition_key else folder
+
     def commit(
         self, product: Product, condition: Condition, staged: Path
     ) -> tuple[FileRecord, ...]:

@@ -6,7 +6,6 @@ line style. Points carry their interval. What does not belong here: numbers (``s
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,9 +167,3 @@ def _overlap(table: pd.DataFrame) -> Figure:
     handles, names = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     return figure
-
-
-def inline(folder: Path, name: str) -> str:
-    """A plot as Markdown with the picture inside, for the event log."""
-    content = (folder / f"{name}.png").read_bytes()
-    return f"![{name}](data:image/png;base64,{base64.b64encode(content).decode()})"

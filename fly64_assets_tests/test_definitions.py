@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, MultiPartitionsDefinition
 
-from fly64_assets.catalogue import inputs_in
+from fly64_assets.catalogue import files_in, inputs_in
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.study import PROJECT_ROOT
@@ -75,7 +75,10 @@ def test_asset_graph_is_the_catalogue(graph):
         assert parents == {*inputs_in(item, study), *item.gathers}
         assert node.group_name == item.group
         assert node.code_version == item.code_version
-        assert node.owners and node.description and node.kinds
+        assert node.owners and node.kinds
+        about, conventions, files = node.description.split("\n\n")
+        assert about and ("rad" in conventions or "px" in conventions)
+        assert all(f"`{name}`" in files for name in files_in(item, study))
 
 
 def test_partitions_are_dose_by_view_with_the_split_in_the_key(graph):

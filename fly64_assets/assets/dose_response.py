@@ -101,11 +101,7 @@ def make_dose_response(run: PhaseRun) -> Mapping[Key, Outcome]:
     page = _page(run, table, needed)
     (run.staging / "dose_response.md").write_text(page, encoding="utf-8", newline="\n")
     study_pictures.draw_all(run.staging, table)
-    shown = {
-        "answer": MetadataValue.md(page),
-        "quality_by_dose": MetadataValue.md(study_pictures.inline(run.staging, "quality_by_dose")),
-    }
-    return {PRODUCT.key: Outcome(digest([text, page]), shown)}
+    return {PRODUCT.key: Outcome(digest([text, page]), {"answer": MetadataValue.md(page)})}
 
 
 def build(context: StudyContext) -> list[AssetsDefinition]:

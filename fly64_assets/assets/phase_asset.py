@@ -27,6 +27,7 @@ from dagster import (
 from pydantic import BaseModel
 
 from fly64_assets.accelerator import limit_device, require_device
+from fly64_assets.assets.conventions import description
 from fly64_assets.catalogue import BY_KEY, Key, Product, files_in, gathers_in, inputs_in, product
 from fly64_assets.checkpoints import StoredCheckpoint
 from fly64_assets.context import StudyContext
@@ -35,15 +36,16 @@ from fly64_assets.ledger import Ledger
 from fly64_assets.partitions import Condition, partitions_definition
 from fly64_assets.planner import input_version
 from fly64_assets.process import end_with_parent, limit_threads
-from fly64_assets.solvers.interface import Progress, ProgressCallback
+from fly64_assets.progress import reporter
+from fly64_assets.solvers.interface import ProgressCallback
 from fly64_assets.study import SPLITS, specimen_path
 
 Section = TypeVar("Section", bound=BaseModel)
 SOLVER_POOL = "solver"
 """One step at a time of those that compute with all of the study's threads, or with the GPU."""
 OWNERS = ("team:ptychography",)
-PROGRESS_INTERVAL_S = 2.0
-"""Progress enters the event log at most this often, so that a long run does not fill it."""
+PATTERN_UNITS = ("pattern", "patterns", "exposures")
+"""Units of progress that are diffraction patterns."""
 
 
 @dataclass(frozen=True)
@@ -99,21 +101,16 @@ class PhaseRun:
         return kind.model_validate(self.settings[name])
 
     def progress(self, label: str) -> ProgressCallback:
-        """A callback that tells the event log how far ``label`` is, at most every few seconds."""
-        last = 0.0
+        """A callback that tells the event log how far ``label`` is, how fast, and how long yet."""
+        return reporter(label, self.log, patterns_in=self._patterns_in)
 
-        def tell(progress: Progress) -> None:
-            nonlocal last
-            now = time.monotonic()
-            if progress.done < progress.total and now - last < PROGRESS_INTERVAL_S:
-                return
-            last = now
-            figures = "  ".join(f"{key} {value:.4g}" for key, value in progress.figures.items())
-            self.log(
-                f"{label}: {progress.unit} {progress.done}/{progress.total}  {figures}".rstrip()
-            )
-
-        return tell
+    def _patterns_in(self, unit: str) -> int | None:
+        """Diffraction patterns in a unit of progress: an epoch goes through its one view."""
+        if unit in PATTERN_UNITS:
+            return 1
+        views = [given for given in self.inputs.values() if given.record.product.group == "d_views"]
+        images = views[0].record.figures.get("n_images_kept") if len(views) == 1 else None
+        return int(images) if images is not None and unit.startswith("epoch") else None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -153,7 +150,7 @@ def build_phase_asset(
         context: the study and its store.
         products: rows of the catalogue; equal in partitioning, inputs and settings.
         body: makes the files of all products in ``run.staging``.
-        descriptions: what each product is, with units and axes.
+        descriptions: what each product is; the units and axes of its phase are added.
         kinds: tags of the technology, shown on the asset.
         solver: whether the step computes with all of the study's threads, or the GPU, and so waits
             for the pool; any other has one thread.
@@ -168,7 +165,7 @@ def build_phase_asset(
         outs={
             _output_name(product): AssetOut(
                 key=AssetKey(product.key),
-                description=descriptions[product.key],
+                description=description(product, descriptions[product.key], context.study),
                 group_name=product.group,
                 code_version=product.code_version,
                 owners=OWNERS,

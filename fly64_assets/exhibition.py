@@ -1,0 +1,171 @@
+"""Exhibits of a product for the web UI: drawn, kept as files beside the store, put in metadata.
+
+Pictures lie in ``results/<study>/pictures/<asset>/<partition>/NAME.png`` with a small copy in the
+event log. They belong to no product: nothing reads them, no fingerprint or hash covers them, and
+losing them loses nothing. What cannot be drawn is a warning in the step's log, never a failure.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
+
+from fly64_assets.catalogue import Product
+from fly64_assets.exhibits.exhibit import Exhibit, Picture, StoredPicture, Subject, Table
+from fly64_assets.exhibits.exhibitors import exhibitor_of
+from fly64_assets.partitions import Condition
+from fly64_assets.store import Store
+from fly64_assets.study import Study
+
+Warn = Callable[[str], None]
+PICTURES = "pictures"
+"""Metadata key of the folder that the full-size pictures lie in."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture as it goes out: its small copy, and the full-size PNG unless a product owns it."""
+
+    name: str
+    caption: str
+    small: bytes
+    media_type: str
+    whole: bytes | None
+    file: str
+
+
+def title_of(product: Product, condition: Condition) -> str:
+    """What a product is and of which condition: ``test/dataset, 1,000 photons``."""
+    parts = [product.name]
+    parts += [] if condition.dose is None else [f"{condition.dose:,d} photons per exposure"]
+    parts += [] if condition.view is None else [condition.view]
+    return ", ".join(parts)
+
+
+def draw(subject: Subject, product: Product, warn: Warn) -> tuple[Exhibit, list[Drawn]]:
+    """What there is to see of a product, its pictures drawn; empty where that cannot be made out.
+
+    Args:
+        subject: see `Subject`.
+        product: row of the catalogue.
+        warn: told of everything that could not be drawn, with the reason.
+    """
+    exhibitor = exhibitor_of(product)
+    if exhibitor is None:
+        return Exhibit(), []
+    try:
+        exhibit = exhibitor(subject)
+    except Exception as error:  # whatever it was: a result is worth more than its picture
+        warn(f"nothing of {product.name} is shown: {type(error).__name__}: {error}")
+        return Exhibit(), []
+    drawn = []
+    for picture in exhibit.pictures:
+        try:
+            drawn.append(_drawn(picture, subject))
+        except Exception as error:
+            warn(f"picture {picture.name} was not drawn: {type(error).__name__}: {error}")
+    return exhibit, drawn
+
+
+def _drawn(picture: Picture | StoredPicture, subject: Subject) -> Drawn:
+    from fly64_assets.exhibits import drawing
+
+    if isinstance(picture, StoredPicture):
+        content, whole, file = subject.path(picture.file).read_bytes(), None, picture.file
+    else:
+        content = whole = drawing.png(picture.draw)
+        file = f"{picture.name}.png"
+    small, media_type = drawing.small_copy(content, picture.look)
+    return Drawn(picture.name, picture.caption, small, media_type, whole, file)
+
+
+def keep(store: Store, product: Product, condition: Condition, drawn: list[Drawn]) -> None:
+    """Put the full-size pictures into place, each whole; older ones that are none any more, go.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = store.pictures_folder(product, condition)
+    wanted = {picture.file: picture.whole for picture in drawn if picture.whole is not None}
+    if wanted:
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, content in wanted.items():
+        unfinished = folder / f".{name}.{os.getpid()}"
+        try:
+            unfinished.write_bytes(content)
+            os.replace(unfinished, folder / name)
+        finally:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+    for path in folder.glob("*.png"):
+        if path.name not in wanted:
+            path.unlink(missing_ok=True)
+
+
+def exhibited(
+    study: Study,
+    store: Store,
+    product: Product,
+    condition: Condition,
+    path: Callable[[str], Path],
+    given: Callable[[str, str], Path],
+    warn: Warn,
+) -> tuple[dict[str, Any], Callable[[], None]]:
+    """The metadata that show a product, and what puts its pictures into place.
+
+    Args:
+        path: where one of the product's files lies now, by name.
+        given: where a file of an input lies: asset name, file name.
+        warn: as of `draw`.
+
+    Returns:
+        Metadata by name, and a function that keeps the pictures; it warns instead of failing.
+    """
+    title = title_of(product, condition)
+    subject = Subject(study, product.split, title, path, given, product.arm)
+    exhibit, drawn = draw(subject, product, warn)
+    folder = store.pictures_folder(product, condition)
+    relative = folder.relative_to(store.root.parent).as_posix()
+    # In the order in which one looks.
+    metadata: dict[str, Any] = {picture.name: _inline(picture, relative) for picture in drawn}
+    if any(picture.whole is not None for picture in drawn):
+        metadata[PICTURES] = MetadataValue.path(relative)
+    metadata |= {name: table_value(table) for name, table in exhibit.tables.items()}
+    metadata |= {
+        name: MetadataValue.int(value) if isinstance(value, int) else MetadataValue.float(value)
+        for name, value in exhibit.numbers.items()
+        if math.isfinite(value)
+    }
+
+    def keep_pictures() -> None:
+        try:
+            keep(store, product, condition, drawn)
+        except OSError as error:
+            warn(f"pictures of {product.name} were not kept: {error.strerror}")
+
+    return metadata, keep_pictures
+
+
+def _inline(picture: Drawn, folder: str) -> MetadataValue:
+    """The small copy as Markdown, with its caption and where its full size lies."""
+    encoded = base64.b64encode(picture.small).decode()
+    where = f"{folder}/{picture.file}" if picture.whole is not None else picture.file
+    return MetadataValue.md(
+        f"![{picture.name}](data:{picture.media_type};base64,{encoded})\n\n"
+        f"{picture.caption} Full size: `{where}`."
+    )
+
+
+def table_value(table: Table) -> MetadataValue:
+    """A table with the kinds of its columns, so that the UI sorts numbers as numbers."""
+    schema = TableSchema([TableColumn(name, kind) for name, kind in table.columns.items()])
+    records = [TableRecord({name: row[name] for name in table.columns}) for row in table.rows]
+    return MetadataValue.table(records, schema=schema)
