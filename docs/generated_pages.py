@@ -69,8 +69,8 @@ def _command_line() -> Iterator[str]:
     yield click.Context(main, info_name="fly64").command.help.split("\n\n")[0] + "\n"
     yield from EXIT_CODES
     for name in sorted(main.commands):
-        command = main.commands[name]
-        context = click.Context(command, info_name=name, parent=click.Context(main, "fly64"))
+        command, parent = main.commands[name], click.Context(main, info_name="fly64")
+        context = click.Context(command, info_name=name, parent=parent)
         yield f"## fly64 {name}\n"
         yield f"```text\n{command.get_help(context)}\n```\n"
 
@@ -83,8 +83,9 @@ EXIT_CODES = (
     "| 2 | bad usage or input: one line on standard error says file, key, value and rule |",
     "| 130 | stopped with Ctrl-C; what was finished is kept |",
     "",
-    "Results go to standard output, errors to standard error. Colours are shown on a terminal only;",
-    "`NO_COLOR=1` turns them off there too. With `--json`, standard output is one JSON value.\n",
+    "Results go to standard output, errors to standard error. Colours are shown on a terminal",
+    "only; `NO_COLOR=1` turns them off there too. With `--json`, standard output is one JSON",
+    "value.\n",
 )
 
 
@@ -98,7 +99,8 @@ def _rule(item: Mapping[str, Any]) -> str:
         return ", ".join(f"`{one}`" for one in item["enum"])
     if "$ref" in item:
         return f"see `{item['$ref'].rpartition('/')[2]}`"
-    told = [item.get("type", "any value")]
+    kinds = item.get("type", "any value")
+    told = [kinds if isinstance(kinds, str) else " or ".join(kinds)]
     if item.get("type") == "array" and isinstance(item.get("items"), Mapping):
         told = [f"list of {_rule(item['items'])}"]
     for key, sign in BOUNDS.items():
@@ -167,4 +169,3 @@ def _columns(fields: list[Mapping[str, Any]]) -> Iterator[str]:
     for field in fields:
         yield f"| `{field['name']}` | {field['type']} | {_told(field)} |"
     yield ""
-

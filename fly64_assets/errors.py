@@ -18,6 +18,9 @@ class InputError(Exception):
         problem: what is there and which rule it breaks.
     """
 
+    next_step = ""
+    """What to do, where every error of a class has the same answer."""
+
     def __init__(self, source: str | Path, key: str, problem: str) -> None:
         self.source, self.key, self.problem = str(source), key, problem
         super().__init__(source, key, problem)
@@ -28,6 +31,8 @@ class InputError(Exception):
 
 class InfeasibleView(InputError):
     """A view that the scan cannot deliver, with the numbers that say so."""
+
+    next_step = "change the view, or simulation.positions, in the study file"
 
 
 class NotTrusted(Exception):

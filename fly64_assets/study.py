@@ -7,13 +7,14 @@ Every constant of the platform lives in the study file; what each section may sa
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from fly64_assets import arms as registry
 from fly64_assets.errors import InputError
@@ -259,9 +260,21 @@ def load_study(path: str | Path | None = None) -> Study:
         if first["type"] not in ("missing", "value_error", "extra_forbidden"):
             message += f", got {first['input']!r}"
         if first["type"] == "extra_forbidden":
-            message = "unknown key"
+            message = f"unknown key{_near_key(first['loc'])}"
         more = f" (and {len(others)} more)" if others else ""
         raise InputError(path, key, message + more) from None
+
+
+def _near_key(location: tuple[int | str, ...]) -> str:
+    """``; did you mean 'epochs'?`` for a key that no section has, where one is near."""
+    section: type[BaseModel] = Study
+    for part in location[:-1]:
+        field = section.model_fields.get(str(part))
+        if field is None or not isinstance(field.annotation, type):
+            return ""  # in a view, whose name is the user's
+        section = field.annotation
+    near = difflib.get_close_matches(str(location[-1]), section.model_fields, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def specimen_path(study: Study, path: str | Path | None = None) -> Path:
