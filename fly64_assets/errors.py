@@ -6,6 +6,8 @@ enough to mend the input. The command line turns `InputError` into exit code 2.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -45,3 +47,21 @@ class InProgress(NotTrusted):
 
 class SolverEnvironmentError(RuntimeError):
     """TensorFlow and torch would meet in one process, which crashes the interpreter."""
+
+
+def did_you_mean(typed: str, known: Iterable[str]) -> str:
+    """``; did you mean 'dense'?``, or nothing where nothing is near. Numbers are near by value."""
+    names = list(known)
+    folded = {name.lower(): name for name in names}
+    near = [folded[one] for one in difflib.get_close_matches(typed.lower(), folded, n=1)]
+    near = _nearest_number(typed, names) or near
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _nearest_number(typed: str, names: list[str]) -> list[str]:
+    try:
+        wanted = float(typed)
+        distances = {name: abs(float(name) - wanted) for name in names}
+    except ValueError:
+        return []
+    return sorted(names, key=distances.__getitem__)[:1] if wanted == wanted else []

@@ -7,7 +7,6 @@ Every constant of the platform lives in the study file; what each section may sa
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -17,7 +16,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from fly64_assets import arms as registry
-from fly64_assets.errors import InputError
+from fly64_assets.errors import InputError, did_you_mean
 from fly64_assets.study_settings import (
     AutomationSettings,
     BaselineSettings,
@@ -139,7 +138,8 @@ class Study(Section):
         known = ", ".join(registry.NAMES)
         for name in self.arms:
             if name not in registry.NAMES:
-                raise ValueError(f"arms: {name!r} is none of {known}")
+                near = did_you_mean(name, registry.NAMES)
+                raise ValueError(f"arms: {name!r} is none of {known}{near}")
         if self.arms[: len(MODELS)] != MODELS or len(set(self.arms)) != len(self.arms):
             raise ValueError(
                 f"arms: {list(self.arms)} does not begin with {', '.join(MODELS)} "
@@ -273,8 +273,7 @@ def _near_key(location: tuple[int | str, ...]) -> str:
         if field is None or not isinstance(field.annotation, type):
             return ""  # in a view, whose name is the user's
         section = field.annotation
-    near = difflib.get_close_matches(str(location[-1]), section.model_fields, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return did_you_mean(str(location[-1]), section.model_fields)
 
 
 def specimen_path(study: Study, path: str | Path | None = None) -> Path:

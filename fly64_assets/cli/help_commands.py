@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from fly64_assets.cli.options import did_you_mean, exit_code, print_json
-from fly64_assets.errors import InputError
+from fly64_assets.cli.options import exit_code, print_json
+from fly64_assets.errors import InputError, did_you_mean
 
 VARIABLE = "_FLY64_COMPLETE"
 

@@ -6,7 +6,6 @@ line on standard error that ends with what to do next.
 
 from __future__ import annotations
 
-import difflib
 import errno
 import json
 import os
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from fly64_assets.errors import InputError, NotTrusted
+from fly64_assets.errors import InputError, NotTrusted, did_you_mean
 
 if TYPE_CHECKING:
     from fly64_assets.partitions import Condition
@@ -139,8 +138,8 @@ def exit_code(command: Command) -> Callable[..., None]:
 
 
 def with_next_step(problem: str, advice: str) -> str:
-    """The problem and what to do, unless it says so: it names a command or an option to give."""
-    told = "`fly64" in problem or " --" in problem or not advice
+    """The problem and what to do, unless it says so: it names a command, an option or a value."""
+    told = any(part in problem for part in ("`fly64", " --", "did you mean")) or not advice
     return problem if told else f"{problem}; next: {advice}"
 
 
@@ -189,24 +188,6 @@ def choose(option: str, asked: str | None, known: Iterable[str]) -> list[str]:
     if not chosen:
         raise InputError(option, "", "names nothing")
     return [key for key in keys if key in chosen]
-
-
-def did_you_mean(typed: str, known: Iterable[str]) -> str:
-    """``; did you mean 'dense'?``, or nothing where nothing is near. Numbers are near by value."""
-    names = list(known)
-    near = difflib.get_close_matches(typed.lower(), names, n=1, cutoff=0.6)
-    if not near:
-        near = _nearest_number(typed, names)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _nearest_number(typed: str, names: list[str]) -> list[str]:
-    try:
-        wanted = float(typed)
-        distances = {name: abs(float(name) - wanted) for name in names}
-    except ValueError:
-        return []
-    return sorted(names, key=distances.__getitem__)[:1] if wanted == wanted else []
 
 
 def chosen_conditions(study: Study, doses: str | None, views: str | None) -> list[Condition]:
