@@ -55,7 +55,9 @@ def _pages() -> Iterator[tuple[str, str]]:
 
 def _home(readme: str) -> str:
     """The README with its links as they are from ``docs/``."""
-    return readme.replace(f"]({SPECIMENS})", "](specimens.md)").replace("](docs/", "](")
+    linked = readme.replace(f"]({SPECIMENS})", "](specimens.md)")
+    linked = linked.replace("](docs/schemas)", "](reference/hub_files.md)")
+    return linked.replace("](docs/", "](")
 
 
 def _modules(folder: str) -> list[str]:
