@@ -18,7 +18,7 @@ IMAGES = Path(__file__).parent / "images"
 LARGEST = 150_000
 """Bytes of a picture."""
 PICTURES = {
-    "ui_lineage": ("/selection?expandAll=true", "metrics_summary"),
+    "ui_lineage": ("/asset-groups", "h_study"),
     "ui_asset": ("/assets/test/comparison?view=overview", "Latest materialization"),
     "ui_checks": ("/assets/test/dataset?view=checks", "poisson_noise"),
     "ui_automation": ("/automation", "complete_study_nightly"),

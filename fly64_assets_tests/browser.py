@@ -56,7 +56,9 @@ def page_of(width: int = 1440, height: int = 900, timeout_s: float = 120) -> Ite
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program(), args=list(ARGUMENTS))
         try:
-            page = browser.new_page(viewport={"width": width, "height": height})
+            page = browser.new_page(
+                viewport={"width": width, "height": height}, timezone_id="UTC", locale="en-GB"
+            )
             page.set_default_timeout(1000 * timeout_s)
             yield page
         finally:
