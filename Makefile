@@ -29,11 +29,11 @@ test: $(INSTALLED)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -n $$(nproc) --dist loadfile
 
-# The documentation site in site/, from docs/ and from the code; needs no network. Open
-# site/index.html.
+# The documentation site in site/, from docs/ and from the code; needs no network. Browsers search
+# in it only when it is served.
 docs: $(INSTALLED)
-	@$(BIN)/python -m mkdocs build --strict --quiet
-	@echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html; with search: $(BIN)/python -m http.server -b 127.0.0.1 -d site"
 
 # docs/schemas, from the code.
 schemas: $(INSTALLED)

@@ -107,7 +107,7 @@ def _rule(item: Mapping[str, Any]) -> str:
         told = [f"list of {_rule(item['items'])}"]
     for key, sign in BOUNDS.items():
         if key in item:
-            told.append(f"{sign} {item[key]}")
+            told.append(f"{sign} `{item[key]}`" if key == "pattern" else f"{sign} {item[key]}")
     return ", ".join(told)
 
 
@@ -131,7 +131,7 @@ def _rows(properties: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _told(item: Mapping[str, Any]) -> str:
-    return " ".join(item.get("description", "").split())
+    return " ".join(item.get("description", "").split()).replace("<", "&lt;")
 
 
 def _study_file(schema: Schema) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
-from fly64_assets.arms import NAMES
+from fly64_assets.arms import NAMES, NETWORKS
 from fly64_assets.ledger import STATES
 from fly64_assets.ptychography.score_statistics import Covers
 from fly64_assets.ptychography.scoring import RECORDED, REFERENCE, ROW_NAMES
@@ -45,7 +45,7 @@ def run_manifest() -> Json:
             "test": described("test half", PATH),
         },
     )
-    return mapping("Phase C: the datasets of the hub's dose, by dose_<d>.", DOSE_KEY, of_dose)
+    return mapping("Phase C: the datasets of the hub's dose, by dose_{dose}.", DOSE_KEY, of_dose)
 
 
 def _view_metrics() -> dict[str, Json]:
@@ -319,7 +319,7 @@ def metrics_summary() -> Json:
                 ),
             ),
             "phase_c_metadata_compliance": mapping(
-                "dose_<d> -> half", DOSE_KEY, by_split("datasets", compliance)
+                "dose_{dose} -> half", DOSE_KEY, by_split("datasets", compliance)
             ),
         },
     )
@@ -417,6 +417,11 @@ def scoring() -> Json:
             "status": {"const": "success", "description": "a hub holds no failed comparison"},
             "area": record("pixels of the canvas that are compared", area),
             "n_images": mapping("that each arm saw", of_arm, integer("images", 1)),
+            "cpu_seconds": mapping(
+                "that each network took to reconstruct the half, over all threads",
+                {"enum": [network.name for network in NETWORKS]},
+                number("s", minimum=0),
+            ),
             "data_ranges": record(
                 "of the truth in the area",
                 {
