@@ -142,6 +142,9 @@ class BaselineSettings(TrainingSettings):
     loss_smoothing: PositiveNumber = Field(
         description="modulus below which the loss counts a difference by its square"
     )
+    new_exposures: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="part of the images shown whose true patch is turned and exposed anew"
+    )
 
 
 class FieldSettings(Section):
