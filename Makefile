@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := --study studies/demo.yaml
 RECORDS := results/recovery/faults.jsonl
 
-.PHONY: demo test test-all soak ui study bench bench-memory oracles clean
+.PHONY: demo test test-all soak ui study docs schemas screenshots bench bench-memory oracles clean
 .DEFAULT_GOAL := demo
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -28,6 +28,21 @@ test: $(INSTALLED)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -n $$(nproc) --dist loadfile
+
+# The documentation site in site/, from docs/ and from the code; needs no network. Browsers search
+# in it only when it is served.
+docs: $(INSTALLED)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html; with search: $(BIN)/python -m http.server -b 127.0.0.1 -d site"
+
+# docs/schemas, from the code.
+schemas: $(INSTALLED)
+	@$(BIN)/python -m fly64_assets.schemas
+
+# docs/images/ui_*.png, from the finished demo, with the browser of the system.
+screenshots: demo
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	@$(BIN)/python docs/take_screenshots.py
 
 # Backfills, then every kind of fault in every phase, 135 faults; at most two hours. Their table is
 # in docs/recovery.md.
@@ -74,4 +89,4 @@ oracles: $(INSTALLED)
 	else $(BIN)/python oracles/agreement.py; fi
 
 clean:
-	rm -rf $(VENV) $(ORACLES) .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(ORACLES) site .pytest_cache .ruff_cache .hypothesis *.egg-info

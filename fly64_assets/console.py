@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fly64_assets import blockers
-from fly64_assets.catalogue import ALL_LEVELS, PRODUCTS, product
+from fly64_assets.catalogue import PRODUCTS
 from fly64_assets.check_states import CheckRow
 from fly64_assets.checks.phase_check import check_step
 from fly64_assets.context import StudyContext
@@ -26,14 +25,13 @@ from fly64_assets.hub import numbers
 from fly64_assets.ledger import NOT_RUN, STATES
 from fly64_assets.live_line import LiveLine
 from fly64_assets.partitions import Condition
-from fly64_assets.planner import Planner, State, Verdict
+from fly64_assets.planner import State, Verdict
 from fly64_assets.progress import duration
 from fly64_assets.ptychography.rules import RuleOutcome
-from fly64_assets.reaper import process_of
+from fly64_assets.results import MatrixResults, Standing, orphans
 from fly64_assets.run_events import StepEvent
-from fly64_assets.runner import MatrixOutcome
-from fly64_assets.study import PROJECT_ROOT, SPLITS
-from fly64_assets.work import JOBS, RunRequest, unfinished_runs
+from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.work import JOBS, RunRequest
 
 OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
 COLOURS = {
@@ -88,14 +86,6 @@ def _count(things: Sized, name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
-def _level_verdicts(planner: Planner, condition: Condition) -> list[Verdict]:
-    return [
-        planner.verdict(item, condition.restricted_to(level.per))
-        for level in ALL_LEVELS
-        for item in level.products_in(planner.study)
-    ]
-
-
 def show_plan(
     context: StudyContext,
     forecast: Forecast,
@@ -124,8 +114,7 @@ def show_plan(
         for planned in here:
             if planned.action is not Action.SKIP:
                 _show_planned(planned)
-    for orphan in _orphans(context):
-        OUT.print(f"[yellow]orphaned[/] {orphan}: the study no longer names it; it is kept")
+    _show_orphans(orphans(context))
     OUT.print(_plan_total(forecast))
 
 
@@ -266,10 +255,6 @@ CHECK_STEPS = {check_step(item) for item in PRODUCTS if item.checks}
 """Steps that check: they take their place in the log only when they have something to say."""
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text("utf-8")) if path.is_file() else None
-
-
 SCORE_COLUMNS = (
     ("ms_ssim", "phase"),
     ("ms_ssim", "amplitude"),
@@ -313,65 +298,28 @@ def show_deltas(hub: Path, path: str) -> None:
     OUT.print(f"deltas: {path}")
 
 
-def show_results(
-    context: StudyContext,
-    planner: Planner,
-    conditions: Iterable[Condition],
-    matrix: MatrixOutcome,
-) -> int:
-    """Scores, counts, deltas and where the files are; the exit code of ``fly64 run``."""
-    conditions = list(conditions)
-    if not matrix.runs:
+def show_results(context: StudyContext, results: MatrixResults) -> None:
+    """Scores, counts, deltas and where the files are: the end of ``fly64 run``."""
+    if not results.matrix.runs:
         OUT.print(f"{_study_line(context)}\nall fresh: nothing to run (--force makes it again)")
-    totals = {"total": 0, "executed": 0, "success": 0, "failed": 0}
-    broken: list[str] = []
-    last_deltas: Path | None = None
-    for condition in conditions:
-        unfinished = [v for v in _level_verdicts(planner, condition) if v.state is not State.FRESH]
-        manifest = _current_json(context, planner, "comparison_manifest", condition)
-        totals["total"] += len(SPLITS)
-        for name in ("executed", "success", "failed"):
-            totals[name] += manifest[f"n_{name}"] if manifest else 0
-        if unfinished:
-            broken.append(f"{condition}: {unfinished[0]}")
-        if any(verdict.product.stage == "score" for verdict in unfinished):
-            continue  # a report that failed takes no score with it
-        summary = _current_json(context, planner, "metrics_summary", condition)
-        deltas = _current_json(context, planner, "metrics_delta_summary", condition)
-        if summary and deltas:
-            OUT.print(_score_table(summary, condition))
-            for line in numbers.delta_lines(deltas["deltas"]):
-                OUT.print(line)
-            last_deltas = context.store.path(
-                product("metrics_delta_summary"), condition, "metrics_delta_summary.json"
-            )
-            OUT.print()
-    OUT.print(numbers.counts_line(**totals))
-    for outcome in matrix.runs:
+    for one in results.scored:
+        OUT.print(_score_table(one.summary, one.condition))
+        for line in numbers.delta_lines(one.deltas["deltas"]):
+            OUT.print(line)
+        OUT.print()
+    OUT.print(numbers.counts_line(**results.counts))
+    for outcome in results.matrix.runs:
         for failure in outcome.failures:
             text = failure.text if failure.step == "-" else f"{failure.step}: {failure.text}"
             OUT.print(f"[red]failed[/] {outcome.request.condition}: {escape(text)}")
-    for cell, cause in matrix.left.items():
+    for cell, cause in results.matrix.left.items():
         OUT.print(f"[yellow]not started[/] {cell}: {cause} did not succeed")
-    for reason in broken:
-        OUT.print(f"[red]not finished[/] {reason}")
-    OUT.print(f"files: {short(context.store.root)}")
+    for condition, verdict in results.broken:
+        OUT.print(f"[red]not finished[/] {escape(f'{condition}: {verdict}')}")
+    OUT.print(f"files: {short(results.store)}")
     OUT.print(f"web UI: {_ui_command(context)}")
-    if last_deltas:
-        OUT.print(f"deltas: {short(last_deltas)}")
-    refused = any(outcome.run_id is None for outcome in matrix.runs)
-    return 1 if broken or refused else 0
-
-
-def _current_json(
-    context: StudyContext, planner: Planner, name: str, condition: Condition
-) -> dict[str, Any] | None:
-    """A summary's content, if it was made from what its inputs are now, failed ones included."""
-    item = product(name)
-    record = planner.record(item, condition)
-    if record is None or planner.staleness(item, condition) or planner.ledger.altered(record):
-        return None
-    return _read_json(context.store.path(item, condition, f"{name}.json"))
+    if results.scored:
+        OUT.print(f"deltas: {short(results.scored[-1].deltas_path)}")
 
 
 def _ui_command(context: StudyContext) -> str:
@@ -381,53 +329,25 @@ def _ui_command(context: StudyContext) -> str:
     )
 
 
-def show_status(context: StudyContext, planner: Planner, conditions: Iterable[Condition]) -> int:
-    """One line a condition, then what failed; the exit code of ``fly64 status``."""
+def show_status(context: StudyContext, found: Standing) -> None:
+    """One line a condition, then what failed, then runs and what is orphaned."""
     OUT.print(_study_line(context))
-    failed = 0
-    for condition in conditions:
-        verdicts = _level_verdicts(planner, condition)
-        OUT.print(f"[bold]{condition!s:<16}[/] {_tally(verdicts)}")
-        for verdict in verdicts:
-            if verdict.state in (State.FAILED, State.ALTERED):
-                failed += 1
-                OUT.print(f"  [red]{verdict.state}[/] {verdict.product.name}: {verdict.reason}")
-        for path, text in blockers.of(context.store, condition):
-            failed += 1
+    for one in found.conditions:
+        OUT.print(f"[bold]{one.condition!s:<16}[/] {_tally(one.verdicts)}")
+        for verdict in one.broken:
+            OUT.print(f"  [red]{verdict.state}[/] {verdict.product.name}: {verdict.reason}")
+        for path, text in one.blockers:
             OUT.print(f"  [red]stopped[/] {path}:")
             OUT.print("\n".join(f"    {line}" for line in text.splitlines()), markup=False)
-    _show_runs(planner)
-    for orphan in _orphans(context):
-        OUT.print(f"[yellow]orphaned[/] {orphan}: the study no longer names it; it is kept")
-    return 1 if failed else 0
-
-
-def _show_runs(planner: Planner) -> None:
-    """Runs that wait or are in progress; of one whose process is gone, that it is."""
-    for run, cells in unfinished_runs(planner.ledger.instance):
-        process = process_of(run)
-        what = ", ".join(map(str, cells)) or run.job_name
-        where = "" if process is None else f", process {process.pid}"
-        gone = process.gone if process else None
-        after = f"; {gone}: the next run or the daemon declares it failed" if gone else ""
+    for run in found.runs:
+        where = "" if run.pid is None else f", process {run.pid}"
+        after = f"; {run.gone}: the next run or the daemon declares it failed" if run.gone else ""
         OUT.print(
-            f"[cyan]in progress[/] {what}: run {run.run_id[:8]} {run.status.value.lower()}"
-            f"{where}{after}"
+            f"[cyan]in progress[/] {run.what}: run {run.run_id[:8]} {run.status}{where}{after}"
         )
+    _show_orphans(found.orphans)
 
 
-def _orphans(context: StudyContext) -> list[str]:
-    """What doses, views and arms left that the study no longer names, relative to the store."""
-    doses = {f"dose_{dose}" for dose in context.study.doses}
-    views = set(context.study.views)
-    root = context.store.root
-    found = [path for path in root.glob("data/phase_c/dose_*") if path.name not in doses]
-    found += [
-        path
-        for path in root.glob("data/phase_d/dose_*/*")
-        if path.is_dir() and not (path.parent.name in doses and path.name in views)
-    ]
-    for item in PRODUCTS:
-        if item.arm is not None and item.arm not in context.study.arms:
-            found += root.glob(f"{item.folder.format(dose='*', view='*')}/{item.files[0]}")
-    return sorted(map(context.store.relative, found))
+def _show_orphans(paths: Iterable[str]) -> None:
+    for path in paths:
+        OUT.print(f"[yellow]orphaned[/] {path}: the study no longer names it; it is kept")

@@ -6,6 +6,8 @@ enough to mend the input. The command line turns `InputError` into exit code 2.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -18,6 +20,9 @@ class InputError(Exception):
         problem: what is there and which rule it breaks.
     """
 
+    next_step = ""
+    """What to do, where every error of a class has the same answer."""
+
     def __init__(self, source: str | Path, key: str, problem: str) -> None:
         self.source, self.key, self.problem = str(source), key, problem
         super().__init__(source, key, problem)
@@ -28,6 +33,8 @@ class InputError(Exception):
 
 class InfeasibleView(InputError):
     """A view that the scan cannot deliver, with the numbers that say so."""
+
+    next_step = "change the view, or simulation.positions, in the study file"
 
 
 class NotTrusted(Exception):
@@ -40,3 +47,21 @@ class InProgress(NotTrusted):
 
 class SolverEnvironmentError(RuntimeError):
     """TensorFlow and torch would meet in one process, which crashes the interpreter."""
+
+
+def did_you_mean(typed: str, known: Iterable[str]) -> str:
+    """``; did you mean 'dense'?``, or nothing where nothing is near. Numbers are near by value."""
+    names = list(known)
+    folded = {name.lower(): name for name in names}
+    near = [folded[one] for one in difflib.get_close_matches(typed.lower(), folded, n=1)]
+    near = _nearest_number(typed, names) or near
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _nearest_number(typed: str, names: list[str]) -> list[str]:
+    try:
+        wanted = float(typed)
+        distances = {name: abs(float(name) - wanted) for name in names}
+    except ValueError:
+        return []
+    return sorted(names, key=distances.__getitem__)[:1] if wanted == wanted else []

@@ -19,6 +19,7 @@ from fly64_assets.errors import InputError
 from fly64_assets.instance import instance_folder
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import State
+from fly64_assets.results import standing
 from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets.study import MODELS, load_study
 from fly64_assets.work import next_request
@@ -176,10 +177,10 @@ def test_what_an_arm_left_that_is_off_is_orphaned_and_kept(write_study, capsys):
         each.write_bytes(b"left")
     named = context.store.relative(path)
     with DagsterInstance.ephemeral() as instance:
-        show_status(context, context.planner(instance), [AT])
+        show_status(context, standing(context, context.planner(instance), [AT]))
         assert f"orphaned {named}" in capsys.readouterr().out
         more = StudyContext.load(write_study("more.yaml", arms=MORE))
-        show_status(more, more.planner(instance), [AT])
+        show_status(more, standing(more, more.planner(instance), [AT]))
     assert "orphaned" not in capsys.readouterr().out and path.is_file()
 
 

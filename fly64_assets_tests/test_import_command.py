@@ -144,7 +144,8 @@ def test_data001_says_in_a_sentence_why_a_file_is_none(tmp_path):
     ):
         done = fly64("data001", tmp_path / name, results=tmp_path)
         assert done.returncode == 2
-        assert done.stderr == f"error: {tmp_path / name}: {problem}\n"
+        advice = "mend or choose the file; `fly64 import` converts foreign ones"
+        assert done.stderr == f"error: {tmp_path / name}: {problem}; next: {advice}\n"
 
 
 def test_help_has_examples(tmp_path):

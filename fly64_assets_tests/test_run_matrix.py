@@ -28,6 +28,7 @@ from fly64_assets.instance import instance_folder, study_instance
 from fly64_assets.ledger import PROVENANCE
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import State
+from fly64_assets.results import standing
 from fly64_assets.run_events import StepEvent
 from fly64_assets.runner import RunOutcome, run_conditions
 from fly64_assets.store import RESULTS_VARIABLE, SCHEMA_FILE, Store
@@ -289,18 +290,24 @@ def test_the_end_names_what_failed_what_was_left_and_exits_1(made):
     assert not any(line.startswith(f"1000|{view}: ") for line in lines for view in VIEWS)
 
 
+def _shown(context, planner, conditions):
+    found = standing(context, planner, conditions)
+    show_status(context, found)
+    return found
+
+
 def test_status_shows_what_stopped_and_exits_1(made, capsys):
     """Nothing that was made has failed: what stopped is what was never made."""
     context, _, _ = made
     with open_instance(context) as instance:
         planner = context.planner(instance)
-        assert show_status(context, planner, MATRIX) == 0
+        assert not _shown(context, planner, MATRIX).failed
         stop = blockers.Stop("train_dataset_and_test_dataset", "no space", "-")
         blockers.write(context.store, DATASETS, Condition(2000), "earlier", [stop])
         capsys.readouterr()
-        assert show_status(context, planner, MATRIX) == 1
+        assert _shown(context, planner, MATRIX).failed
         assert "exception: no space" in capsys.readouterr().out
-        assert show_status(context, planner, MATRIX[:2]) == 0
+        assert not _shown(context, planner, MATRIX[:2]).failed
 
 
 def test_a_run_that_finds_all_fresh_takes_an_old_blocker_away(made, monkeypatch):

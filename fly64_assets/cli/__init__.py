@@ -6,10 +6,13 @@ imports what it needs when it is called, so that ``fly64 --help`` is quick.
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from fly64_assets.cli import (
     data_commands,
+    help_commands,
     hub_commands,
     lineage_command,
     report_command,
@@ -20,11 +23,18 @@ from fly64_assets.cli import (
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="fly64_assets", prog_name="fly64")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """The fly64 dose/overlap study: plan it, run it, see where it stands.
+
+    \b
+    Exit codes: 0 done; 1 something failed, does not hold or is not to be
+    trusted; 2 bad usage or input. NO_COLOR=1 turns colours off.
 
     Example: fly64 run --study studies/demo.yaml --dose 1000 --view dense
     """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
 
 
 for command in (
@@ -39,5 +49,7 @@ for command in (
     report_command.report,
     verify_command.verify,
     run_commands.ui,
+    help_commands.schema,
+    help_commands.completion,
 ):
     main.add_command(command)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fly64_assets.cli.options import exit_code
+from fly64_assets.cli.options import exit_code, json_option, print_json
 from fly64_assets.errors import InputError
 
 if TYPE_CHECKING:
     from fly64_assets.ptychography.importing import ImportReport
+    from fly64_assets.ptychography.rules import RuleOutcome
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", type=click.Path())
+@json_option
 @exit_code
-def data001(file: str) -> int:
+def data001(file: str, as_json: bool) -> int:
     """Hold FILE against DATA-001 and show every rule. Exit 2 when one is broken.
 
     Example: fly64 data001 results/demo/store/data/phase_c/dose_1000/patched_train.npz
@@ -28,12 +32,22 @@ def data001(file: str) -> int:
 
     require_file(file)
     rows = check_data001(file)
-    console.show_rules(rows)
+    if as_json:
+        holds = all(row.ok for row in rows)
+        print_json({"file": file, "ok": holds, "rules": list(_rule_values(rows))})
+    else:
+        console.show_rules(rows)
     for row in rows:
         if row.rule == "archive" and not row.ok:  # what is wrong with it is a sentence already
             raise InputError(file, "", row.actual)
     refuse_first(file, rows)
     return 0
+
+
+def _rule_values(rows: Iterable[RuleOutcome]) -> Iterable[dict[str, Any]]:
+    """Rules as JSON values: what is expected and what is there as the table shows it."""
+    for row in rows:
+        yield {**asdict(row), "expected": str(row.expected), "actual": str(row.actual)}
 
 
 class _Positive(click.FloatRange):
@@ -52,8 +66,10 @@ POSITIVE = _Positive(min=0, min_open=True)
 
 
 @click.command(name="import")
-@click.argument("file")
-@click.option("--to", "target", metavar="OUT.npz", help="File to make, and its folder.")
+@click.argument("file", type=click.Path())
+@click.option(
+    "--to", "target", type=click.Path(), metavar="OUT.npz", help="File to make, and its folder."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be changed; write nothing.")
 @click.option("--force", is_flag=True, help="Replace OUT.npz if it exists.")
 @click.option(
@@ -110,6 +126,7 @@ POSITIVE = _Positive(min=0, min_open=True)
     type=click.Choice(["keep", "drop"]),
     help="Start positions that differ: simulated position errors (keep), or of no use (drop).",
 )
+@json_option
 @exit_code
 def import_(
     file: str,
@@ -117,6 +134,7 @@ def import_(
     dry_run: bool,
     force: bool,
     keys: tuple[str, ...],
+    as_json: bool,
     **stated: Any,
 ) -> int:
     """Convert FILE, NPZ or HDF5, measured or simulated, to a DATA-001 file, and record how.
@@ -135,7 +153,7 @@ def import_(
     require_file(file)
     if target is None and not dry_run:
         raise click.UsageError("say where to: --to OUT.npz, or --dry-run to see what would change")
-    with _Progress(file) as progress:
+    with _Progress(file, quiet=as_json) as progress:
         report = import_file(
             file,
             None if dry_run else target,
@@ -146,7 +164,10 @@ def import_(
             progress=progress,
             force=force,
         )
-    _show(report, None if dry_run else target)
+    if as_json:
+        print_json(_values(report, file, None if dry_run else target))
+    else:
+        _show(report, None if dry_run else target)
     return 0
 
 
@@ -163,13 +184,14 @@ def _named(keys: tuple[str, ...]) -> dict[str, str]:
 class _Progress:
     """A live line on a terminal; nothing elsewhere."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, *, quiet: bool) -> None:
         from rich.markup import escape
 
         from fly64_assets.console import OUT
 
         self._file = escape(file)
-        self._status = OUT.status(f"reading {self._file}") if OUT.is_terminal else None
+        shown = OUT.is_terminal and not quiet
+        self._status = OUT.status(f"reading {self._file}") if shown else None
 
     def __enter__(self) -> _Progress:
         if self._status:
@@ -183,6 +205,21 @@ class _Progress:
     def __call__(self, what: str, done: int, total: int) -> None:
         if self._status:
             self._status.update(f"{what} {self._file}: {done} of {total} frames")
+
+
+def _values(report: ImportReport, file: str, target: str | None) -> dict[str, Any]:
+    """A report as JSON values; ``written`` is null where nothing was."""
+    return {
+        "file": file,
+        "written": target,
+        "n_frames": report.n_frames,
+        "patch_size": report.patch_size,
+        "canvas_shape": list(report.canvas_shape),
+        "changes": [str(change) for change in report.changes],
+        "axes": report.axes,
+        "forward_residuals": None if report.residuals is None else list(report.residuals),
+        "rules": list(_rule_values(report.rules)),
+    }
 
 
 def _show(report: ImportReport, target: str | None) -> None:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from fly64_assets.cli.options import chosen_conditions, exit_code, matrix_options, study_option
+from fly64_assets.cli.options import (
+    chosen_conditions,
+    exit_code,
+    json_option,
+    matrix_options,
+    one_condition_options,
+    print_json,
+)
 
 
 @click.command()
-@study_option
-@click.option("--dose", required=True, metavar="D", help="Photons per exposure.")
-@click.option("--view", required=True, metavar="V", help="The overlap view.")
+@one_condition_options
 @click.option("--to", "hub", required=True, metavar="HUB", help="Folder to make.")
 @click.option(
     "--clobber", is_flag=True, help="Move what HUB holds aside, beside it, with its UTC time."
 )
+@json_option
 @exit_code
-def export(study_file: str | None, dose: str, view: str, hub: str, clobber: bool) -> int:
+def export(
+    study_file: str | None, dose: str, view: str, hub: str, clobber: bool, as_json: bool
+) -> int:
     """Lay a finished condition out as a hub, then verify it.
 
     Exporting twice gives the same bytes. Refused while anything of the condition is missing, stale
@@ -42,21 +49,27 @@ def export(study_file: str | None, dose: str, view: str, hub: str, clobber: bool
         raise InputError("--dose, --view", "", f"{dose} and {view}: a hub is one dose and one view")
     place = Path(hub).resolve()
     with read_only_instance(context.study) as instance:
-        done = export_hub(
-            context, instance, conditions[0], place, clobber=clobber, tell=console.OUT.print
-        )
+        tell = (lambda text: None) if as_json else console.OUT.print
+        done = export_hub(context, instance, conditions[0], place, clobber=clobber, tell=tell)
+    if as_json:
+        failed, report = verify_and_show(place, quiet=True)
+        aside = None if done.moved_aside is None else console.short(done.moved_aside)
+        content = {"hub": console.short(place), "outcome": done.outcome, "n_files": done.n_files}
+        print_json({**content, "moved_aside": aside, "verification": report})
+        return 1 if failed else 0
     if done.moved_aside:
         console.OUT.print(f"moved aside: {console.short(done.moved_aside)}")
     what = "exported" if done.outcome == "exported" else "unchanged since its last export"
     console.OUT.print(f"{console.short(place)}: {done.n_files} files, {what}")
     console.show_deltas(place, METRICS_DELTA_SUMMARY)
-    return verify_and_show(place)
+    failed, _ = verify_and_show(place)
+    return 1 if failed else 0
 
 
 @click.command()
 @matrix_options
 @click.option("--rerun", is_flag=True, help="Evaluate all of them anew; no asset is made again.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @exit_code
 def checks(
     study_file: str | None, doses: str | None, views: str | None, rerun: bool, as_json: bool
@@ -87,8 +100,7 @@ def checks(
         rows = rows_of_conditions(context.study, context.ledger(instance), conditions)
     counts = tally(rows)
     if as_json:
-        content = {"counts": counts, "checks": [asdict(row) for row in rows]}
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        print_json({"counts": counts, "checks": [asdict(row) for row in rows]})
     else:
         console.show_checks(rows, counts)
     return 1 if counts[FAILED] or counts[NOT_RUN] == len(rows) else 0

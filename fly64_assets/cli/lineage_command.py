@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fly64_assets.cli.options import exit_code
+from fly64_assets.cli.options import exit_code, json_option, print_json
 
 if TYPE_CHECKING:
     from fly64_assets.lineage import FileState, Lineage, Step
@@ -26,14 +26,14 @@ COLOURS = {
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, hashes in full.")
+@json_option
 @exit_code
 def lineage(file: Path, as_json: bool) -> int:
     """Print what FILE was made from, and whether each still matches what is on disk.
 
     FILE lies in a study's store or in an exported hub, whichever; any other file is asked for the
     transformations that it carries, and compared with those of its sources that lie beside it.
-    Exit 1 when something in the chain no longer matches.
+    Exit 1 when something in the chain no longer matches. --json has hashes in full.
 
     Example: fly64 lineage results/demo/store/analysis/dose_1000/dense/metrics_delta_summary.json
     """
@@ -43,7 +43,7 @@ def lineage(file: Path, as_json: bool) -> int:
     with home_of(file) as found:
         chain = carried_lineage(file) if found is None else trace(*found)
     if as_json:
-        click.echo(json.dumps(as_dictionary(chain), indent=2, ensure_ascii=False))
+        print_json(as_dictionary(chain))
     else:
         for line in tree_lines(chain):
             click.echo(line)

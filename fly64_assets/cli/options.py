@@ -1,11 +1,13 @@
-"""What commands share: the study and matrix options, the choice of conditions, exit codes.
+"""What commands share: the study and matrix options, the choice of conditions, JSON, exit codes.
 
-Exit codes: 0 done, 1 something failed or nothing matched, 2 bad usage or input.
+Exit codes: 0 done, 1 something failed or nothing matched, 2 bad usage or input. An error is one
+line on standard error that ends with what to do next.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sqlite3
 import sys
@@ -14,8 +16,9 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from fly64_assets.errors import InputError, NotTrusted
+from fly64_assets.errors import InputError, NotTrusted, did_you_mean
 
 if TYPE_CHECKING:
     from fly64_assets.partitions import Condition
@@ -30,18 +33,78 @@ def study_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--study",
         "study_file",
+        type=click.Path(),
         metavar="FILE",
         help="Study file; default: $FLY64_STUDY, else study.yaml.",
     )(command)
 
 
-def matrix_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def _completed(what: str) -> Callable[..., list[CompletionItem]]:
+    """Shell completion from the study's doses or views."""
+
+    def complete(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+        from fly64_assets.study import load_study
+
+        try:
+            study = load_study(ctx.params.get("study_file"))
+        except InputError:  # a shell has no place for it
+            return []
+        before, comma, last = typed.rpartition(",")
+        names = (str(name) for name in getattr(study, what))
+        return [CompletionItem(f"{before}{comma}{name}") for name in names if name.startswith(last)]
+
+    return complete
+
+
+def one_condition_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--view", "views", metavar="V[,V]", help="Views; default: all."),
-        click.option("--dose", "doses", metavar="D[,D]", help="Doses; default: all."),
+        click.option(
+            "--view",
+            required=True,
+            metavar="V",
+            help="The overlap view.",
+            shell_complete=_completed("views"),
+        ),
+        click.option(
+            "--dose",
+            required=True,
+            metavar="D",
+            help="Photons per exposure.",
+            shell_complete=_completed("doses"),
+        ),
     ):
         command = option(command)
     return study_option(command)
+
+
+def matrix_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option(
+            "--view",
+            "views",
+            metavar="V[,V]",
+            help="Views; default: all.",
+            shell_complete=_completed("views"),
+        ),
+        click.option(
+            "--dose",
+            "doses",
+            metavar="D[,D]",
+            help="Doses; default: all.",
+            shell_complete=_completed("doses"),
+        ),
+    ):
+        command = option(command)
+    return study_option(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def print_json(content: Any) -> None:
+    """One JSON value on standard output."""
+    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def exit_code(command: Command) -> Callable[..., None]:
@@ -52,22 +115,45 @@ def exit_code(command: Command) -> Callable[..., None]:
         try:
             sys.exit(command(*args, **kwargs))
         except InputError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {with_next_step(str(error), next_step(error))}", err=True)
             sys.exit(2)
         except NotTrusted as error:
-            click.echo(f"error: {error}", err=True)
+            advice = "`fly64 status` says where everything stands"
+            click.echo(f"error: {with_next_step(str(error), advice)}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            click.echo("stopped; what was finished is kept", err=True)
+            again = "the same command goes on from there"
+            click.echo(f"stopped; what was finished is kept, {again}", err=True)
             sys.exit(130)
         except Exception as error:
             problem = storage_problem(error)
             if problem is None:
                 raise
-            click.echo(f"error: {problem}; what was finished is kept", err=True)
+            kept = "what was finished is kept"
+            advice = "mend that and repeat the command"
+            click.echo(f"error: {problem}; {kept}; next: {advice}", err=True)
             sys.exit(1)
 
     return run
+
+
+def with_next_step(problem: str, advice: str) -> str:
+    """The problem and what to do, unless it says so: it names a command, an option or a value."""
+    told = any(part in problem for part in ("`fly64", " --", "did you mean")) or not advice
+    return problem if told else f"{problem}; next: {advice}"
+
+
+def next_step(error: InputError) -> str:
+    """What to do about bad input, by where it stands."""
+    if error.next_step:
+        return error.next_step
+    if error.source.startswith("--"):
+        return f"see `fly64 {click.get_current_context().info_name} --help`"
+    if error.source.endswith((".yaml", ".yml")):
+        return "mend the file; `fly64 schema study` says what each key may hold"
+    if error.source.endswith((".npz", ".h5", ".hdf5")):
+        return "mend or choose the file; `fly64 import` converts foreign ones"
+    return f"see `fly64 {click.get_current_context().info_name} --help`"
 
 
 def storage_problem(error: BaseException | None) -> str | None:
@@ -97,7 +183,7 @@ def choose(option: str, asked: str | None, known: Iterable[str]) -> list[str]:
     chosen = [part.strip() for part in asked.split(",") if part.strip()]
     for key in chosen:
         if key not in keys:
-            named = ", ".join(keys)
+            named = ", ".join(keys) + did_you_mean(key, keys)
             raise InputError(option, "", f"{key!r} is none of the study's {kind}: {named}")
     if not chosen:
         raise InputError(option, "", "names nothing")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import asdict
 
 import click
 
-from fly64_assets.cli.options import chosen_conditions, exit_code, matrix_options, study_option
+from fly64_assets.cli.options import (
+    chosen_conditions,
+    exit_code,
+    json_option,
+    matrix_options,
+    print_json,
+    study_option,
+)
 from fly64_assets.study import PROJECT_ROOT
 
 
 @click.command()
 @matrix_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @exit_code
 def plan(study_file: str | None, doses: str | None, views: str | None, as_json: bool) -> int:
     """Say what would run, on how much and for how long, and what is fresh. Touches nothing.
@@ -38,8 +44,7 @@ def plan(study_file: str | None, doses: str | None, views: str | None, as_json: 
         forecast = Forecast(planner, conditions, counts, preview.scan_counts())
     if as_json:
         splits = {view: {s: asdict(c) for s, c in counts[view].items()} for view in counts}
-        content = {"study": context.study.name, "views": splits, **forecast.to_json()}
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        print_json({"study": context.study.name, "views": splits, **forecast.to_json()})
     else:
         console.show_plan(context, forecast, counts)
     return 0
@@ -49,9 +54,15 @@ def plan(study_file: str | None, doses: str | None, views: str | None, as_json: 
 @matrix_options
 @click.option("--all", "everything", is_flag=True, help="The whole matrix of the study.")
 @click.option("--force", is_flag=True, help="Make phases C to G again, fresh or not.")
+@json_option
 @exit_code
 def run(
-    study_file: str | None, doses: str | None, views: str | None, everything: bool, force: bool
+    study_file: str | None,
+    doses: str | None,
+    views: str | None,
+    everything: bool,
+    force: bool,
+    as_json: bool,
 ) -> int:
     """Make what is not fresh, phases B to G, then compare.
 
@@ -64,6 +75,7 @@ def run(
     from fly64_assets.context import StudyContext
     from fly64_assets.feasibility import ViewPreview
     from fly64_assets.instance import study_instance
+    from fly64_assets.results import matrix_results
     from fly64_assets.runner import run_conditions
     from fly64_assets.store import results_folder
 
@@ -76,15 +88,21 @@ def run(
     context.store.require_writable()
     with study_instance(context.study, context.study_file) as instance:
         log = results_folder(context.study) / "console.log"
-        with console.library_output_to(log), console.RunProgress() as progress:
+        with console.library_output_to(log), console.RunProgress(quiet=as_json) as progress:
             matrix = run_conditions(context, instance, conditions, progress.tell, force=force)
-        return console.show_results(context, context.planner(instance), conditions, matrix)
+        results = matrix_results(context, context.planner(instance), conditions, matrix)
+    if as_json:
+        print_json(results.to_json())
+    else:
+        console.show_results(context, results)
+    return 0 if results.complete else 1
 
 
 @click.command()
 @matrix_options
+@json_option
 @exit_code
-def status(study_file: str | None, doses: str | None, views: str | None) -> int:
+def status(study_file: str | None, doses: str | None, views: str | None, as_json: bool) -> int:
     """Where each condition stands, and what stopped it. Exit 1 when something failed.
 
     Example: fly64 status
@@ -92,11 +110,17 @@ def status(study_file: str | None, doses: str | None, views: str | None) -> int:
     from fly64_assets import console
     from fly64_assets.context import StudyContext
     from fly64_assets.instance import read_only_instance
+    from fly64_assets.results import standing
 
     context = StudyContext.load(study_file)
     conditions = chosen_conditions(context.study, doses, views)
     with read_only_instance(context.study) as instance:
-        return console.show_status(context, context.planner(instance), conditions)
+        found = standing(context, context.planner(instance), conditions)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        console.show_status(context, found)
+    return 1 if found.failed else 0
 
 
 @click.command()

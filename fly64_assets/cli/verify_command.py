@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fly64_assets.cli.options import exit_code
+from fly64_assets.cli.options import exit_code, json_option, print_json
 from fly64_assets.process import utc_now
 
 if TYPE_CHECKING:
@@ -45,36 +44,40 @@ def _printable(text: str) -> str:
 
 @click.command()
 @click.argument("hub")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option
 @exit_code
 def verify(hub: str, as_json: bool) -> int:
     """Hold an exported HUB against every rule of the contract. Exit 1 when one is broken.
 
     Example: fly64 verify hubs/1000_dense
     """
-    return verify_and_show(Path(hub), as_json=as_json)
+    failed, content = verify_and_show(Path(hub), quiet=as_json)
+    if as_json:
+        print_json(content)
+    return 1 if failed else 0
 
 
-def verify_and_show(hub: Path, *, as_json: bool = False) -> int:
-    """Verify a hub, leave the report in it, say what was found; the exit code.
+def verify_and_show(hub: Path, *, quiet: bool = False) -> tuple[bool, dict[str, Any]]:
+    """Verify a hub, leave the report in it, say what was found.
+
+    Returns:
+        Whether a check failed, and the report.
 
     Raises:
         InputError: there is no hub.
     """
     from fly64_assets.hub.verify import verify_hub, write_report
 
-    report = verify_hub(hub, *(() if as_json else (_Lines(),)))
+    report = verify_hub(hub, *(() if quiet else (_Lines(),)))
     content = report.to_json(utc_now())
     try:
         write_report(hub, content)
     except OSError as error:  # a read-only hub can be verified as well
         reason = error.strerror or str(error)
         click.echo(f"warning: {hub}: verification_report.json: not written: {reason}", err=True)
-    if as_json:
-        click.echo(json.dumps(content, indent=2))
-    elif report.failed:
-        n_checks = len(report.outcomes)
+    n_checks = len(report.outcomes)
+    if report.failed and not quiet:
         click.secho(f"FAILED: {len(report.failed)} of {n_checks} checks", fg="red", bold=True)
-    else:
-        click.secho(f"verified: {len(report.outcomes)} checks hold", fg="green", bold=True)
-    return 1 if report.failed else 0
+    elif not quiet:
+        click.secho(f"verified: {n_checks} checks hold", fg="green", bold=True)
+    return bool(report.failed), content

@@ -1,0 +1,262 @@
+"""``fly64`` for people, scripts and shells: help, JSON, completion, colours, near names, advice."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner
+
+from fly64_assets.cli import main
+from fly64_assets.cli.options import with_next_step
+from fly64_assets.errors import did_you_mean
+from fly64_assets.store import RESULTS_VARIABLE
+from fly64_assets.study import STUDY_VARIABLE
+from fly64_assets_tests.conftest import fly64
+from fly64_assets_tests.ptychography.foreign_files import MEASURED
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+WITH_JSON = {"plan", "run", "status", "checks", "lineage", "export", "verify", "data001", "import"}
+WITHOUT_JSON = {"ui", "schema", "completion"}
+"""One serves, one prints JSON always, one prints a script."""
+
+
+def _invoke(*words: str | Path, **more):
+    return CliRunner().invoke(main, [str(word) for word in words], **more)
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_every_help_shows_an_example_and_what_scripts_can_have(name):
+    shown = _invoke(name, "--help").output
+    assert "Example" in shown and f"fly64 {name}" in shown.split("Example", 1)[1]
+    assert ("--json" in shown) == (name in WITH_JSON)
+
+
+def test_commands_are_these_and_exit_codes_are_told():
+    assert set(main.commands) == WITH_JSON | WITHOUT_JSON
+    assert "Exit codes: 0 done; 1 something failed" in _invoke("--help").output
+
+
+@pytest.fixture
+def at(finished, monkeypatch):
+    """The finished study as the one of the environment; not to be changed."""
+    monkeypatch.setenv(RESULTS_VARIABLE, str(finished.results))
+    monkeypatch.setenv(STUDY_VARIABLE, str(finished.study_file))
+    return finished
+
+
+def _json(*words: str | Path, code: int = 0):
+    done = _invoke(*words, "--json")
+    assert done.exit_code == code, done.output
+    return json.loads(done.stdout)
+
+
+def test_status_as_json(at):
+    found = _json("status")
+    assert (found["study"], found["runs"], found["orphaned"]) == ("tiny", [], [])
+    (condition,) = found["conditions"]
+    assert condition["partition"] == "1000|dense" and set(condition["products"]) == {"fresh"}
+    assert condition["broken"] == condition["blockers"] == []
+
+
+def test_status_as_json_tells_what_stopped(at, tmp_path, monkeypatch):
+    shutil.copytree(at.results / "tiny", tmp_path / "tiny")
+    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path))
+    folder = tmp_path / "tiny/store/analysis/dose_1000/dense"
+    (folder / "blocker.log").write_text("step: pinn_model\n", "utf-8")
+    (folder / "metrics_summary.json").write_text("{}", "utf-8")
+    (condition,) = _json("status", code=1)["conditions"]
+    assert [one["product"] for one in condition["broken"]] == ["metrics_summary"]
+    assert condition["blockers"][0]["text"] == "step: pinn_model\n"
+
+
+def test_run_as_json_prints_nothing_else(at):
+    """In a process of its own, since what libraries print goes elsewhere while it runs."""
+    done = fly64("run", "--all", "--json", results=at.results)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert found["complete"] and found["comparisons"]["success"] == 2
+    assert found["not_started"] == found["not_finished"] == []
+    (condition,) = found["conditions"]
+    assert set(condition["deltas"]) == {"vs_Baseline", "vs_PtyChi"}
+
+
+def test_export_and_verify_as_json(at, tmp_path):
+    hub = tmp_path / "hub"
+    made = _json("export", "--dose", "1000", "--view", "dense", "--to", hub)
+    assert made["outcome"] == "exported" and made["moved_aside"] is None
+    assert made["verification"]["n_checks"] == made["verification"]["n_valid"] > 100
+    assert _json("verify", hub)["n_valid"] == made["verification"]["n_valid"]
+
+
+def test_a_dataset_and_an_import_as_json(tmp_path):
+    dry = _json("import", MEASURED, "--dry-run")
+    assert dry["written"] is None and len(dry["canvas_shape"]) == 2
+    made = _json("import", MEASURED, "--to", tmp_path / "new.npz")
+    assert made["written"] == str(tmp_path / "new.npz") and made["n_frames"] == 64
+    assert all(rule["ok"] for rule in made["rules"])
+    assert _json("data001", tmp_path / "new.npz")["ok"]
+    broken = _invoke("data001", MEASURED, "--json")
+    assert broken.exit_code == 2 and broken.stderr.startswith("error: ")
+    assert json.loads(broken.stdout)["ok"] is False
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_of_the_shell(shell):
+    done = _invoke("completion", shell)
+    assert done.exit_code == 0 and "_FLY64_COMPLETE" in done.stdout
+    program = shutil.which(shell)
+    if program:
+        checked = subprocess.run([program, "-n"], input=done.stdout, text=True, timeout=60)
+        assert checked.returncode == 0
+
+
+def _completed(*words: str, typed: str = "") -> list[str]:
+    found = ShellComplete(main, {}, "fly64", "_FLY64_COMPLETE")
+    return [item.value for item in found.get_completions(list(words), typed)]
+
+
+def test_a_shell_completes_commands_options_doses_views_and_schemas(write_study):
+    study = str(write_study(doses=[500, 1000]))
+    assert _completed(typed="sta") == ["status"]
+    assert _completed("plan", typed="--do") == ["--dose"]
+    assert _completed("plan", "--study", study, "--dose") == ["500", "1000"]
+    assert _completed("plan", "--study", study, "--dose", typed="500,1") == ["500,1000"]
+    assert _completed("export", "--study", study, "--view", typed="d") == ["dense"]
+    assert _completed("plan", "--study", "none.yaml", "--dose") == []
+    assert _completed("schema", typed="metrics_d") == ["metrics_delta_summary"]
+
+
+def _on_a_terminal(*words: str | Path, **environment: str) -> str:
+    """What a command shows where standard output is a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "fly64_assets.cli", *map(str, words)],
+        env={**os.environ, "TERM": "xterm-256color", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    ):
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                read = os.read(ours, 65536)
+            except OSError:  # the terminal is closed at the other end
+                break
+            if not read:
+                break
+            shown += read
+    os.close(ours)
+    return shown.decode()
+
+
+def test_colours_are_for_a_terminal_and_no_color_is_respected(write_study):
+    words = ("status", "--study", write_study())
+    assert re.search(r"\x1b\[[0-9;]*3[0-9]m", _on_a_terminal(*words, NO_COLOR=""))
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", _on_a_terminal(*words, NO_COLOR="1"))
+    assert not COLOUR.search(_invoke(*words).output)
+
+
+def test_no_color_is_for_what_click_prints_too(at, monkeypatch):
+    file = at.results / "tiny/store/analysis/dose_1000/dense/metrics_summary.json"
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert COLOUR.search(_invoke("lineage", file, color=True).output)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not COLOUR.search(_invoke("lineage", file, color=True).output)
+
+
+@pytest.mark.parametrize(
+    ("typed", "known", "near"),
+    [
+        ("dens", ["dense", "sparse"], "dense"),
+        ("Sparse", ["dense", "sparse"], "sparse"),
+        ("1e3", ["500", "1000", "10000"], "1000"),
+        ("3000", ["500", "1000", "10000"], "1000"),
+        ("nan", ["500", "1000"], None),
+        ("medium", ["dense", "sparse"], None),
+        ("ptychi", ["PtychoPINN", "PtyChi"], "PtyChi"),
+    ],
+)
+def test_near_names(typed, known, near):
+    assert did_you_mean(typed, known) == (f"; did you mean {near!r}?" if near else "")
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (("plan", "--dose", "1001"), "did you mean '1000'?"),
+        (("plan", "--view", "dens"), "did you mean 'dense'?"),
+        (("plann",), "Did you mean 'plan'?"),
+        (("plan", "--dos", "1000"), "Did you mean '--dose'?"),
+        (("schema", "metric_summary"), "did you mean 'metrics_summary'?"),
+        (("completion", "bsh"), "'bash'"),
+    ],
+)
+def test_an_unknown_name_on_the_command_line_suggests_the_nearest(
+    words, near, write_study, monkeypatch
+):
+    monkeypatch.setenv(STUDY_VARIABLE, str(write_study()))
+    done = _invoke(*words)
+    assert done.exit_code == 2 and near in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "near"),
+    [
+        ({"ptychi": {"epoch": 3}}, "ptychi.epoch: unknown key; did you mean 'epochs'?"),
+        ({"ptychopinn": {"field": {"round": 3}}}, "unknown key; did you mean 'rounds'?"),
+        ({"dose": [1000]}, "dose: unknown key; did you mean 'doses'?"),
+        ({"arms": ["PtychoPINN", "Baseline", "Ptychi"]}, "did you mean 'PtyChi'?"),
+    ],
+)
+def test_an_unknown_name_in_a_study_file_suggests_the_nearest(change, near, write_study):
+    done = _invoke("plan", "--study", write_study(**change))
+    assert done.exit_code == 2 and near in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (("plan", "--dose", "x"), "next: see `fly64 plan --help`"),
+        (("lineage", "none.json"), "next: see `fly64 lineage --help`"),
+        (("data001", "none.npz"), "next: mend or choose the file"),
+        (("import", "scan.npz"), "does not exist"),
+        (("verify", "no_hub"), "made by `fly64 export`"),
+        (("schema", "nothing"), "`fly64 schema` lists them"),
+        (("export", "--dose", "1000", "--view", "dense", "--to", "hub"), "`fly64 run` first"),
+        (("run",), "--dose and --view, or --all"),
+    ],
+)
+def test_an_error_says_what_to_do_next(words, advice, write_study, monkeypatch, tmp_path):
+    monkeypatch.setenv(STUDY_VARIABLE, str(write_study()))
+    monkeypatch.chdir(tmp_path)
+    done = _invoke(*words)
+    assert done.exit_code in (1, 2) and advice in done.stderr, done.stderr
+
+
+def test_a_bad_study_file_says_where_its_rules_are(write_study):
+    done = _invoke("plan", "--study", write_study(patch_size=63))
+    assert "patch_size" not in done.stderr.split("next:")[1]
+    assert done.stderr.endswith(
+        "; next: mend the file; `fly64 schema study` says what each key may hold\n"
+    )
+
+
+def test_an_infeasible_view_says_what_to_change(write_study):
+    done = _invoke("plan", "--study", write_study(overlap={"min_groups": 500}))
+    assert done.exit_code == 2 and "next: change the view" in done.stderr, done.stderr
+
+
+def test_advice_is_not_given_twice():
+    assert with_next_step("x: `fly64 run` first", "y") == "x: `fly64 run` first"
+    assert with_next_step("x: use --force", "y") == "x: use --force"
+    assert with_next_step("x", "y") == "x; next: y"
