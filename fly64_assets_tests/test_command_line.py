@@ -24,7 +24,10 @@ from fly64_assets_tests.conftest import fly64
 from fly64_assets_tests.ptychography.foreign_files import MEASURED
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-WITH_JSON = {"plan", "run", "status", "checks", "lineage", "export", "verify", "data001", "import"}
+WITH_JSON = {
+    *("plan", "run", "status", "report", "checks", "lineage"),
+    *("export", "verify", "data001", "import"),
+}
 WITHOUT_JSON = {"ui", "schema", "completion"}
 """One serves, one prints JSON always, one prints a script."""
 
