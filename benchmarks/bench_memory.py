@@ -2,7 +2,7 @@
 
 ``python benchmarks/bench_memory.py`` makes the study from nothing in a temporary folder, exports
 and verifies it, and removes it: ten minutes on two idle cores, 10 GB of disk. The view keeps every
-image, more than any overlap target does; epochs are cut to the fewest, since a further one needs no
+image, more than any overlap target does; epochs and trainings are cut to the fewest, since a further one needs no
 further memory.
 
 Goal: every process below 4 GB; exit 1 when one is not.
@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 from watched import Seen, Watch, step_processes
 
-from fly64_assets.catalogue import BY_KEY, PRODUCTS, Product
+from fly64_assets.catalogue import BY_KEY, Product, products_in
 from fly64_assets.checks.phase_check import check_step
 from fly64_assets.context import StudyContext
 from fly64_assets.instance import read_only_instance
@@ -29,7 +29,7 @@ from fly64_assets.ledger import Ledger, Record
 from fly64_assets.partitions import Condition
 from fly64_assets.ptychography.npz import read_npz, write_npz
 from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.study import PROJECT_ROOT, Study
 
 LIMIT_MB = 4000
 SCAN = PROJECT_ROOT / "fly64_assets_tests" / "data" / "siemens_star_measured_64frames.npz"
@@ -46,7 +46,7 @@ STUDY = {
     "ptychopinn": {"epochs": 2, "samples_per_epoch": 32, "frame_px": 80},
     "baseline": {"epochs": 2, "samples_per_epoch": 128, "frame_px": 96},
     "ptychi": {"epochs": 2, "epochs_per_chunk": 1},
-    "replicates": 3,
+    "replicates": 2,
     "scoring": {"stitch_crop_px": 40},
 }
 Row = tuple[str, float, float, float, float]
@@ -79,11 +79,12 @@ def _files(ledger: Ledger, products: Iterable[Product]) -> list[Path]:
     ]
 
 
-def _rows(ledger: Ledger, seen: dict[int, Seen]) -> Iterator[Row]:
+def _rows(ledger: Ledger, study: Study, seen: dict[int, Seen]) -> Iterator[Row]:
     """A row a step; its own record names a later peak where it ended between two looks."""
+    parts = products_in(study)
     processes = step_processes(ledger.instance)
     made: dict[str, list[Record]] = {}
-    for item in PRODUCTS:
+    for item in parts:
         record = ledger.latest(item, AT.restricted_to(item.per))
         if record is None:
             raise SystemExit(f"{item.name} was not made")
@@ -95,7 +96,7 @@ def _rows(ledger: Ledger, seen: dict[int, Seen]) -> Iterator[Row]:
         read = _files(ledger, (BY_KEY[key] for key in products[0].inputs))
         seconds = max(record.provenance.seconds for record in records)
         yield step, peak, seconds, _mb(read), _mb(_files(ledger, products))
-    for item in PRODUCTS:
+    for item in parts:
         if item.checks:
             process = seen[processes[check_step(item)]]
             read = _files(ledger, [item])
@@ -117,7 +118,7 @@ def main() -> None:
         export = watch.processes[watch.run("export", *which, "--to", folder / "hub")]
         context = StudyContext.load(study)
         with read_only_instance(context.study) as instance:
-            rows = list(_rows(context.ledger(instance), watch.processes))
+            rows = list(_rows(context.ledger(instance), context.study, watch.processes))
         hub = _mb((folder / "hub").rglob("*"))
         rows.append(("fly64 run, without its steps", run.peak_mb, run.seconds, 0.0, 0.0))
         rows.append(("fly64 export, with verify", export.peak_mb, export.seconds, hub, hub))
