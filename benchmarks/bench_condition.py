@@ -16,7 +16,7 @@ import json
 
 from dagster import RunsFilter
 
-from fly64_assets.catalogue import PRODUCTS, product
+from fly64_assets.catalogue import product, products_in
 from fly64_assets.context import StudyContext
 from fly64_assets.instance import read_only_instance
 from fly64_assets.partitions import Condition
@@ -54,7 +54,7 @@ def main() -> None:
     with read_only_instance(context.study) as instance:
         ledger = context.ledger(instance)
         print(f"{'asset':<30}{'seconds':>9}{'CPU s':>9}{'peak MB':>9}{'inside s':>10}")
-        for item in PRODUCTS:
+        for item in products_in(context.study):
             record = ledger.latest(item, at.restricted_to(item.per))
             if record is None:
                 raise SystemExit(f"{item.name} was never made")
