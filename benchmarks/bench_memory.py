@@ -2,8 +2,8 @@
 
 ``python benchmarks/bench_memory.py`` makes the study from nothing in a temporary folder, exports
 and verifies it, and removes it: ten minutes on two idle cores, 10 GB of disk. The view keeps every
-image, more than any overlap target does; epochs and trainings are cut to the fewest, since a further
-one needs no further memory.
+image, more than any overlap target does; epochs and trainings are cut to the fewest, since a
+further one needs no further memory.
 
 Goal: every process below 4 GB; exit 1 when one is not.
 """
