@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dagster import DagsterInstance
+from dagster import DagsterEventType, DagsterInstance
 
 from fly64_assets.worker_process import ProcessIdentity, descendants
 
@@ -92,9 +92,8 @@ def step_processes(instance: DagsterInstance) -> dict[str, int]:
     for run in instance.get_runs():
         for entry in instance.all_logs(run.run_id):
             event = entry.dagster_event
-            if event is None or event.step_key is None or not event.is_engine_event:
+            if event is None or event.event_type is not DagsterEventType.STEP_WORKER_STARTED:
                 continue
-            pid = event.engine_event_data.metadata.get("pid")
-            if pid is not None:
-                found[event.step_key] = int(pid.value)
+            pid = event.event_specific_data.metadata["pid"]
+            found[str(event.step_key)] = int(pid.value)
     return found
