@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 DEMO := --study studies/demo.yaml
 RECORDS := results/recovery/faults.jsonl
 
-.PHONY: demo test test-all soak ui study docs schemas screenshots bench bench-memory oracles clean
+.PHONY: demo test test-browser test-all soak ui study docs schemas screenshots bench bench-memory oracles clean
 .DEFAULT_GOAL := demo
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -39,9 +39,19 @@ docs: $(INSTALLED)
 schemas: $(INSTALLED)
 	@$(BIN)/python -m fly64_assets.schemas
 
-# docs/images/ui_*.png, from the finished demo, with the browser of the system.
-screenshots: demo
+# Playwright drives the browser that the system has; none is downloaded.
+BROWSER := $(VENV)/.browser
+$(BROWSER): $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	@touch $@
+
+# The web UI clicked through, and the study report used, in a headless Chromium; a picture of every
+# page in build/screenshots.
+test-browser: $(BROWSER)
+	@$(BIN)/python -m pytest -m "not matrix" fly64_assets_tests/in_browser
+
+# docs/images/ui_*.png and report.png, from the finished demo.
+screenshots: demo $(BROWSER)
 	@$(BIN)/python docs/take_screenshots.py
 
 # Backfills, then every kind of fault in every phase, 135 faults; at most two hours. Their table is
@@ -89,4 +99,4 @@ oracles: $(INSTALLED)
 	else $(BIN)/python oracles/agreement.py; fi
 
 clean:
-	rm -rf $(VENV) $(ORACLES) site .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(ORACLES) build site .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,4 +1,5 @@
-"""``make screenshots``: take every picture of the web UI in ``docs/images`` anew.
+"""``make screenshots``: take every picture of the web UI and of the study report in ``docs/images``
+anew.
 
 The UI is started on a finished study, and ended; nothing is changed in it.
 """
@@ -8,11 +9,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fly64_assets.context import StudyContext
 from fly64_assets.store import results_folder
-from fly64_assets_tests.browser import page_of, save_picture, why_no_browser
+from fly64_assets_tests.browser import browser_of, page_of, save_picture, why_no_browser
 from fly64_assets_tests.servers import ui_of
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 IMAGES = Path(__file__).parent / "images"
 LARGEST = 150_000
@@ -26,6 +31,12 @@ PICTURES = {
 """File name -> the page, and a text that it shows once it is complete."""
 SETTLING_MS = 6000
 """For the graph to be laid out and numbers to arrive."""
+REPORT = "report"
+REPORT_FILE = "store/study/study_report.html"
+REPORT_PAGE = {"width": 1000, "height": 800}
+REPORT_COLOURS = 256
+"""Its scales have more colours than the UI."""
+AT_ONCE = "one => one.scrollIntoView({behavior: 'instant'})"
 
 
 def main() -> int:
@@ -37,19 +48,30 @@ def main() -> int:
     if problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    results = results_folder(StudyContext.load(options.study).study).parent
+    results = results_folder(StudyContext.load(options.study).study)
+    wanted = options.names or [*PICTURES, REPORT]
     too_large = []
-    with ui_of(options.study, results) as ui, page_of() as page:
-        for name, (address, text) in PICTURES.items():
-            if options.names and name not in options.names:
-                continue
-            page.goto(f"http://127.0.0.1:{ui.port}{address}")
-            page.get_by_text(text).first.wait_for()
-            page.wait_for_timeout(SETTLING_MS)
-            size = save_picture(page, IMAGES / f"{name}.png")
-            print(f"docs/images/{name}.png: {size // 1000} kB")
-            if size > LARGEST:
-                too_large.append(name)
+
+    def save(page: Page, name: str, **more: int) -> None:
+        size = save_picture(page, IMAGES / f"{name}.png", **more)
+        print(f"docs/images/{name}.png: {size // 1000} kB")
+        if size > LARGEST:
+            too_large.append(name)
+
+    with browser_of() as browser:
+        if REPORT in wanted:
+            with page_of(browser, **REPORT_PAGE) as page:
+                page.goto((results / REPORT_FILE).resolve().as_uri())
+                page.locator("article h3").first.evaluate(AT_ONCE)
+                save(page, REPORT, colours=REPORT_COLOURS)
+        pictures = {name: of for name, of in PICTURES.items() if name in wanted}
+        if pictures:
+            with ui_of(options.study, results.parent) as ui, page_of(browser) as page:
+                for name, (address, text) in pictures.items():
+                    page.goto(f"http://127.0.0.1:{ui.port}{address}")
+                    page.get_by_text(text).first.wait_for()
+                    page.wait_for_timeout(SETTLING_MS)
+                    save(page, name)
     for name in too_large:
         print(f"error: {name} is larger than {LARGEST // 1000} kB", file=sys.stderr)
     return 1 if too_large else 0

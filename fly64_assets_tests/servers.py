@@ -27,6 +27,24 @@ DEBIANS = "/usr/lib/postgresql"
 USER, PASSWORD = "fly64", "not a secret"
 DAEMONS = {"BACKFILL", "SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR"}
 
+REPOSITORIES = "{repositoriesOrError {... on RepositoryConnection {nodes {name location {name}}}}}"
+LAUNCH_RUN = """
+mutation Launch($executionParams: ExecutionParams!) {
+  launchPipelineExecution(executionParams: $executionParams) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+  }
+}
+"""
+SCHEDULES = """
+query Schedules($repository: RepositorySelector!) {
+  schedulesOrError(repositorySelector: $repository) {
+    ... on Schedules { results { name scheduleState { status } } }
+  }
+}
+"""
+
 
 def free_port() -> int:
     with socket.socket() as probe:

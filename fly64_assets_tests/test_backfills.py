@@ -31,7 +31,16 @@ from fly64_assets.planner import State, Verdict
 from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets.study import PROJECT_ROOT
 from fly64_assets_tests.conftest import TINY, fly64
-from fly64_assets_tests.servers import Ui, postgres, ui_of, wait_for, why_no_postgres
+from fly64_assets_tests.servers import (
+    LAUNCH_RUN,
+    REPOSITORIES,
+    SCHEDULES,
+    Ui,
+    postgres,
+    ui_of,
+    wait_for,
+    why_no_postgres,
+)
 
 STUDY = {
     **TINY,
@@ -50,7 +59,6 @@ ONE_SOLVER = [
 ENDED = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
 MINUTES = 60.0
 
-REPOSITORIES = "{repositoriesOrError {... on RepositoryConnection {nodes {name location {name}}}}}"
 LAUNCH_BACKFILL = """
 mutation LaunchPartitionBackfill($backfillParams: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $backfillParams) {
@@ -67,27 +75,11 @@ query Backfill($id: String!) {
   }
 }
 """
-LAUNCH_RUN = """
-mutation Launch($executionParams: ExecutionParams!) {
-  launchPipelineExecution(executionParams: $executionParams) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-  }
-}
-"""
 START_SCHEDULE = """
 mutation StartThisSchedule($selector: ScheduleSelector!) {
   startSchedule(scheduleSelector: $selector) {
     ... on ScheduleStateResult { scheduleState { status } }
     ... on PythonError { message }
-  }
-}
-"""
-SCHEDULES = """
-query Schedules($repository: RepositorySelector!) {
-  schedulesOrError(repositorySelector: $repository) {
-    ... on Schedules { results { name scheduleState { status } } }
   }
 }
 """
