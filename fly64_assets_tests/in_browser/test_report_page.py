@@ -1,4 +1,4 @@
-"""The study report as its reader has it: opened from disk, used by hand, in the dark, on a phone."""
+"""The study report as its reader has it: from disk, used by hand, in the dark, on a phone."""
 
 from __future__ import annotations
 
