@@ -200,7 +200,7 @@ def test_the_schedule_is_switched_on_by_its_switch(served, page):
     switch = row.locator("input[type=checkbox]").last
     for before, after in (("STOPPED", "RUNNING"), ("RUNNING", "STOPPED")):
         assert served.schedule_is(before) and switch.is_checked() is (before == "RUNNING")
-        switch.click(force=True)  # the switch is drawn over its input
+        switch.locator("xpath=ancestor::label").click()  # the input itself is not to be seen
         wait_for(f"the schedule to be {after}", partial(served.schedule_is, after), 30)
         expect(switch).to_be_checked(checked=after == "RUNNING")
     no_complaint(page)
