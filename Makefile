@@ -52,7 +52,7 @@ test-browser: $(BROWSER)
 
 # docs/images/ui_*.png and report.png, from the finished demo.
 screenshots: demo $(BROWSER)
-	@$(BIN)/python docs/take_screenshots.py
+	@PYTHONPATH=. $(BIN)/python docs/take_screenshots.py
 
 # Backfills, then every kind of fault in every phase, 135 faults; at most two hours. Their table is
 # in docs/recovery.md.

@@ -237,7 +237,8 @@ def test_what_is_no_regular_file_is_said_to_be_none(made, tmp_path):
         code, output = call(path)
         assert (code, output) == (
             2,
-            f"error: {path}: is no regular file; only files have a lineage\n",
+            f"error: {path}: is no regular file; only files have a lineage; "
+            "next: see `fly64 lineage --help`\n",
         )
     assert "/dev/null: is no regular file" in call("/dev/null")[1]
 

@@ -44,11 +44,11 @@ def _set(model: str, metric: str, column: int, value: str) -> Callable[[Forgery]
 
 
 def _nudged(model: str, metric: str, column: int) -> Callable[[Forgery], None]:
-    """Change the last digit of a cell."""
+    """Change the last digit of a cell, by more than rounding can."""
 
     def edit(rows: Cells) -> None:
         row = next(row for row in rows if row[:2] == [model, metric])
-        row[column] = row[column][:-1] + str((int(row[column][-1]) + 1) % 10)
+        row[column] = row[column][:-1] + str((int(row[column][-1]) + 5) % 10)
 
     return lambda f: edit_rows(f, edit)
 
