@@ -33,8 +33,8 @@ FENCE = re.compile(r"^```(\S*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"(?<!`)`((?:\.venv/bin/)?(?:fly64|make|dagster-daemon|python)\s[^`]+)`(?!`)")
 SYSTEM = {"sudo", "export", "dagster-daemon"}
 """First words of what belongs to the system, a shell or Dagster and is looked at, not run."""
-LONG = {"--force", "--rerun"}
-"""Options that make a fresh study compute; tests of their own run them."""
+LONG = {"--force", "--rerun", "--open"}
+"""Options that make a fresh study compute, or open a browser; tests of their own run them."""
 EXPORTED = re.compile(r"(FLY64_[A-Z]+|PG[A-Z]+|PATH)=\S+")
 
 

@@ -235,11 +235,8 @@ def test_what_is_no_regular_file_is_said_to_be_none(made, tmp_path):
     for path in (tmp_path / "pipe.npz", made.path("data/pipe.npz")):
         os.mkfifo(path)
         code, output = call(path)
-        assert (code, output) == (
-            2,
-            f"error: {path}: is no regular file; only files have a lineage; "
-            "next: see `fly64 lineage --help`\n",
-        )
+        problem = f"error: {path}: is no regular file; only files have a lineage; next: "
+        assert code == 2 and output.startswith(problem) and output.count("\n") == 1
     assert "/dev/null: is no regular file" in call("/dev/null")[1]
 
 

@@ -16,7 +16,7 @@ import yaml
 from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataValue
 
 from fly64_assets import blockers
-from fly64_assets.catalogue import LEVELS, product
+from fly64_assets.catalogue import LEVELS, STUDY_LEVEL, product
 from fly64_assets.cli.options import chosen_conditions
 from fly64_assets.console import duration, show_status
 from fly64_assets.context import StudyContext
@@ -104,9 +104,10 @@ def test_plan_says_what_would_run_on_how_much_and_how_long(made):
     plan = json.loads(done.stdout)
     assert plan["totals"]["skip"] == 5 and plan["totals"]["check"] == 0
     conditions = [item for item in PRODUCTS if item.per == "condition"]
-    assert plan["totals"]["make"] == 2 * len(conditions) - 2 + 2, "and two of all conditions"
+    of_all = len(STUDY_LEVEL.products)
+    assert plan["totals"]["make"] == 2 * len(conditions) - 2 + of_all
     rows = {(row["product"], row["partition"]): row for row in plan["products"]}
-    assert len(rows) == len(plan["products"]) == 3 + 2 * len(conditions) + 2
+    assert len(rows) == len(plan["products"]) == 3 + 2 * len(conditions) + of_all
     with open_instance(context) as instance:
         ledger = context.ledger(instance)
         view = ledger.latest(product("train", "overlap_view"), DENSE)
@@ -126,7 +127,7 @@ def test_plan_says_what_would_run_on_how_much_and_how_long(made):
     pinn = rows["pinn_model", "1000|dense"]
     assert (pinn["images"], pinn["groups"], pinn["seconds"]) == (fresh["images"], 48, None)
     unknown = [row for row in rows.values() if row["action"] == "make" and row["seconds"] is None]
-    assert plan["totals"]["without_estimate"] == len(unknown) == 2 * (len(conditions) - 2) + 2
+    assert plan["totals"]["without_estimate"] == len(unknown) == 2 * (len(conditions) - 2) + of_all
 
 
 def test_plan_for_people(made):
