@@ -68,7 +68,8 @@ def test_the_command_line_refuses_in_one_line(study, tmp_path, monkeypatch):
     done = fly64("plan", "--study", study.study_file, results=tmp_path / "results")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.endswith("nowhere.yaml: FLY64_INSTANCE: cannot be read: No such file or directory")
+    problem = "nowhere.yaml: FLY64_INSTANCE: cannot be read: No such file or directory; next: "
+    assert problem in line
     assert not (tmp_path / "results").exists()
 
 
