@@ -20,7 +20,6 @@ from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from fly64_assets.catalogue import Product
 from fly64_assets.exhibits.exhibit import Exhibit, Picture, StoredPicture, Subject, Table
-from fly64_assets.exhibits.exhibitors import exhibitor_of
 from fly64_assets.partitions import Condition
 from fly64_assets.store import Store
 from fly64_assets.study import Study
@@ -58,6 +57,9 @@ def draw(subject: Subject, product: Product, warn: Warn) -> tuple[Exhibit, list[
         product: row of the catalogue.
         warn: told of everything that could not be drawn, with the reason.
     """
+    # It loads numpy, which reads its number of threads then: not before a step has set it.
+    from fly64_assets.exhibits.exhibitors import exhibitor_of
+
     exhibitor = exhibitor_of(product)
     if exhibitor is None:
         return Exhibit(), []

@@ -17,7 +17,10 @@ from fly64_assets.definitions import build_definitions
 from fly64_assets.study import PROJECT_ROOT
 from fly64_assets_tests.conftest import PRODUCTS
 
-HEAVY = ("tensorflow", "keras", "torch", "ptychi", "scipy", "skimage", "pandas", "matplotlib")
+HEAVY = (
+    *("tensorflow", "keras", "torch", "ptychi"),
+    *("numpy", "scipy", "skimage", "pandas", "matplotlib"),
+)
 
 
 @pytest.fixture(scope="module")
