@@ -22,6 +22,7 @@ from hypothesis import settings
 
 from fly64_assets.catalogue import products_in
 from fly64_assets.context import StudyContext
+from fly64_assets.instance import study_instance
 from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets.study import PROJECT_ROOT, STUDY_VARIABLE, load_study
 
@@ -135,3 +136,11 @@ def run_once(
 def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> FinishedRun:
     """One real run of every asset: simulation, both networks, pty-chi, comparison, reports."""
     return run_once(tmp_path_factory, worker_id, "finished")
+
+
+@pytest.fixture
+def opened(finished, monkeypatch):
+    """The finished run's context and its instance, not to be changed."""
+    context = finished.context(monkeypatch)
+    with study_instance(context.study, context.study_file) as instance:
+        yield context, instance

@@ -34,13 +34,6 @@ AT = "1000|dense"
 
 
 @pytest.fixture
-def opened(finished, monkeypatch):
-    context = finished.context(monkeypatch)
-    with study_instance(context.study, context.study_file) as instance:
-        yield context, instance
-
-
-@pytest.fixture
 def altered(finished, tmp_path, monkeypatch):
     """A copy of the finished study with other settings."""
     copy = finished.copy_to(tmp_path / "results")

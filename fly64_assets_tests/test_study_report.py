@@ -31,13 +31,6 @@ REPORT = product("study_report")
 AT = "1000|dense"
 
 
-@pytest.fixture
-def opened(finished, monkeypatch):
-    context = finished.context(monkeypatch)
-    with study_instance(context.study, context.study_file) as instance:
-        yield context, instance
-
-
 def _text(context) -> str:
     return context.store.path(REPORT, Condition(), FILE).read_text("utf-8")
 
