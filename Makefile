@@ -27,7 +27,7 @@ study: $(INSTALLED)
 test: $(INSTALLED)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest -n $$(nproc) --dist loadfile
+	@$(BIN)/python -m pytest -n $$(nproc) --dist loadfile --no-loadscope-reorder
 
 # The documentation site in site/, from docs/ and from the code; needs no network. Browsers search
 # in it only when it is served.
