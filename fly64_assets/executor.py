@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from dagster import ExecutorDefinition, InitExecutorContext, executor
+from dagster import DagsterInstance, ExecutorDefinition, InitExecutorContext, executor
 from dagster._core.definitions.executor_definition import (
     multiple_process_executor_requirements,
 )
@@ -20,6 +20,7 @@ from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.executor.multiprocess import MultiprocessExecutor
+from dagster._serdes import ConfigurableClassData
 
 from fly64_assets.context import StudyContext
 from fly64_assets.process import steps_run_here
@@ -57,6 +58,16 @@ def _sign(plan_context: PlanOrchestrationContext) -> None:
     plan_context.instance.add_run_tags(run_id, {PROCESS_TAG: f"{sign_children()}/{run_id}"})
 
 
+def preloaded(instance: DagsterInstance) -> list[str]:
+    """Modules that the fork server loads once for all steps: never TensorFlow or torch.
+
+    The instance's storages are among them, because a step spends a second of CPU time on loading
+    SQLAlchemy and what else opening the instance needs.
+    """
+    parts = [part for part in instance.get_ref() if isinstance(part, ConfigurableClassData)]
+    return ["fly64_assets.definitions", *sorted({part.module_name for part in parts})]
+
+
 class _StepProcesses(MultiprocessExecutor):
     """Every step in a process of its own, forked from a server that loaded the light part once."""
 
@@ -65,8 +76,6 @@ class _StepProcesses(MultiprocessExecutor):
             retries=RetryMode.ENABLED,
             max_concurrent=MAX_STEPS,
             start_method="forkserver",
-            # Never TensorFlow or torch.
-            explicit_forkserver_preload=["fly64_assets.definitions"],
         )
         self._store = store
 
@@ -74,6 +83,7 @@ class _StepProcesses(MultiprocessExecutor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[DagsterEvent]:
         _sign(plan_context)
+        self._explicit_forkserver_preload = preloaded(plan_context.instance)
         with held(self._store, cells_of(plan_context.dagster_run)):
             yield from super().execute(plan_context, execution_plan)
 

@@ -14,6 +14,8 @@ from dagster import AssetKey, MultiPartitionsDefinition
 from fly64_assets.catalogue import files_in, inputs_in
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
+from fly64_assets.executor import preloaded
+from fly64_assets.instance import instance_folder, study_instance
 from fly64_assets.study import PROJECT_ROOT
 from fly64_assets_tests.conftest import PRODUCTS
 
@@ -37,6 +39,31 @@ def test_loading_imports_nothing_heavy():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout) == []
+
+
+def test_steps_find_loaded_what_opening_the_instance_needs():
+    """The fork server's modules: nothing heavy, and SQLAlchemy with all that comes with it."""
+    study_file = PROJECT_ROOT / "study.yaml"
+    study = StudyContext.load(study_file).study
+    with study_instance(study, study_file) as instance:
+        modules = preloaded(instance)
+    script = (
+        "import sys, json, importlib\n"
+        f"for module in {modules!r}: importlib.import_module(module)\n"
+        "from dagster import DagsterInstance\n"
+        "loaded = {module.split('.')[0] for module in sys.modules}\n"
+        f"with DagsterInstance.from_config({str(instance_folder(study))!r}) as instance:\n"
+        "    instance.get_runs_count()\n"
+        "more = {module.split('.')[0] for module in sys.modules} - loaded\n"
+        f"heavy = [m for m in {HEAVY!r} if m in sys.modules]\n"
+        "print(json.dumps([heavy, sorted(loaded & {'sqlalchemy', 'alembic'}), sorted(more)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    heavy, database, more = json.loads(done.stdout)
+    assert heavy == [] and database == ["alembic", "sqlalchemy"]
+    assert not {"alembic", "rich", "watchdog", "structlog"} & set(more)
 
 
 @pytest.mark.parametrize(
