@@ -16,6 +16,7 @@ from dagster._core.definitions.executor_definition import (
 )
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan import instance_concurrency_context
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
@@ -33,6 +34,9 @@ PROCESS_TAG = "fly64/process"
 because Dagster copies tags to the run that repeats a failed one."""
 MAX_STEPS = 2
 """Steps at once in a run; the solver pool keeps two solvers apart."""
+# A step that waits for the solver pool would ask for its place less and less often, in the end
+# every 15 s: a place that gets free between two trainings would lie idle for so long.
+instance_concurrency_context.MAX_CONCURRENCY_CLAIM_BLOCKED_INTERVAL = 1
 
 
 def run_lock_name(cell: Cell) -> str:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 from dagster import AssetKey, MultiPartitionsDefinition
+from dagster._core.execution.plan.instance_concurrency_context import (
+    _calculate_timeout_interval,
+)
 
 from fly64_assets.catalogue import files_in, inputs_in
 from fly64_assets.context import StudyContext
@@ -64,6 +67,11 @@ def test_steps_find_loaded_what_opening_the_instance_needs():
     heavy, database, more = json.loads(done.stdout)
     assert heavy == [] and database == ["alembic", "sqlalchemy"]
     assert not {"alembic", "rich", "watchdog", "structlog"} & set(more)
+
+
+@pytest.mark.parametrize("asked", [0, 10, 31])
+def test_a_free_solver_pool_is_asked_for_every_second(asked):
+    assert _calculate_timeout_interval(None, asked) == 1
 
 
 @pytest.mark.parametrize(
