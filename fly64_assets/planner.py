@@ -117,7 +117,7 @@ class Planner:
         states = {}
         for upstream, at in self.inputs_of(product, condition):
             record = self.record(upstream, at)
-            for check in self.ledger.checks(record) if record else ():
+            for check in self.checks(record) if record else ():
                 states[f"{upstream.name} {check.name}"] = check.state
         return states
 
@@ -293,7 +293,7 @@ class Planner:
         altered = self.ledger.altered(record)
         if altered is not None:
             return State.ALTERED, altered
-        checks = self.ledger.checks(record)
+        checks = self.checks(record)
         for check in checks:
             if check.failed:
                 return State.FAILED, f"check {check.name}: {check.description or 'failed'}"
