@@ -12,7 +12,10 @@ RECORDS := results/recovery/faults.jsonl
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): TensorFlow and torch are large, this takes a few minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		-c constraints.txt -e '.[dev]'
+	@# pip would compile with one process. A few files of other packages are no Python 3.
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib fly64_assets || true
 	@touch $@
 
 demo: $(INSTALLED)
