@@ -76,8 +76,11 @@ class Ui:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            content = json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                content = json.load(answer)
+        except urllib.error.HTTPError as refused:  # its answer says why
+            raise ConnectionError(refused.read().decode()) from refused
         assert not content.get("errors"), content["errors"]
         return content["data"]
 

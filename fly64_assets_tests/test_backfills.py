@@ -21,7 +21,7 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG
 from fly64_assets import blockers
 from fly64_assets.assets.phase_asset import SOLVER_POOL
 from fly64_assets.automation import SCHEDULE
-from fly64_assets.catalogue import LEVELS, PRODUCTS, Product, product
+from fly64_assets.catalogue import LEVELS, Product, product
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.instance import INSTANCE_VARIABLE, read_only_instance
@@ -30,7 +30,7 @@ from fly64_assets.partitions import Condition
 from fly64_assets.planner import State, Verdict
 from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets.study import PROJECT_ROOT
-from fly64_assets_tests.conftest import TINY, fly64
+from fly64_assets_tests.conftest import PRODUCTS, TINY, fly64
 from fly64_assets_tests.servers import (
     LAUNCH_RUN,
     REPOSITORIES,
