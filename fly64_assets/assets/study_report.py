@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PRODUCT = product("study_report")
 FILE = "study_report.html"
-BUDGET = ("seconds", "cpu_seconds", "peak_memory_mb")
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -40,7 +39,7 @@ def scored_products(study: Mapping[str, Any]) -> list[Product]:
 
 
 def _made(record: Record) -> Made:
-    from fly64_assets.report.given import Made
+    from fly64_assets.report.given import BUDGET, Made
 
     made = record.provenance
     return Made(

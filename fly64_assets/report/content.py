@@ -16,6 +16,7 @@ from fly64_assets.hub import numbers
 from fly64_assets.ptychography.metrics import METRICS
 from fly64_assets.ptychography.scoring import phases
 from fly64_assets.report.given import (
+    BUDGET,
     CHECK_MARKS,
     FINISHED,
     TRUTH,
@@ -59,7 +60,6 @@ PLOTS = {
     "reached; one panel a dose.",
 }
 """Name of a stored plot -> what it shows, in words; the captions of the page."""
-BUDGET_FIGURES = ("seconds", "cpu_seconds", "peak_memory_mb")
 UNFIGURED = "comparison"
 """Whose further figures are scores, shown elsewhere."""
 
@@ -236,7 +236,7 @@ def _budget(made: Made) -> dict[str, Any]:
     return {
         "asset": made.asset,
         "row": f"{made.partition} {made.asset}",
-        **{name: f"{made.budget[name]:,.1f}" for name in BUDGET_FIGURES},
+        **{name: f"{made.budget[name]:,.1f}" for name in BUDGET},
         "more": "; ".join(f"{name.replace('_', ' ')} {_figure(v)}" for name, v in more.items()),
     }
 

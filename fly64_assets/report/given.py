@@ -17,6 +17,8 @@ TRUTH = "truth"
 FINISHED = "fresh"
 CHECK_MARKS = {"passed": "✔", "warning": "⚠", "failed": "✖", "not run": "○"}
 """Status of an asset check -> its mark."""
+BUDGET = ("seconds", "cpu_seconds", "peak_memory_mb")
+"""What every step records of its time and memory."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,13 @@ class CheckLine:
 
 @dataclass(frozen=True)
 class Made:
-    """One materialization; ``files`` are (path relative to the store, sha256, bytes)."""
+    """One materialization.
+
+    Attributes:
+        files: (path relative to the store, sha256, bytes).
+        budget: the figures of `BUDGET`.
+        figures: what else it recorded of itself.
+    """
 
     asset: str
     partition: str
