@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fly64_assets.hub.costs import Cost
 from fly64_assets.report.plots import FrcCurve
 
 TRUTH = "truth"
@@ -80,6 +81,7 @@ class ConditionData:
     splits: Mapping[str, Split] = field(default_factory=dict)
     checks: Sequence[CheckLine] = ()
     made: Sequence[Made] = ()
+    costs: Sequence[Cost] = ()
 
     @property
     def anchor(self) -> str:
