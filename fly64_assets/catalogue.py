@@ -628,7 +628,13 @@ def _of_the_study() -> tuple[Product, ...]:
     report = Product(
         key=("study_report",),
         inputs=(metrics.key, answer.key),
-        gathers=(*metrics.gathers, *((split, "comparison") for split in SPLITS)),
+        gathers=(
+            *metrics.gathers,
+            *((split, "comparison") for split in SPLITS),
+            # What each arm cost.
+            *(network.model_key for network in NETWORKS),
+            *(arm.key(split) for arm in ITERATIVE for split in SPLITS),
+        ),
         surveys=True,
         folder="study",
         files=("study_report.html",),

@@ -37,6 +37,26 @@ class InfeasibleView(InputError):
     next_step = "change the view, or simulation.positions, in the study file"
 
 
+class UnreadableStudy(InputError):
+    """No file, or none that can be read, where the study file should be."""
+
+    next_step = "mend what names it: --study, FLY64_STUDY or another study's `extends`"
+
+
+class UnusableInstance(InputError):
+    """Settings of the Dagster instance that cannot be used, or records that are another study's."""
+
+    next_step = (
+        "mend the settings, or set FLY64_INSTANCE to others; docs/postgres.md says what they hold"
+    )
+
+
+class UnwritableResults(InputError):
+    """A folder for results that takes no files."""
+
+    next_step = "make it writable, or set FLY64_RESULTS to a folder that is"
+
+
 class NotTrusted(Exception):
     """A stored input that may not be consumed: missing, unchecked, failed or altered on disk."""
 

@@ -19,7 +19,7 @@ import yaml
 from dagster import DagsterInstance
 
 from fly64_assets import record_owner
-from fly64_assets.errors import InputError
+from fly64_assets.errors import UnusableInstance, UnwritableResults
 from fly64_assets.store import results_folder, write_whole
 from fly64_assets.study import PROJECT_ROOT, STUDY_VARIABLE, Study
 
@@ -60,7 +60,7 @@ def prepare_instance(study: Study, study_file: Path) -> Path:
         elif not settings.is_file() or settings.read_text("utf-8") != text:
             write_whole(settings, text)
     except OSError as error:
-        raise InputError(
+        raise UnwritableResults(
             folder, "", f"the study's Dagster instance cannot be written: {error.strerror}"
         ) from None
     os.environ["DAGSTER_HOME"] = str(folder)
@@ -107,7 +107,7 @@ def _read(file: Path) -> str:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise InputError(file, INSTANCE_VARIABLE, f"cannot be read: {reason}") from None
+        raise UnusableInstance(file, INSTANCE_VARIABLE, f"cannot be read: {reason}") from None
 
 
 def _storage(file: Path, text: str) -> dict[str, Any]:
@@ -116,9 +116,9 @@ def _storage(file: Path, text: str) -> dict[str, Any]:
         content = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
-        raise InputError(file, INSTANCE_VARIABLE, f"is no YAML: {problem}") from None
+        raise UnusableInstance(file, INSTANCE_VARIABLE, f"is no YAML: {problem}") from None
     if not isinstance(content, dict):
-        raise InputError(file, INSTANCE_VARIABLE, "holds no settings of a Dagster instance")
+        raise UnusableInstance(file, INSTANCE_VARIABLE, "holds no settings of a Dagster instance")
     return {key: content[key] for key in STORAGES if content.get(key)}
 
 
@@ -133,7 +133,7 @@ def _require_same_storage(folder: Path, source: Path, text: str) -> None:
     used = folder / SETTINGS
     if not used.is_file() or _kind(_storage(used, _read(used))) == _kind(_storage(source, text)):
         return
-    raise InputError(
+    raise UnusableInstance(
         source,
         "storage",
         f"is not where the study's records are, which {used} says; set {INSTANCE_VARIABLE} to the "
@@ -163,7 +163,9 @@ def opened(folder: Path, source: Path, settings: str = SETTINGS) -> Iterator[Dag
     try:
         instance = DagsterInstance.from_config(str(folder), settings)
     except Exception as error:  # Dagster's, SQLAlchemy's or the driver's own
-        raise InputError(source, "storage", f"cannot be opened: {_in_a_line(error)}") from None
+        raise UnusableInstance(
+            source, "storage", f"cannot be opened: {_in_a_line(error)}"
+        ) from None
     finally:
         logging.disable(before)
     with instance:
@@ -176,7 +178,9 @@ def _require_packages(source: Path) -> None:
             if isinstance(settings, dict) and name in settings and find_spec(package) is None:
                 install = "pip install -c constraints.txt 'fly64_assets[postgres]'"
                 hint = f": {install}" if name == "postgres" else ""
-                raise InputError(source, f"storage.{name}", f"needs the package {package}{hint}")
+                raise UnusableInstance(
+                    source, f"storage.{name}", f"needs the package {package}{hint}"
+                )
 
 
 def _in_a_line(error: BaseException) -> str:

@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fly64_assets.hub import numbers
+from fly64_assets.study_pictures import STYLES
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from fly64_assets.ptychography.scoring import ScoreRow
 
 PHASE_MAP, AMPLITUDE_MAP, ERROR_MAP = "viridis", "gray", "RdBu_r"
+ERRORS = {"phase error": (-0.5, 0.5), "amplitude error": (-0.3, 0.3)}
+"""Ends of the errors' scales; phase in rad."""
+ERROR_BINS = 61
 DPI, PREVIEW_DPI = 110, 62
 
 
@@ -28,6 +34,8 @@ def comparison_plot(
     title: str,
 ) -> None:
     """Truth and every model, phase and amplitude with their errors, on shared scales.
+
+    The truth has no error; how the models' errors are spread stands in its place.
 
     Args:
         path: PNG to write.
@@ -58,24 +66,32 @@ def comparison_plot(
         layout="constrained",
         squeeze=False,
     )
-    images = {}
+    images, errors = {}, {"phase error": {}, "amplitude error": {}}
     for index, (name, image) in enumerate({"truth": truth, **aligned}.items()):
         phase = phases(truth, image)[1]
         panels = (
             ("phase", phase, PHASE_MAP, limits["phase"]),
-            ("phase error", phase - truth_phase, ERROR_MAP, (-0.5, 0.5)),
+            ("phase error", phase - truth_phase, ERROR_MAP, ERRORS["phase error"]),
             ("amplitude", np.abs(image), AMPLITUDE_MAP, limits["amplitude"]),
-            ("amplitude error", np.abs(image) - truth_amplitude, ERROR_MAP, (-0.3, 0.3)),
+            (
+                "amplitude error",
+                np.abs(image) - truth_amplitude,
+                ERROR_MAP,
+                ERRORS["amplitude error"],
+            ),
         )
         for axis, (label, values, colours, (low, high)) in zip(axes[index], panels, strict=True):
+            if name == "truth" and label in errors:
+                continue
             axis.set_xticks([])
             axis.set_yticks([])
-            if name == "truth" and label.endswith("error"):
-                axis.axis("off")
-                continue
             images[label] = axis.imshow(values, cmap=colours, vmin=low, vmax=high)
             axis.set_title(_panel_title(scores, name, label), fontsize=9)
+            if label in errors:
+                errors[label][name] = values
         axes[index][0].set_ylabel(name, fontsize=11)
+    for axis, label in ((axes[0][1], "phase error"), (axes[0][3], "amplitude error")):
+        _spread(axis, errors[label], label, height / width)
     units = {"phase": "rad", "phase error": "rad", "amplitude": "", "amplitude error": ""}
     for column, label in enumerate(units):
         figure.colorbar(
@@ -89,6 +105,27 @@ def comparison_plot(
     figure.suptitle(title, fontsize=12)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
     plt.close(figure)
+
+
+def _spread(axis: Axes, errors: Mapping[str, np.ndarray], label: str, shape: float) -> None:
+    """How many pixels have which error, a line a model; what is beyond an end counts there.
+
+    Args:
+        errors: by model, (h, w).
+        label: of the errors.
+        shape: height over width of the panel.
+    """
+    low, high = ERRORS[label]
+    for (name, values), (colour, _) in zip(errors.items(), STYLES, strict=False):
+        counts, edges = np.histogram(values.clip(low, high), ERROR_BINS, (low, high))
+        axis.stairs(100 * counts / values.size, edges, color=colour, linewidth=1.2, label=name)
+    axis.axvline(0, color="black", linewidth=0.6, linestyle=":")
+    axis.set_xlim(low, high)
+    axis.set_box_aspect(shape)
+    axis.set_title(f"{label}s, % of pixels", fontsize=9)
+    axis.tick_params(labelsize=7)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=7, frameon=False, loc="upper left")
 
 
 def _panel_title(scores: Mapping[tuple[str, str], ScoreRow], model: str, label: str) -> str:

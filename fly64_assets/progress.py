@@ -72,11 +72,14 @@ def reporter(
             that is not known, and then the throughput is told in units, or is the solver's own.
         clock: seconds that only grow.
     """
-    speed, last = Speed(), float("-inf")
+    speed, last, unit = Speed(), float("-inf"), ""
 
     def tell(progress: Progress) -> None:
-        nonlocal last
+        nonlocal speed, last, unit
         now = clock()
+        if progress.unit != unit:
+            # The speed of a preparation says nothing of what comes after it.
+            speed, unit = Speed(), progress.unit
         own = progress.figures.get(f"{progress.unit}{PER_SECOND}")
         rate = speed.add(now, progress.done) or own
         finished = progress.done >= progress.total

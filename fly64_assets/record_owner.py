@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dagster import DagsterInstance
 
-from fly64_assets.errors import InputError
+from fly64_assets.errors import UnusableInstance
 from fly64_assets.store import write_whole
 from fly64_assets.study import Study
 
@@ -54,14 +54,14 @@ def require(instance: DagsterInstance, folder: Path, study: Study, source: Path)
     here, owner = _here(folder), _owner(instance)
     number = instance.run_storage.get_run_storage_id()
     if here.get("database", number) != number:
-        raise InputError(
+        raise UnusableInstance(
             source,
             "storage",
             f"names another database than the one that the records of {study.name} are in; point "
             f"it at that one, or move {folder.parent} aside to begin anew",
         )
     if owner is not None and owner["folder"] != here.get("folder"):
-        raise InputError(
+        raise UnusableInstance(
             source,
             "storage",
             f"names a database that holds the records of the study {owner['study']} in another "
@@ -80,7 +80,7 @@ def _require_utc(instance: DagsterInstance, source: Path) -> None:
             return
         zone = connection.exec_driver_sql("SHOW TimeZone").scalar_one()
     if zone not in ("UTC", "Etc/UTC", "GMT"):
-        raise InputError(
+        raise UnusableInstance(
             source,
             "storage.postgres.postgres_db.params.options",
             f"times would be written in the zone {zone}, Dagster reads them as UTC: "

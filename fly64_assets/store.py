@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from fly64_assets.catalogue import BY_KEY, Product
-from fly64_assets.errors import InProgress, InputError
+from fly64_assets.errors import InProgress, InputError, UnwritableResults
 from fly64_assets.partitions import Condition
 from fly64_assets.study import PROJECT_ROOT, Study
 
@@ -111,8 +111,8 @@ class Store:
         except OSError as error:
             raise self._not_writable(error) from None
 
-    def _not_writable(self, error: OSError) -> InputError:
-        return InputError(self.root, "", f"the store cannot be written: {error.strerror}")
+    def _not_writable(self, error: OSError) -> UnwritableResults:
+        return UnwritableResults(self.root, "", f"the store cannot be written: {error.strerror}")
 
     def require_schema(self) -> None:
         """Refuse a store that another version of this program laid out.

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from fly64_assets import arms as registry
-from fly64_assets.errors import InputError, did_you_mean
+from fly64_assets.errors import InputError, UnreadableStudy, did_you_mean
 from fly64_assets.study_settings import (
     AutomationSettings,
     BaselineSettings,
@@ -180,7 +180,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.load(path.read_text("utf-8"), _UniqueKeyLoader)  # a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(path, "", f"cannot be read as a study file: {reason}") from None
+        raise UnreadableStudy(path, "", f"cannot be read as a study file: {reason}") from None
     except yaml.YAMLError as error:
         raise InputError(path, "", f"is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

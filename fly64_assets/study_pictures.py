@@ -6,6 +6,7 @@ line style. Points carry their interval. What does not belong here: numbers (``s
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,10 @@ UNITS = {("mae", "phase"): " (rad)"}
 PNG_DPI = 150
 X_MARGIN = 1.3
 """Of a logarithmic axis, as a factor to either side."""
+POWERS_OF_TEN = 2.0
+"""Decades of an axis from which on powers of ten alone are numbers enough."""
+STEPS = ((1.2, (1, 3)), (0.6, (1, 2, 5)))
+"""Decades of a shorter axis from which on these multiples of powers of ten are its numbers."""
 
 
 def axes_style() -> dict[str, Any]:
@@ -38,6 +43,26 @@ def axes_style() -> dict[str, Any]:
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
+
+
+def _logarithmic(axis: Axes, values: pd.Series) -> None:
+    """A logarithmic x axis about ``values``, with as many numbers on it as have room.
+
+    Left alone, matplotlib numbers every minor tick of less than a decade, one over the other.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    # A single dose has no extent of its own, and an empty log axis draws nothing.
+    low, high = values.min() / X_MARGIN, values.max() * X_MARGIN
+    axis.set_xscale("log")
+    axis.set_xlim(low, high)
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    decades = math.log10(high / low)
+    if decades >= POWERS_OF_TEN:
+        return
+    steps = next((steps for least, steps in STEPS if decades >= least), None)
+    axis.xaxis.set_major_locator(LogLocator(subs=steps, numticks=20) if steps else MaxNLocator(3))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.7g}"))
 
 
 def _curves(axis: Axes, rows: pd.DataFrame, x: str) -> None:
@@ -98,9 +123,7 @@ def _grid(
             axis.set_ylabel(f"{TITLES[metric]}{UNITS.get((metric, component), '')}")
             axis.set_title(component, fontsize=9)
             if logarithmic:
-                axis.set_xscale("log")
-                # A single dose has no extent of its own, and an empty log axis draws nothing.
-                axis.set_xlim(table[x].min() / X_MARGIN, table[x].max() * X_MARGIN)
+                _logarithmic(axis, table[x])
     for axis in axes[-1]:
         axis.set_xlabel(label)
     handles, names = axes[0][0].get_legend_handles_labels()

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from fly64_assets.cli import main
 from fly64_assets.cli.options import with_next_step
 from fly64_assets.errors import did_you_mean
+from fly64_assets.instance import INSTANCE_VARIABLE
 from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets.study import STUDY_VARIABLE
 from fly64_assets_tests.conftest import fly64
@@ -254,6 +255,25 @@ def test_a_bad_study_file_says_where_its_rules_are(write_study):
     )
 
 
+@pytest.mark.parametrize(
+    ("variable", "named", "advice"),
+    [
+        (INSTANCE_VARIABLE, "nowhere.yaml", "set FLY64_INSTANCE to others; docs/postgres.md"),
+        (STUDY_VARIABLE, "nowhere.yaml", "mend what names it: --study, FLY64_STUDY"),
+        (RESULTS_VARIABLE, "a_file.yaml", "set FLY64_RESULTS to a folder"),
+    ],
+)
+def test_what_is_no_study_file_has_advice_of_its_own(
+    variable, named, advice, write_study, monkeypatch, tmp_path
+):
+    monkeypatch.setenv(STUDY_VARIABLE, str(write_study()))
+    (tmp_path / "a_file.yaml").touch()
+    monkeypatch.setenv(variable, str(tmp_path / named))
+    done = _invoke("run", "--all")
+    assert done.exit_code == 2 and "schema study" not in done.stderr, done.stderr
+    assert advice in done.stderr.split("; next: ")[1]
+
+
 def test_an_infeasible_view_says_what_to_change(write_study):
     done = _invoke("plan", "--study", write_study(overlap={"min_groups": 500}))
     assert done.exit_code == 2 and "next: change the view" in done.stderr, done.stderr
@@ -262,4 +282,5 @@ def test_an_infeasible_view_says_what_to_change(write_study):
 def test_advice_is_not_given_twice():
     assert with_next_step("x: `fly64 run` first", "y") == "x: `fly64 run` first"
     assert with_next_step("x: use --force", "y") == "x: use --force"
+    assert with_next_step("x; or move z aside to begin anew", "y").endswith("anew")
     assert with_next_step("x", "y") == "x; next: y"

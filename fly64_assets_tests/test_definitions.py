@@ -14,7 +14,7 @@ from dagster._core.execution.plan.instance_concurrency_context import (
     _calculate_timeout_interval,
 )
 
-from fly64_assets.catalogue import files_in, inputs_in
+from fly64_assets.catalogue import files_in, gathers_in, inputs_in
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.executor import preloaded
@@ -110,7 +110,7 @@ def test_asset_graph_is_the_catalogue(graph):
     for item in PRODUCTS:
         node = graph.get(AssetKey(item.key))
         parents = {tuple(key.path) for key in node.parent_keys}
-        assert parents == {*inputs_in(item, study), *item.gathers}
+        assert parents == {*inputs_in(item, study), *gathers_in(item, study)}
         assert node.group_name == item.group
         assert node.code_version == item.code_version
         assert node.owners and node.kinds

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from dagster import DagsterEventType, DagsterInstance
 
-from fly64_assets.catalogue import files_in, inputs_in, product
+from fly64_assets.catalogue import files_in, gathers_in, inputs_in, product
 from fly64_assets.instance import instance_folder
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import State
@@ -100,7 +100,7 @@ def test_every_materialization_carries_provenance_that_still_holds(opened):
         for path, written in made.files.items():
             assert not path.startswith("/") and "\\" not in path
             assert sha256_of(context.store.root / path) == written.sha256
-        gathered = {f"{'/'.join(key)} {AT}" for key in item.gathers}
+        gathered = {f"{'/'.join(key)} {AT}" for key in gathers_in(item, context.study)}
         inputs = {"/".join(key) for key in inputs_in(item, context.study)}
         assert set(made.inputs) == inputs | gathered
         for given in made.inputs.values():

@@ -74,6 +74,17 @@ def test_lines_are_rare_and_the_last_always_comes(told):
     assert "left" in lines[1] and "left" not in lines[-1]
 
 
+def test_a_preparation_is_told_and_its_speed_is_not_that_of_what_follows(told):
+    steps = [Progress(done, 12, "step", {"estimate": 1 + done // 7, "of": 2}) for done in (6, 12)]
+    lines = told((0, steps[0]), (3, steps[1]), (63, _epoch(20, 40)), (123, _epoch(21, 40)))
+    assert lines == [
+        "PtyChi: step 6/12  estimate 1  of 2",
+        "PtyChi: step 12/12  estimate 2  of 2  2 step/s",
+        "PtyChi: epochs 20/40",
+        "PtyChi: epochs 21/40  0.0167 epochs/s  19 min 00 s left",
+    ]
+
+
 def test_large_numbers_are_readable(told):
     lines = told(
         (0, Progress(1000, 10304, "exposures", {})),

@@ -18,6 +18,7 @@ from fly64_assets.assets.phase_asset import PhaseRun
 from fly64_assets.assets.study_report import FILE, make_study_report
 from fly64_assets.catalogue import LEVELS, product
 from fly64_assets.checks.report_checks import agrees, read_page
+from fly64_assets.hub.costs import COLUMNS, Cost, total_costs
 from fly64_assets.instance import study_instance
 from fly64_assets.io_manager import StoredInput
 from fly64_assets.partitions import Condition
@@ -125,6 +126,29 @@ def test_every_arm_is_pictured_with_its_errors_in_both_halves(opened):
         for kind in ("phase", "amplitude", "phase_error", "amplitude_error"):
             names = MODELS if kind.endswith("error") else ("truth", *MODELS)
             assert {f"c-1000-dense-{split}-{kind}-{name}" for name in names} <= page.ids.keys()
+
+
+def test_costs_are_those_of_the_condition_s_summary(opened):
+    context, _ = opened
+    shown = read_page(_text(context)).shown
+    item = product("hub_summary")
+    lines = context.store.path(item, Condition(1000, "dense"), "summary.md").read_text("utf-8")
+    _, lines = lines.split("## What each arm cost")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines.splitlines()]
+    summary = {row[0]: row[1:] for row in rows if row and row[0] in MODELS}
+    for where in (AT, "all"):  # the only condition is all of them
+        for model in MODELS:
+            cells = [shown["data-cost", f"{where}|{model}", column] for column in COLUMNS]
+            assert [text for (text,) in cells] == summary[model]
+
+
+def test_costs_of_all_conditions_are_added_up():
+    network = Cost("A", 10, 64, 2, 3.5, {"train": 1.0, "test": 2.0})
+    solver = Cost("B", None, None, 4, None, {"train": 8.0, "test": 9.0})
+    added, solved = total_costs([[network, solver], [network, solver]])
+    assert added == Cost("A", 10, 128, 4, 7.0, {"train": 2.0, "test": 4.0})
+    assert solved == Cost("B", None, None, 8, None, {"train": 16.0, "test": 18.0})
+    assert total_costs([]) == []
 
 
 def test_the_study_file_in_it_is_the_study(opened, tmp_path):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dagster import AssetsDefinition, MetadataValue
 
-from fly64_assets.arms import iterative, networks
 from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset
 from fly64_assets.catalogue import Key, product
 from fly64_assets.context import StudyContext
 from fly64_assets.hub import layout
-from fly64_assets.hub.costs import Cost
+from fly64_assets.hub.costs import costs_of
 from fly64_assets.hub.summary import MadeBy, artifact_inventory, summary_context
 from fly64_assets.planner import digest
 from fly64_assets.study import SPLITS
@@ -37,37 +36,6 @@ def _hub_files(run: PhaseRun) -> dict[str, str]:
 
 def _json(run: PhaseRun, *key: str, file: str) -> dict[str, Any]:
     return json.loads(run.input(*key).path(file).read_text("utf-8"))
-
-
-def _costs(run: PhaseRun, models: Iterable[str]) -> list[Cost]:
-    """What each arm cost, from bundles, scoring and the provenance of the steps."""
-    inference = {
-        split: _json(run, split, "comparison", file="scoring.json")["cpu_seconds"]
-        for split in SPLITS
-    }
-    view = _json(run, "train", "overlap_view", file="train_metrics.json")
-    costs = {}
-    for network in networks(models):
-        bundle = _json(run, *network.model_key, file="bundle.json")
-        costs[network.name] = Cost(
-            network.name,
-            bundle["n_parameters"],
-            view["n_images_kept"],
-            bundle["epochs_completed"],
-            run.input(*network.model_key).record.provenance.cpu_seconds,
-            {split: inference[split][network.name] for split in SPLITS},
-        )
-    for arm in iterative(models):
-        steps = {split: run.input(*arm.key(split)).record.provenance for split in SPLITS}
-        costs[arm.name] = Cost(
-            arm.name,
-            None,
-            None,
-            steps[SPLITS[0]].settings[arm.section]["epochs"],
-            None,
-            {split: step.cpu_seconds for split, step in steps.items()},
-        )
-    return [costs[model] for model in models]
 
 
 def make_hub_summary(run: PhaseRun) -> Mapping[Key, Outcome]:
@@ -95,7 +63,7 @@ def make_hub_summary(run: PhaseRun) -> Mapping[Key, Outcome]:
             split: _json(run, split, "overlap_view", file=f"{split}_metrics.json")
             for split in SPLITS
         },
-        costs=_costs(run, summary["aggregate_metrics"]),
+        costs=costs_of(summary["aggregate_metrics"], run.input),
         made=made,
         hashes={path: sha256 for path, sha256 in files.items() if path.endswith(HASHED)},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 PRODUCT = product("study_report")
 FILE = "study_report.html"
-BUDGET = ("seconds", "cpu_seconds", "peak_memory_mb")
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -40,7 +40,7 @@ def scored_products(study: Mapping[str, Any]) -> list[Product]:
 
 
 def _made(record: Record) -> Made:
-    from fly64_assets.report.given import Made
+    from fly64_assets.report.given import BUDGET, Made
 
     made = record.provenance
     return Made(
@@ -95,6 +95,7 @@ def _split(run: PhaseRun, condition: str, split: str) -> Split:
 
 
 def _condition(run: PhaseRun, key: str, standing: Mapping[str, str]) -> ConditionData:
+    from fly64_assets.hub.costs import costs_of
     from fly64_assets.report.given import FINISHED, ConditionData
 
     at, finished = Condition.from_partition_key(key), standing["state"] == FINISHED
@@ -109,6 +110,9 @@ def _condition(run: PhaseRun, key: str, standing: Mapping[str, str]) -> Conditio
         {split: _split(run, key, split) for split in SPLITS} if finished else {},
         [line for record in records for line in _checks(run.ledger, record)],
         [_made(record) for record in records] if finished else [],
+        costs_of(run.settings["study"]["arms"], partial(run.gathered_from, key))
+        if finished
+        else [],
     )
 
 
@@ -149,8 +153,8 @@ def make_study_report(run: PhaseRun) -> Mapping[Key, Outcome]:
 def build(context: StudyContext) -> list[AssetsDefinition]:
     description = (
         "One self-contained HTML file about the whole study: the matrix, the answer, every "
-        "condition's pictures (phase in rad, amplitude), scores with intervals, checks, times and "
-        "provenance; conditions that are missing, stale or failed with the reason."
+        "condition's pictures (phase in rad, amplitude), scores with intervals, costs, checks, "
+        "times and provenance; conditions that are missing, stale or failed with the reason."
     )
     return [
         build_phase_asset(

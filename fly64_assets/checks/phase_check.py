@@ -4,6 +4,7 @@ All checks of one product are judged in one step, because starting a process cos
 of them; each stays a check of its own, with its own result and severity.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,6 +91,24 @@ def check_step(product: Product) -> str:
     return f"check_{'_'.join(product.key)}"
 
 
+BOUND = re.compile(r"[<>]|\bwithin\b")
+MEASURED = re.compile(r"([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?: [^\W\d_].*)?")
+"""A number, and perhaps words after it: ``0.9712``, ``3.1 px``, ``998.20 over 600 exposures``."""
+
+
+def measured(outcomes: Iterable[RuleOutcome]) -> dict[str, float]:
+    """What was held against a bound, as numbers, which the UI plots over time.
+
+    What has to be equal to something is left out: it does not move.
+    """
+    found = {}
+    for outcome in outcomes:
+        number = MEASURED.fullmatch(str(outcome.actual))
+        if number is not None and BOUND.search(str(outcome.expected)):
+            found[f"{outcome.key}: {outcome.rule}"] = float(number[1])
+    return found
+
+
 def _result(
     product: Product, check: Check, outcomes: Collection[RuleOutcome], severity: AssetCheckSeverity
 ) -> AssetCheckResult:
@@ -111,6 +130,7 @@ def _result(
             "rules": MetadataValue.table(rows) if rows else MetadataValue.text("none"),
             "n_rules": len(outcomes),
             "n_broken": len(broken),
+            **{name: MetadataValue.float(value) for name, value in measured(outcomes).items()},
         },
     )
 

@@ -11,12 +11,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
-from fly64_assets.catalogue import products_in
+from fly64_assets.catalogue import product, products_in
 from fly64_assets.checks.common_checks import ABSOLUTE, ANY_TIME, UTC_TIME, equals
 from fly64_assets.checks.phase_check import Check, CheckRun
+from fly64_assets.hub.costs import COLUMNS, costs_of, total_costs
+from fly64_assets.hub.numbers import INAPPLICABLE
+from fly64_assets.io_manager import StoredInput
 from fly64_assets.ledger import Provenance
 from fly64_assets.partitions import Condition
 from fly64_assets.ptychography.rules import RuleOutcome
@@ -104,7 +108,7 @@ class Page(HTMLParser):
         named = [
             (name, given[name])
             for _, given in reversed(self._open)
-            for name in ("data-row", "data-needed", "data-made", "data-file")
+            for name in ("data-row", "data-needed", "data-made", "data-cost", "data-file")
             if name in given
         ]
         column = self._open[-1][1].get("data-field", "")
@@ -192,6 +196,9 @@ def _numbers(run: CheckRun, page: Page) -> Iterator[RuleOutcome]:
     yield equals("doses", "unlike dose_for_quality.csv", "none", _few(_doses(page, needed)))
     made = _records(run, finished)
     yield equals("budgets", "unlike the materialization", "none", _few(_budgets(page, made)))
+    yield equals(
+        "costs", "unlike those of the products", "none", _few(unlike_costs(run, page, finished))
+    )
     files = {path: file.sha256 for one in made.values() for path, file in one.files.items()}
     shown = {key: texts for (kind, key, _), texts in page.shown.items() if kind == "data-file"}
     wrong = sorted(path for path, texts in shown.items() if set(texts) != {files.get(path)})
@@ -237,6 +244,29 @@ def _budgets(page: Page, made: Mapping[str, Provenance]) -> Iterator[str]:
     for key, column, text in _of_kind(page, "data-made"):
         if key not in made or not agrees(text, str(getattr(made[key], column))):
             yield f"{key} {column} shows {text}"
+
+
+def unlike_costs(run: CheckRun, page: Page, finished: Iterable[str]) -> Iterator[str]:
+    """Costs shown that are not the products', and rows of them that are not shown."""
+    conditions = {key: costs_of(run.study.arms, partial(_stored, run, key)) for key in finished}
+    conditions["all"] = total_costs(list(conditions.values()))
+    costs = {f"{key}|{one.model}": one for key, found in conditions.items() for one in found}
+    shown = set()
+    for key, column, text in _of_kind(page, "data-cost"):
+        shown.add((key, column))
+        value = costs[key].figure(column) if key in costs else None
+        if text != INAPPLICABLE if value is None else not agrees(text, str(value)):
+            yield f"{key} {column} shows {text}, is {value}"
+    for key, column in sorted({(key, column) for key in costs for column in COLUMNS} - shown):
+        yield f"{key} {column} is not shown"
+
+
+def _stored(run: CheckRun, condition: str, *key: str) -> StoredInput:
+    item = product(*key)
+    record = run.ledger.latest(item, Condition.from_partition_key(condition))
+    if record is None:
+        raise LookupError(f"{item.name} was never made")
+    return StoredInput(record, run.ledger.store)
 
 
 CHECKS = (

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Command = Callable[..., int]
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Of a file system that takes nothing more."""
+SAYS_WHAT_TO_DO = ("`fly64", " --", "did you mean", "pip install", " aside ")
+"""In a problem that names a command, an option, a value, or what to move out of the way."""
 
 
 def study_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,8 +140,8 @@ def exit_code(command: Command) -> Callable[..., None]:
 
 
 def with_next_step(problem: str, advice: str) -> str:
-    """The problem and what to do, unless it says so: it names a command, an option or a value."""
-    told = any(part in problem for part in ("`fly64", " --", "did you mean")) or not advice
+    """The problem and what to do, unless it says so itself."""
+    told = any(part in problem for part in SAYS_WHAT_TO_DO) or not advice
     return problem if told else f"{problem}; next: {advice}"
 
 

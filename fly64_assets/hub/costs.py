@@ -1,14 +1,19 @@
 """What each arm of a condition cost: what it learned from, for how long, and what a half takes.
 
-Read beside the scores: an arm that was given ten times the computing is not better for it. Formats
-of numbers are in ``numbers.py``; where the numbers come from is the caller's business.
+Read beside the scores: an arm that was given ten times the computing is not better for it. The
+condition's summary and the study report both take it from here. Formats of numbers are in
+``numbers.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
+from fly64_assets.arms import iterative, networks
 from fly64_assets.hub import numbers
 from fly64_assets.hub.rendering import Table
 from fly64_assets.study import SPLITS
@@ -35,27 +40,105 @@ class Cost:
     training_cpu_s: float | None
     reconstruction_cpu_s: Mapping[str, float]
 
+    def figure(self, column: str) -> float | None:
+        """What a column of `COLUMNS` holds."""
+        by_split = column in self.reconstruction_cpu_s
+        return self.reconstruction_cpu_s[column] if by_split else getattr(self, column)
+
+
+COLUMNS = {
+    "parameters": "parameters",
+    "images": "images learned from",
+    "epochs": "epochs",
+    "training_cpu_s": "training (CPU s)",
+    **{split: f"reconstruction, {split} (CPU s)" for split in SPLITS},
+}
+"""Figures of a cost -> their titles."""
+COUNTS = ("parameters", "images", "epochs")
+
+
+class Stored(Protocol):
+    """A product of the condition with its record, as ``io_manager.StoredInput`` is."""
+
+    record: Any
+
+    def path(self, file: str) -> Path:
+        """Where one of its files lies."""
+
+
+class Products(Protocol):
+    """The condition's products by their keys."""
+
+    def __call__(self, *key: str) -> Stored:
+        """The product of a key."""
+
+
+def costs_of(models: Iterable[str], product: Products) -> list[Cost]:
+    """What each arm of a condition cost, from bundles, scoring and the provenance of the steps."""
+    wanted = list(models)
+    inference = {
+        split: _read(product(split, "comparison"), "scoring.json")["cpu_seconds"]
+        for split in SPLITS
+    }
+    view = _read(product("train", "overlap_view"), "train_metrics.json")
+    costs = {}
+    for network in networks(wanted):
+        bundle = _read(product(*network.model_key), "bundle.json")
+        costs[network.name] = Cost(
+            network.name,
+            bundle["n_parameters"],
+            view["n_images_kept"],
+            bundle["epochs_completed"],
+            product(*network.model_key).record.provenance.cpu_seconds,
+            {split: inference[split][network.name] for split in SPLITS},
+        )
+    for arm in iterative(wanted):
+        steps = {split: product(*arm.key(split)).record.provenance for split in SPLITS}
+        costs[arm.name] = Cost(
+            arm.name,
+            None,
+            None,
+            steps[SPLITS[0]].settings[arm.section]["epochs"],
+            None,
+            {split: step.cpu_seconds for split, step in steps.items()},
+        )
+    return [costs[model] for model in wanted]
+
+
+def _read(stored: Stored, file: str) -> Any:
+    return json.loads(stored.path(file).read_text("utf-8"))
+
+
+def total_costs(conditions: Iterable[Sequence[Cost]]) -> list[Cost]:
+    """Every arm's costs in all conditions together; parameters are those of one network.
+
+    Args:
+        conditions: the costs of each, with the same arms in the same order.
+    """
+    return [_total(costs) for costs in zip(*conditions, strict=True)]
+
+
+def _total(costs: Sequence[Cost]) -> Cost:
+    def added(column: str) -> Any:
+        found = [cost.figure(column) for cost in costs]
+        return None if None in found else sum(found)
+
+    first = costs[0]
+    by_split = {split: added(split) for split in SPLITS}
+    sums = (added(column) for column in ("images", "epochs", "training_cpu_s"))
+    return Cost(first.model, first.parameters, *sums, by_split)
+
 
 def cost_table(costs: Sequence[Cost]) -> Table:
     """One row an arm."""
-    header = (
-        "model",
-        "parameters",
-        "images learned from",
-        "epochs",
-        "training (CPU s)",
-        *(f"reconstruction, {split} (CPU s)" for split in SPLITS),
-    )
-    rows = [
-        (
-            cost.model,
-            *map(_count, (cost.parameters, cost.images, cost.epochs)),
-            numbers.cpu_seconds(cost.training_cpu_s),
-            *(numbers.cpu_seconds(cost.reconstruction_cpu_s[split]) for split in SPLITS),
-        )
-        for cost in costs
-    ]
-    return Table(header, rows)
+    rows = [(cost.model, *(figure_text(cost, name) for name in COLUMNS)) for cost in costs]
+    return Table(("model", *COLUMNS.values()), rows)
+
+
+def figure_text(cost: Cost, column: str) -> str:
+    """A figure of `COLUMNS` as it is shown."""
+    value = cost.figure(column)
+    return _count(value) if column in COUNTS else numbers.cpu_seconds(value)
 
 
 def _count(value: int | None) -> str:

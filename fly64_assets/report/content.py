@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.hub import numbers
+from fly64_assets.hub.costs import COLUMNS, Cost, figure_text, total_costs
 from fly64_assets.ptychography.metrics import METRICS
 from fly64_assets.ptychography.scoring import phases
 from fly64_assets.report.given import (
+    BUDGET,
     CHECK_MARKS,
     FINISHED,
     TRUTH,
@@ -59,7 +61,8 @@ PLOTS = {
     "reached; one panel a dose.",
 }
 """Name of a stored plot -> what it shows, in words; the captions of the page."""
-BUDGET_FIGURES = ("seconds", "cpu_seconds", "peak_memory_mb")
+ALL = "all"
+"""Stands for the condition where costs are those of all that are finished."""
 UNFIGURED = "comparison"
 """Whose further figures are scores, shown elsewhere."""
 
@@ -114,6 +117,8 @@ def report_content(
         ],
         "headline": [_headline(study, condition, scores) for condition in finished],
         "needed": list(needed_doses(needed)),
+        "cost_columns": list(COLUMNS.values()),
+        "costs": _costs(ALL, total_costs(condition.costs for condition in finished)),
         "conditions": [_condition(study, each, scores, scales) for each in conditions],
         "versions": _versions(everything),
         "commits": sorted({made.git_commit for made in everything}),
@@ -216,7 +221,20 @@ def _condition(
         "bad_checks": [_check(line) for line in condition.checks if line.status != "passed"],
         "passed_checks": [_check(line) for line in condition.checks if line.status == "passed"],
         "made": condition.made,
+        "costs": _costs(f"{condition.dose}|{condition.view}", condition.costs),
     }
+
+
+def _costs(where: str, costs: Sequence[Cost]) -> list[dict[str, Any]]:
+    """A line an arm; its row is named by the condition, or by all of them, and the arm."""
+    return [
+        {
+            "model": cost.model,
+            "row": f"{where}|{cost.model}",
+            "cells": [(column, figure_text(cost, column)) for column in COLUMNS],
+        }
+        for cost in costs
+    ]
 
 
 def _check(line: CheckLine) -> dict[str, Any]:
@@ -236,7 +254,7 @@ def _budget(made: Made) -> dict[str, Any]:
     return {
         "asset": made.asset,
         "row": f"{made.partition} {made.asset}",
-        **{name: f"{made.budget[name]:,.1f}" for name in BUDGET_FIGURES},
+        **{name: f"{made.budget[name]:,.1f}" for name in BUDGET},
         "more": "; ".join(f"{name.replace('_', ' ')} {_figure(v)}" for name, v in more.items()),
     }
 

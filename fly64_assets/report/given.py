@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fly64_assets.hub.costs import Cost
 from fly64_assets.report.plots import FrcCurve
 
 TRUTH = "truth"
 FINISHED = "fresh"
 CHECK_MARKS = {"passed": "✔", "warning": "⚠", "failed": "✖", "not run": "○"}
 """Status of an asset check -> its mark."""
+BUDGET = ("seconds", "cpu_seconds", "peak_memory_mb")
+"""What every step records of its time and memory."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,13 @@ class CheckLine:
 
 @dataclass(frozen=True)
 class Made:
-    """One materialization; ``files`` are (path relative to the store, sha256, bytes)."""
+    """One materialization.
+
+    Attributes:
+        files: (path relative to the store, sha256, bytes).
+        budget: the figures of `BUDGET`.
+        figures: what else it recorded of itself.
+    """
 
     asset: str
     partition: str
@@ -72,6 +81,7 @@ class ConditionData:
     splits: Mapping[str, Split] = field(default_factory=dict)
     checks: Sequence[CheckLine] = ()
     made: Sequence[Made] = ()
+    costs: Sequence[Cost] = ()
 
     @property
     def anchor(self) -> str:

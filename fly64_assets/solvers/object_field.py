@@ -13,7 +13,7 @@ only), which images an estimate may see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,11 @@ from fly64_assets.solvers.interface import Measurement
 
 CHUNK = 64
 """Patterns transformed at a time: their arrays stay in the processor's cache. No other effect."""
+AfterStep = Callable[[], None]
+
+
+def quiet() -> None:
+    """Tells nobody that a step is done."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class ObjectField:
         seed: Sequence[int],
         *,
         smoothness_counts: float,
+        after_step: AfterStep = quiet,
     ) -> np.ndarray:
         """The estimate after ``count`` steps from ``start``.
 
@@ -103,6 +109,7 @@ class ObjectField:
                 pace falls to zero: patterns not looked at last would leave their noise otherwise.
             seed: of the order of patterns.
             smoothness_counts: weight of the prior that the change be smooth.
+            after_step: called after each step.
 
         Returns:
             (H, W) complex64.
@@ -127,6 +134,7 @@ class ObjectField:
             gradient += smoothness * _roughness(ahead - start)
             velocity = momentum * velocity - np.float32(1 - number / count) * pace * gradient
             estimate += velocity
+            after_step()
         return estimate
 
     def merged(self, field: np.ndarray, frames: np.ndarray, images: np.ndarray) -> np.ndarray:

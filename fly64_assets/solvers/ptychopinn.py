@@ -14,8 +14,9 @@ What does not belong here: layers (``networks.py``), losses (``losses.py``), pas
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +32,13 @@ from fly64_assets.solvers.interface import (
     Checkpoint,
     Measurement,
     Patches,
+    Progress,
     ProgressCallback,
     measurement_of,
     require_finite,
 )
 from fly64_assets.solvers.model_bundle import BUNDLE_FILE, LoadedModel, TrainedModel
-from fly64_assets.solvers.object_field import ObjectField
+from fly64_assets.solvers.object_field import AfterStep, ObjectField
 from fly64_assets.solvers.refinement import (
     Frames,
     Predict,
@@ -148,6 +150,7 @@ class _Folds:
         threads: int,
         loss: PhysicsLoss,
         predict: Predict,
+        progress: ProgressCallback,
     ) -> None:
         self._settings, self._seed = settings, seed
         self._loss, self._predict = loss, predict
@@ -156,8 +159,12 @@ class _Folds:
             Frames(measurement, share, group_size, settings.frame_px) for share in shares
         ]
         self._conditions = [self._field.conditions(frames.images) for frames in self._frames]
+        told = _steps_told(
+            progress, len(shares) * settings.field.first_steps, "estimate", len(shares)
+        )
         self._starts = [
-            first_estimate(self._field, frames, settings, seed) for frames in self._frames
+            first_estimate(self._field, frames, settings, seed, told(number))
+            for number, frames in enumerate(self._frames, start=1)
         ]
         self._set(self._starts)
 
@@ -193,8 +200,35 @@ class _Folds:
             self._loss.set_field(fold, channels(estimate, misfit, known))
 
 
+def _steps_told(
+    progress: ProgressCallback, total: int, part: str, parts: int
+) -> Callable[[int], AfterStep]:
+    """Tell of the gradient steps of several estimates: until then there is nothing else to tell.
+
+    Args:
+        progress: called after each step.
+        total: steps of all estimates.
+        part: what one of them is called.
+        parts: how many they are.
+
+    Returns:
+        From the number of an estimate, from 1, to what its steps call.
+    """
+    done = itertools.count(1)
+
+    def of(number: int) -> AfterStep:
+        figures = {part: number, "of": parts}
+        return lambda: progress(Progress(next(done), total, "step", figures))
+
+    return of
+
+
 def first_estimate(
-    field: ObjectField, frames: Frames, settings: PtychoPINNSettings, seed: int
+    field: ObjectField,
+    frames: Frames,
+    settings: PtychoPINNSettings,
+    seed: int,
+    after_step: AfterStep,
 ) -> np.ndarray:
     """The physics estimate that no network has touched: (H, W) complex64."""
     return field.improved(
@@ -203,6 +237,7 @@ def first_estimate(
         settings.field.first_steps,
         [seed, STEPS, 0],
         smoothness_counts=settings.field.first_smoothness_counts,
+        after_step=after_step,
     )
 
 
@@ -230,7 +265,8 @@ def train(
         probe_diameter_px: D, px; how far a loss reaches is a fraction of it.
         grouping_seed: the weights and the order of everything come from it.
         threads: of TensorFlow and of the FFTs.
-        progress: called after each epoch with loss, validation_loss and patterns_per_s.
+        progress: called after each gradient step of the folds' first estimates, with which of them
+            it is, then after each epoch with loss, validation_loss and patterns_per_s.
         checkpoint: saved after each epoch; a run that was interrupted goes on from it, to the same
             weights as an uninterrupted one.
         kind: the arm's name, for the bundle.
@@ -290,6 +326,7 @@ def train(
         threads=threads,
         loss=loss,
         predict=predictor(model),
+        progress=progress,
     )
 
     def rows_of(groups: np.ndarray, images: np.ndarray) -> _LossRows:
@@ -382,7 +419,8 @@ def reconstruct(
         measurement: any view of any split, with the probe that the model was trained with.
         grouping_seed: of the order in which gradient steps look at patterns.
         threads: of TensorFlow and of the FFTs.
-        progress: called after each batch of the last pass.
+        progress: called after each gradient step, with the round that it prepares, then after each
+            batch of the last pass.
         batch_size: groups that are computed at once; bounds the memory, changes no result beyond
             float rounding.
         kind: the arm's name, that the bundle has to state.
@@ -404,10 +442,21 @@ def reconstruct(
     network = loaded.network(threads)
     predict, field = predictor(network), field_of(measurement, settings, threads)
     conditions = field.conditions(frames.images)
-    estimate = first_estimate(field, frames, settings, grouping_seed)
-    for number in range(1, settings.field.rounds):
-        seed = [grouping_seed, STEPS, number]
-        estimate = next_estimate(predict, field, frames, estimate, conditions, settings, seed)
+    asked = settings.field
+    steps = asked.first_steps + (asked.rounds - 1) * asked.further_steps
+    told = _steps_told(progress, steps, "round", asked.rounds)
+    estimate = first_estimate(field, frames, settings, grouping_seed, told(1))
+    for number in range(1, asked.rounds):
+        estimate = next_estimate(
+            predict,
+            field,
+            frames,
+            estimate,
+            conditions,
+            settings,
+            [grouping_seed, STEPS, number],
+            after_step=told(number + 1),
+        )
     seen = channels(estimate, field.misfit(estimate, frames.images), conditions)
     values = predict_patches(
         network,

@@ -17,7 +17,7 @@ import numpy as np
 from fly64_assets.ptychography.overlap import thin
 from fly64_assets.solvers.grouping import TURNS, nearest_groups, split_positions
 from fly64_assets.solvers.interface import Measurement
-from fly64_assets.solvers.object_field import FieldSteps, ObjectField
+from fly64_assets.solvers.object_field import AfterStep, FieldSteps, ObjectField, quiet
 from fly64_assets.study import PtychoPINNSettings
 
 if TYPE_CHECKING:
@@ -124,6 +124,8 @@ def next_estimate(
     conditions: np.ndarray,
     settings: PtychoPINNSettings,
     seed: Sequence[int],
+    *,
+    after_step: AfterStep = quiet,
 ) -> np.ndarray:
     """One pass over the view, and the gradient steps that follow it: (H, W) complex64."""
     members = frames.spread(settings.field.spacing_px)
@@ -137,4 +139,5 @@ def next_estimate(
         settings.field.further_steps,
         seed,
         smoothness_counts=settings.field.further_smoothness_counts,
+        after_step=after_step,
     )

@@ -6,17 +6,45 @@ import re
 import sys
 
 import pytest
-from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey
+from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey, FloatMetadataValue
 
 from fly64_assets.catalogue import PRODUCTS, product
 from fly64_assets.checks import checks_of
-from fly64_assets.checks.phase_check import check_step
+from fly64_assets.checks.phase_check import check_step, measured
 from fly64_assets.definitions import CHECK_JOBS, build_definitions
 from fly64_assets.partitions import Condition, dagster_key
+from fly64_assets.ptychography.rules import RuleOutcome
 from fly64_assets_tests.checks.conftest import AT
 from fly64_assets_tests.conftest import PRODUCTS as PUBLISHED
 
 DATASET = ("train", "dataset")
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "number"),
+    [
+        ("1000 within 2.00%", "998.20 over 600 exposures (-0.180%)", 998.2),
+        ("> 0.0312 (5 standard errors)", "-1.2e-05", -1.2e-05),
+        (">= 30", 48, 48.0),
+        (">= 4 px from y = 96.000", "7.2500 px", 7.25),
+        ("0.971234", "0.971234", None),
+        ("5 >= 0", "0.912, 0.871", None),
+        ("<= 90", "81 + 9", None),
+        ("at most 3 px", "(0.10, 0.20) px", None),
+        ("< 1", "nan", None),
+        ("> 0", True, None),
+    ],
+)
+def test_what_is_held_against_a_bound_is_a_number_for_the_ui(expected, actual, number):
+    outcome = RuleOutcome("key", "rule", expected, actual, True)
+    assert measured([outcome]) == ({} if number is None else {"key: rule": number})
+
+
+def test_a_check_s_measured_numbers_are_in_its_metadata(bench):
+    metadata = bench.results(*DATASET)["mean_dose"].metadata
+    name = "diffraction: mean counts per exposure, train and test pooled"
+    assert isinstance(metadata[name], FloatMetadataValue)
+    assert metadata[name].value == pytest.approx(1000, rel=0.1)
 
 
 def test_every_name_in_the_catalogue_is_judged_and_every_judge_is_named():

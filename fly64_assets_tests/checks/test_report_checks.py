@@ -69,6 +69,14 @@ FAULTS: dict[str, tuple[Callable[[str], str], str]] = {
         lambda text: text.replace("<main>", "<main><p>2026-01-01 10:00:00</p>"),
         "not UTC",
     ),
+    "a cost that is no product's": (
+        lambda text: re.sub('(data-cost=.*?data-field="epochs">)[0-9]+', r"\g<1>99", text),
+        "epochs shows 99",
+    ),
+    "an arm whose cost is left out": (
+        lambda text: text.replace("data-cost=", "data-none=", 1),
+        "is not shown",
+    ),
     "an absolute path": (
         lambda text: text.replace("<main>", "<main><p>see /home/user/data</p>"),
         "absolute ones",

@@ -49,7 +49,8 @@ def killer(moment: str, epoch: int) -> Callable[[Progress], None]:
         rename(*paths)
 
     def progress(progress: Progress) -> None:
-        if moment == "after" and progress.done == epoch:
+        epochs = progress.unit.startswith("epoch")
+        if moment == "after" and epochs and progress.done == epoch:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if moment == "during":

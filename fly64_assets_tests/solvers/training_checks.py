@@ -55,6 +55,10 @@ PINN_SETTINGS = STUDY.ptychopinn.model_copy(
 BASELINE_SETTINGS = STUDY.baseline.model_copy(update={**COMMON, "samples_per_epoch": 48})
 
 
+def told(report: Progress) -> tuple[int, int, str, dict[str, float]]:
+    return report.done, report.total, report.unit, dict(report.figures)
+
+
 def quiet(progress: Progress) -> None:
     """Progress that nobody looks at."""
 
@@ -173,9 +177,15 @@ def test_ptychopinn_finds_the_object_without_the_truth(tmp_path):
         samples_per_epoch=144,
         width=16,
     )
-    assert [report.done for report in reports] == list(range(1, 7))
-    assert {report.total for report in reports} == {6} and reports[0].unit == "epoch"
-    assert set(reports[0].figures) == {"loss", "validation_loss", "patterns_per_s"}
+    folds, steps = closed.SMALL_FIELD["folds"], closed.SMALL_FIELD["first_steps"]
+    prepared, epochs = reports[: folds * steps], reports[folds * steps :]
+    assert [told(report) for report in prepared] == [
+        (number, folds * steps, "step", {"estimate": 1 + (number - 1) // steps, "of": folds})
+        for number in range(1, folds * steps + 1)
+    ]
+    assert [report.done for report in epochs] == list(range(1, 7))
+    assert {report.total for report in epochs} == {6} and epochs[0].unit == "epoch"
+    assert set(epochs[0].figures) == {"loss", "validation_loss", "patterns_per_s"}
     losses = [row["validation_loss"] for row in model.history]
     assert model.best_epoch == 1 + int(np.argmin(losses)) > 1
     unseen = closed.scan(64, dose=1e4, seed=2)
@@ -389,7 +399,15 @@ def test_reconstruction_reports_progress(pinn, tmp_path):
         progress=reports.append,
         batch_size=8,
     )
-    assert [(report.done, report.total) for report in reports] == [(8, 20), (16, 20), (20, 20)]
+    first, further = (closed.SMALL_FIELD[name] for name in ("first_steps", "further_steps"))
+    rounds = [1] * first + [2] * further
+    assert [told(report) for report in reports] == [
+        *(
+            (number, len(rounds), "step", {"round": of, "of": closed.SMALL_FIELD["rounds"]})
+            for number, of in enumerate(rounds, start=1)
+        ),
+        *((done, 20, "pattern", {}) for done in (8, 16, 20)),
+    ]
 
 
 def test_a_measurement_that_the_network_was_not_made_for_is_refused(pinn, supervised, tmp_path):
