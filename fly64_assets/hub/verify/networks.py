@@ -45,27 +45,32 @@ class Design:
     """What the graph of a network follows from.
 
     Attributes:
-        model: its name.
+        section: of the study; networks of one section have one design.
         side: N, px.
         group: C, patterns that enter together.
-        settings: of the study's section.
+        settings: of that section.
         floor: normalised intensity that keeps a misfit finite.
     """
 
-    model: str
+    section: str
     side: int
     group: int
     settings: dict[str, Any]
     floor: float
 
     @property
+    def refines(self) -> bool:
+        """Whether the network changes an estimate, which enters with the patterns."""
+        return self.section == "ptychopinn"
+
+    @property
     def inputs(self) -> tuple[str, ...]:
-        own = ("field", "turn") if self.model == "PtychoPINN" else ()
+        own = ("field", "turn") if self.refines else ()
         return SHARED_INPUTS + own
 
     @property
     def output(self) -> str:
-        return "object" if self.model == "PtychoPINN" else "object_and_illumination"
+        return "object" if self.refines else "object_and_illumination"
 
     def layers(self) -> dict[str, Layer]:
         """By name; those with weights in the order in which they are made."""
@@ -75,7 +80,7 @@ class Design:
             for name, shape in shapes.items()
         }
         found["known_probe"] = Layer("KnownProbe", {"patch_size": self.side}, ("subpixel",))
-        return found | (self._refiner() if self.model == "PtychoPINN" else self._baseline())
+        return found | (self._refiner() if self.refines else self._baseline())
 
     def _frame(self) -> dict[str, Any]:
         return {name: self.settings[name] for name in ("frame_px", "regularisation")}
@@ -254,7 +259,8 @@ def _layer_findings(
 )
 def design(hub: Hub) -> Iterator[Finding]:
     known = physics(hub, hub.overlap_view("train"))
-    for model in (network.name for network in networks(hub)):
+    for network in networks(hub):
+        model = network.name
         bundle = hub.json(bundle_file(hub, model, "bundle.json"))
         settings, group = bundle["settings"], bundle["gridsize"] ** 2
         path = bundle_file(hub, model, "model.keras")
@@ -262,7 +268,8 @@ def design(hub: Hub) -> Iterator[Finding]:
         place = bundle_file(hub, model, "bundle.json")
         yield from compare(place, core, bundle.get("core_px"), key="core_px")
         counts = settings.get("misfit_floor_counts", 0.0)
-        made = Design(model, known["N"], group, settings, counts / known["intensity_scale"] ** 2)
+        floor = counts / known["intensity_scale"] ** 2
+        made = Design(network.section, known["N"], group, settings, floor)
         stated = _config(hub, path, "metadata.json")
         keras = {
             "date_saved": "1980-01-01@00:00:00",

@@ -20,8 +20,8 @@ from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
 
 SETTINGS = {"frame_px": 32, "width": 4, "regularisation": 0.03}
 FLOOR, LIMIT = 0.0025, 1.5
-DESIGNS = (("Baseline", 1, 1), ("Baseline", 1, 2), ("PtychoPINN", 1, 2), ("PtychoPINN", 4, 1))
-"""Network, patterns of a group, levels."""
+DESIGNS = (("baseline", 1, 1), ("baseline", 1, 2), ("ptychopinn", 1, 2), ("ptychopinn", 4, 1))
+"""Section of the study, patterns of a group, levels."""
 
 
 def configuration(model: Any) -> dict[str, Any]:
@@ -38,15 +38,15 @@ def main() -> None:
     from fly64_assets.solvers.networks import NetworkDesign, build_baseline, build_refiner
 
     probe = np.ones((32, 32), np.complex64)
-    for name, group, depth in DESIGNS:
+    for section, group, depth in DESIGNS:
         settings = {**SETTINGS, "depth": depth}
         made = NetworkDesign(patch_size=32, group_size=group, **settings)
-        if name == "Baseline":
-            network = build_baseline(made, probe, amplitude_limit=LIMIT, name=name, seed=1)
+        if section == "baseline":
+            network = build_baseline(made, probe, amplitude_limit=LIMIT, name=section, seed=1)
         else:
-            network = build_refiner(made, probe, misfit_floor=FLOOR, name=name, seed=1)
-        expected = Design(name, 32, group, {**settings, "amplitude_limit": LIMIT}, FLOOR)
-        found = list(graph_findings("model.keras", name, expected, configuration(network)))
+            network = build_refiner(made, probe, misfit_floor=FLOOR, name=section, seed=1)
+        expected = Design(section, 32, group, {**settings, "amplitude_limit": LIMIT}, FLOOR)
+        found = list(graph_findings("model.keras", section, expected, configuration(network)))
         if found:
             sys.exit("\n".join(map(str, found)))
         print(f"{len(expected.layers())} layers as designed")
