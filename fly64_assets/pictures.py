@@ -108,7 +108,7 @@ def comparison_plot(
 
 
 def _spread(axis: Axes, errors: Mapping[str, np.ndarray], label: str, shape: float) -> None:
-    """How many pixels have which error, a line a model; what is beyond an end counts there.
+    """How many pixels have which error, a line a model; how many lie beyond the ends, in words.
 
     Args:
         errors: by model, (h, w).
@@ -117,8 +117,10 @@ def _spread(axis: Axes, errors: Mapping[str, np.ndarray], label: str, shape: flo
     """
     low, high = ERRORS[label]
     for (name, values), (colour, _) in zip(errors.items(), STYLES, strict=False):
-        counts, edges = np.histogram(values.clip(low, high), ERROR_BINS, (low, high))
-        axis.stairs(100 * counts / values.size, edges, color=colour, linewidth=1.2, label=name)
+        counts, edges = np.histogram(values, ERROR_BINS, (low, high))
+        beyond = 100 * (1 - counts.sum() / values.size)
+        said = f"{name}, {beyond:.0f} % beyond" if round(beyond) else name
+        axis.stairs(100 * counts / values.size, edges, color=colour, linewidth=1.2, label=said)
     axis.axvline(0, color="black", linewidth=0.6, linestyle=":")
     axis.set_xlim(low, high)
     axis.set_box_aspect(shape)
