@@ -212,19 +212,19 @@ def close(bench: Bench, kind, number: int) -> Record:
     return Record(kind.__name__, CLOSING, number, False, [], [], not problems, seconds, note)
 
 
-def run_series(finished: Site, folder: Path, kind, number: int, scenes: Iterable[Scene]) -> None:
-    """One kind of fault in one phase after the other, on one copy, and ``fly64 run`` at the end.
+def run_series(finished: Site, folder: Path, kind, attempts: Iterable[tuple[int, Scene]]) -> None:
+    """One kind of fault, attempt after attempt, on one copy, and ``fly64 run`` at the end.
 
     Raises:
         AssertionError: something was lost, falsely claimed or not recovered, and what.
     """
-    bench, bad = Bench.copy_of(finished, folder / "copy"), []
-    for scene in scenes:
+    bench, bad, number = Bench.copy_of(finished, folder / "copy"), [], 0
+    for number, scene in attempts:
         record = attempt(bench, scene, kind, number)
         write_record(record)
         if not record.good:
             bad.append(record)
-            bench = Bench.copy_of(finished, folder / f"copy_after_{scene.phase}")
+            bench = Bench.copy_of(finished, folder / f"copy_after_{scene.phase}_{number}")
     closing = close(bench, kind, number)
     write_record(closing)
     bad += [] if closing.good else [closing]
