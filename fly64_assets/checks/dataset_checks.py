@@ -64,9 +64,9 @@ def _poisson_noise(run: CheckRun) -> Iterable[RuleOutcome]:
     found = poisson_dispersion(read(run), padding_px=padding_px)
     yield RuleOutcome(
         "diffraction",
-        f"dispersion of the counts, all {found.n_images} frames",
+        "dispersion of the counts",
         f"1 within {5 * found.sigma:.4f} (5 sigma)",
-        f"{found.value:.4f}",
+        f"{found.value:.4f} over all {found.n_images} frames",
         found.ok,
     )
 
@@ -78,9 +78,9 @@ def _axis_order(run: CheckRun) -> Iterable[RuleOutcome]:
     found = axis_order(read(run), padding_px=padding_px, max_images=AXIS_FRAMES)
     yield RuleOutcome(
         "xcoords, ycoords",
-        f"log-likelihood per frame over that with x and y swapped, {found.n_images} frames",
+        "log-likelihood per frame over that with x and y swapped",
         f"> {5 * found.standard_error:.3g} (5 standard errors)",
-        f"{found.mean_difference:.4g}",
+        f"{found.mean_difference:.4g} over {found.n_images} frames",
         found.ok,
     )
 
