@@ -9,10 +9,13 @@ RECORDS := results/recovery/faults.jsonl
 .PHONY: demo test test-browser test-all soak ui study docs schemas screenshots bench bench-memory oracles clean
 .DEFAULT_GOAL := demo
 
+# A folder without pip is left behind where Debian's python3.11-venv is missing: it is made anew.
 $(INSTALLED): pyproject.toml constraints.txt
-	@echo "installing into $(VENV): TensorFlow and torch are large, this takes a few minutes"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	@command -v $(PYTHON) > /dev/null || { \
+		echo "error: there is no $(PYTHON); install Python 3.11, or say where it is: make PYTHON=..." >&2; exit 1; }
+	@echo "installing into $(VENV), once: TensorFlow and torch are large, this takes a few minutes"
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile \
 		-c constraints.txt -e '.[dev]'
 	@# pip would compile with one process. A few files of other packages are no Python 3.
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib fly64_assets || true

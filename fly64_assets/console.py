@@ -346,6 +346,12 @@ def show_status(context: StudyContext, found: Standing) -> None:
             f"[cyan]in progress[/] {run.what}: run {run.run_id[:8]} {run.status}{where}{after}"
         )
     _show_orphans(found.orphans)
+    verdicts = [verdict for one in found.conditions for verdict in one.verdicts]
+    if all(verdict.state is State.MISSING for verdict in verdicts):
+        OUT.print(
+            "nothing of this study was made yet: `fly64 plan` says what `fly64 run` would make; "
+            "another study: --study FILE"
+        )
 
 
 def _show_orphans(paths: Iterable[str]) -> None:

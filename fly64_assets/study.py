@@ -7,6 +7,7 @@ Every constant of the platform lives in the study file; what each section may sa
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -178,6 +179,8 @@ _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text("utf-8"), _UniqueKeyLoader)  # a SafeLoader
+    except FileNotFoundError:
+        raise InputError(path, "", "does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableStudy(path, "", f"cannot be read as a study file: {reason}") from None
@@ -209,6 +212,8 @@ def _resolve(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise InputError(path, "extends", f"{parent!r} is not the path of a study file")
     if "name" not in content:
         raise InputError(path, "name", "missing; a study that extends another has its own name")
+    if not (path.parent / parent).exists():
+        raise InputError(path, "extends", f"{parent!r} does not exist; it is relative to this file")
     base = _resolve(path.parent / parent, (*seen, path))
     if isinstance(base.get("specimen"), str) and _is_path(base["specimen"]):
         base["specimen"] = os.path.relpath(
@@ -256,13 +261,33 @@ def load_study(path: str | Path | None = None) -> Study:
     except ValidationError as error:
         first, *others = error.errors()
         key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
+        message = _WANTED.get(first["type"], first["msg"].removeprefix("Value error, "))
         if first["type"] not in ("missing", "value_error", "extra_forbidden"):
-            message += f", got {first['input']!r}"
+            message += f", got {first['input']!r}{_number_as_text(first['input'])}"
         if first["type"] == "extra_forbidden":
             message = f"unknown key{_near_key(first['loc'])}"
         more = f" (and {len(others)} more)" if others else ""
         raise InputError(path, key, message + more) from None
+
+
+_WANTED = {
+    "tuple_type": "a list is wanted, such as [1, 2]",
+    "dict_type": "a section is wanted: keys with their values",
+    "model_type": "a section is wanted: keys with their values",
+}
+"""Pydantic's type of error -> what a person calls it who knows YAML and not Python's types."""
+
+
+def _number_as_text(value: object) -> str:
+    """A remark on what looks like a number and is text to YAML 1.1: ``1e-3`` has no point."""
+    try:
+        number = float(value) if isinstance(value, str) else math.nan
+    except ValueError:
+        return ""
+    if not math.isfinite(number):
+        return ""
+    plain: float = int(number) if number.is_integer() else number
+    return f"; to YAML that is text: write {yaml.safe_dump(plain).split()[0]}"
 
 
 def _near_key(location: tuple[int | str, ...]) -> str:

@@ -44,6 +44,30 @@ def test_every_help_shows_an_example_and_what_scripts_can_have(name):
     assert ("--json" in shown) == (name in WITH_JSON)
 
 
+def test_help_lists_commands_in_order_of_use_and_cuts_nothing():
+    shown = _invoke("--help").output
+    assert list(main.commands)[:4] == ["plan", "run", "status", "checks"]
+    places = [shown.index(f"\n  {name} ") for name in main.commands]
+    assert places == sorted(places) and "..." not in shown.split("Commands:")[1]
+    assert "study.yaml" in shown and "studies/demo.yaml" in shown
+
+
+def test_status_of_a_study_of_which_nothing_was_made_says_what_is_next(
+    write_study, monkeypatch, tmp_path
+):
+    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / "results"))
+    shown = _invoke("status", "--study", write_study())
+    assert shown.exit_code == 0 and "nothing of this study was made yet" in shown.output
+    assert "--study FILE" in shown.output
+
+
+def test_a_refused_export_names_the_study(write_study, monkeypatch, tmp_path):
+    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / "results"))
+    words = ("export", "--dose", "1000", "--view", "dense", "--to", tmp_path / "hub")
+    done = _invoke(*words, "--study", write_study())
+    assert done.exit_code == 1 and "1000|dense of study tiny is not finished" in done.stderr
+
+
 def test_commands_are_these_and_exit_codes_are_told():
     assert set(main.commands) == WITH_JSON | WITHOUT_JSON
     assert "Exit codes: 0 done; 1 something failed" in _invoke("--help").output
@@ -232,7 +256,8 @@ def test_an_unknown_name_in_a_study_file_suggests_the_nearest(change, near, writ
     [
         (("plan", "--dose", "x"), "next: see `fly64 plan --help`"),
         (("lineage", "none.json"), "next: see `fly64 lineage --help`"),
-        (("data001", "none.npz"), "next: mend or choose the file"),
+        (("data001", "none.npz"), "next: mend the path"),
+        (("plan", "--study", "none.yaml"), "none.yaml: does not exist; next: mend the path"),
         (("import", "scan.npz"), "does not exist"),
         (("verify", "no_hub"), "made by `fly64 export`"),
         (("schema", "nothing"), "`fly64 schema` lists them"),
@@ -272,6 +297,27 @@ def test_what_is_no_study_file_has_advice_of_its_own(
     done = _invoke("run", "--all")
     assert done.exit_code == 2 and "schema study" not in done.stderr, done.stderr
     assert advice in done.stderr.split("; next: ")[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"doses": 1000}, "doses: a list is wanted, such as [1, 2], got 1000"),
+        ({"doses": ["1e3"]}, "doses.0: Input should be a valid integer, got '1e3'; to YAML that"),
+        ({"ptychopinn": {"learning_rate": "1e-3"}}, "to YAML that is text: write 0.001"),
+        ({"views": {"dense": 0.7}}, "views.dense: a section is wanted: keys with their values"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_in_words_of_yaml(change, told, write_study):
+    done = _invoke("plan", "--study", write_study(**change))
+    assert done.exit_code == 2 and told in done.stderr, done.stderr
+
+
+def test_a_study_that_extends_a_missing_one_names_both(tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: none.yaml\nname: mine\n", "utf-8")
+    done = _invoke("plan", "--study", tmp_path / "mine.yaml")
+    assert done.exit_code == 2
+    assert "mine.yaml: extends: 'none.yaml' does not exist; it is relative to" in done.stderr
 
 
 def test_an_infeasible_view_says_what_to_change(write_study):

@@ -155,6 +155,37 @@ def test_a_documented_command_works(words, page, scene, monkeypatch):
     assert code == 0, f"{page}: {told}"
 
 
+def _make(folder: Path, python: str) -> subprocess.CompletedProcess:
+    shutil.copy(PROJECT_ROOT / "Makefile", folder)
+    for name in ("pyproject.toml", "constraints.txt"):
+        (folder / name).touch()
+    command = ["make", "demo", f"PYTHON={python}"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def test_make_says_that_there_is_no_python(tmp_path):
+    done = _make(tmp_path, "no-such-python")
+    assert done.returncode == 2 and "error: there is no no-such-python" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_make_tries_an_environment_without_pip_again(tmp_path):
+    """Debian without ``python3.11-venv`` leaves one behind and says what to install."""
+    python = tmp_path / "python"
+    python.write_text(
+        "#!/bin/sh\n"
+        'test "$1 $2" = "-m venv" || exit 1\n'
+        "mkdir -p .venv/bin && cp python .venv/bin/python\n"
+        "echo install python3.11-venv; exit 1\n",
+        "utf-8",
+    )
+    python.chmod(0o755)
+    for _ in range(2):
+        done = _make(tmp_path, "./python")
+        assert done.returncode == 2 and "install python3.11-venv" in done.stdout
+    assert not (tmp_path / ".venv/.installed").exists()
+
+
 class _Addresses(HTMLParser):
     """What a page makes a browser load."""
 

@@ -145,6 +145,8 @@ def test_data001_says_in_a_sentence_why_a_file_is_none(tmp_path):
         done = fly64("data001", tmp_path / name, results=tmp_path)
         assert done.returncode == 2
         advice = "mend or choose the file; `fly64 import` converts foreign ones"
+        if name == "none.npz":
+            advice = "mend the path, or `specimen` where a study names it"
         assert done.stderr == f"error: {tmp_path / name}: {problem}; next: {advice}\n"
 
 

@@ -97,7 +97,7 @@ def test_impossible_values_are_refused_by_name(tmp_path, path, value, key, rule)
         ("", "holds no mapping"),
         ("doses: [1\n", "not valid YAML"),
         ("name: a\nname: b\n", "appears twice"),
-        ("extends: missing.yaml\nname: x\n", "cannot be read"),
+        ("extends: missing.yaml\nname: x\n", "does not exist"),
         ("extends: study.yaml\n", "has its own name"),
         ("extends: study.yaml\nname: x\n", "extends itself"),
         ("extends: 3\nname: x\n", "not the path"),
@@ -112,7 +112,7 @@ def test_unreadable_study_files_are_refused(tmp_path, text, rule):
 
 
 def test_missing_study_file_names_it(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.yaml.*No such file"):
+    with pytest.raises(InputError, match=r"nowhere\.yaml: does not exist"):
         load_study(tmp_path / "nowhere.yaml")
 
 

@@ -21,11 +21,26 @@ from fly64_assets.cli import (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _InOrderOfUse(click.Group):
+    """Commands are listed as they are used one after the other, each with its whole first words."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        if cmd.help and not cmd.short_help:
+            cmd.short_help = " ".join(cmd.help.split("\n\n", 1)[0].split())
+        super().add_command(cmd, name)
+
+
+@click.group(cls=_InOrderOfUse, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="fly64_assets", prog_name="fly64")
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """The fly64 dose/overlap study: plan it, run it, see where it stands.
+
+    Without --study FILE or $FLY64_STUDY a command is about study.yaml, also after `make demo`,
+    whose study is studies/demo.yaml.
 
     \b
     Exit codes: 0 done; 1 something failed, does not hold or is not to be
@@ -41,14 +56,14 @@ for command in (
     run_commands.plan,
     run_commands.run,
     run_commands.status,
+    hub_commands.checks,
+    run_commands.ui,
+    report_command.report,
+    hub_commands.export,
+    verify_command.verify,
+    lineage_command.lineage,
     data_commands.data001,
     data_commands.import_,
-    lineage_command.lineage,
-    hub_commands.checks,
-    hub_commands.export,
-    report_command.report,
-    verify_command.verify,
-    run_commands.ui,
     help_commands.schema,
     help_commands.completion,
 ):

@@ -109,8 +109,8 @@ def finished_records(
             records[verdict.product] = verdict.record
     if problems:
         raise NotTrusted(
-            f"{condition} is not finished, so there is no hub of it; `fly64 run` first\n  "
-            + "\n  ".join(problems)
+            f"{condition} of study {context.study.name} is not finished, so there is no hub of it; "
+            "`fly64 run` first, or --study FILE for another study\n  " + "\n  ".join(problems)
         )
     return records
 
