@@ -180,7 +180,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text("utf-8"), _UniqueKeyLoader)  # a SafeLoader
     except FileNotFoundError:
-        raise InputError(path, "", "does not exist") from None
+        raise UnreadableStudy(path, "", "does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableStudy(path, "", f"cannot be read as a study file: {reason}") from None

@@ -257,7 +257,7 @@ def test_an_unknown_name_in_a_study_file_suggests_the_nearest(change, near, writ
         (("plan", "--dose", "x"), "next: see `fly64 plan --help`"),
         (("lineage", "none.json"), "next: see `fly64 lineage --help`"),
         (("data001", "none.npz"), "next: mend the path"),
-        (("plan", "--study", "none.yaml"), "none.yaml: does not exist; next: mend the path"),
+        (("plan", "--study", "none.yaml"), "none.yaml: does not exist; next: mend what names it"),
         (("import", "scan.npz"), "does not exist"),
         (("verify", "no_hub"), "made by `fly64 export`"),
         (("schema", "nothing"), "`fly64 schema` lists them"),

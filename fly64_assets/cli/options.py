@@ -151,8 +151,6 @@ def next_step(error: InputError) -> str:
         return error.next_step
     if error.source.startswith("--"):
         return f"see `fly64 {click.get_current_context().info_name} --help`"
-    if error.source.endswith((".yaml", ".yml")) and error.problem == "does not exist":
-        return "mend the path, or $FLY64_STUDY"
     if error.source.endswith((".yaml", ".yml")):
         return "mend the file; `fly64 schema study` says what each key may hold"
     if error.source.endswith((".npz", ".h5", ".hdf5")):
