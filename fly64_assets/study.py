@@ -266,7 +266,8 @@ def load_study(path: str | Path | None = None) -> Study:
             message += f", got {first['input']!r}{_number_as_text(first['input'])}"
         if first["type"] == "extra_forbidden":
             message = f"unknown key{_near_key(first['loc'])}"
-        more = f" (and {len(others)} more)" if others else ""
+        also = ", ".join(dict.fromkeys(".".join(map(str, one["loc"])) for one in others))
+        more = f" (and also {also})" if others else ""
         raise InputError(path, key, message + more) from None
 
 

@@ -197,6 +197,7 @@ def test_a_good_file_is_accepted(finished, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
+        (("--dose", "1,000"), ("--dose", "'1,000' is read as a list; write --dose 1000")),
         (("--dose", "3000"), ("--dose", "'3000' is none of the study's doses: 1000")),
         (("--dose", "1e3"), ("--dose", "'1e3'")),
         (("--dose", "1000", "--view", "middling"), ("--view", "'middling'", "dense")),

@@ -243,6 +243,7 @@ def test_an_unknown_name_on_the_command_line_suggests_the_nearest(
         ({"ptychi": {"epoch": 3}}, "ptychi.epoch: unknown key; did you mean 'epochs'?"),
         ({"ptychopinn": {"field": {"round": 3}}}, "unknown key; did you mean 'rounds'?"),
         ({"dose": [1000]}, "dose: unknown key; did you mean 'doses'?"),
+        ({"dose": [1000], "ptychi": {"epoch": 3}}, "(and also "),
         ({"arms": ["PtychoPINN", "Baseline", "Ptychi"]}, "did you mean 'PtyChi'?"),
     ],
 )

@@ -194,7 +194,9 @@ def dataset(subject: Subject) -> Exhibit:
             axis.set_xlabel("qx (px)")
         for axis in axes[:, 0]:
             axis.set_ylabel("qy (px)")
-        figure.colorbar(drawn, ax=axes, label="log10 of the counts", shrink=0.8)
+        bar = figure.colorbar(drawn, ax=axes, label="counts", shrink=0.8)
+        decades = range(int(high) + 1)
+        bar.set_ticks([low, *decades], labels=["0", *(f"{10**decade:,}" for decade in decades)])
         return figure
 
     def draw_photons() -> Figure:
@@ -216,8 +218,8 @@ def dataset(subject: Subject) -> Exhibit:
         (
             Picture(
                 "diffraction",
-                "Exposures from the first to the last of the half: log10 of the counts, less than "
-                "one count drawn as half of one; detector px from the zero frequency.",
+                "Exposures from the first to the last of the half, counts on a logarithmic "
+                "scale; detector px from the zero frequency.",
                 draw_patterns,
                 "image",
             ),
@@ -261,7 +263,7 @@ def overlap_view(subject: Subject) -> Exhibit:
         height = float(np.clip(9.0 * spread[0] / max(spread[1], 1.0) + 1.6, 3.0, 8.0))
         figure, axes = drawing.new_figure(f"{subject.title}: groups", 1, 1, (9.5, height))
         axis = axes[0][0]
-        axis.plot(scan["xcoords"], scan["ycoords"], ".", color="0.8", markersize=2,
+        axis.plot(scan["xcoords"], scan["ycoords"], ".", color="0.75", markersize=5,
                   label=f"scan, {len(scan['xcoords']):,} positions")  # fmt: skip
         axis.plot(positions[:, 1], positions[:, 0], ".", color="#0072B2", markersize=3,
                   label=f"images of the view, {len(positions):,}")  # fmt: skip
