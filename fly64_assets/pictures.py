@@ -123,6 +123,7 @@ def _spread(axis: Axes, errors: Mapping[str, np.ndarray], label: str, shape: flo
         axis.stairs(100 * counts / values.size, edges, color=colour, linewidth=1.2, label=said)
     axis.axvline(0, color="black", linewidth=0.6, linestyle=":")
     axis.set_xlim(low, high)
+    axis.set_ylim(0, 1.55 * axis.get_ylim()[1])  # the legend stands above the lines
     axis.set_box_aspect(shape)
     axis.set_title(f"{label}s, % of pixels", fontsize=9)
     axis.tick_params(labelsize=7)
