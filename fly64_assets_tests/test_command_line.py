@@ -66,6 +66,7 @@ def test_a_refused_export_names_the_study(write_study, monkeypatch, tmp_path):
     words = ("export", "--dose", "1000", "--view", "dense", "--to", tmp_path / "hub")
     done = _invoke(*words, "--study", write_study())
     assert done.exit_code == 1 and "1000|dense of study tiny is not finished" in done.stderr
+    assert done.stderr.endswith("\n  nothing of it was ever made\n")
 
 
 def test_commands_are_these_and_exit_codes_are_told():

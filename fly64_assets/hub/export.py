@@ -101,8 +101,11 @@ def finished_records(
         f"stopped ({path}): {'; '.join(text.splitlines())}"
         for path, text in blockers.of(context.store, condition)
     ]
-    records = {}
-    for verdict in planner.survey([condition]):
+    records, survey = {}, planner.survey([condition])
+    own = [verdict.state for verdict in survey if verdict.condition == condition]
+    if not problems and set(own) == {State.MISSING}:
+        problems, survey = ["nothing of it was ever made"], []
+    for verdict in survey:
         if verdict.state is not State.FRESH or verdict.record is None:
             problems.append(str(verdict))
         else:
