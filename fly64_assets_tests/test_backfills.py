@@ -341,7 +341,7 @@ def status(study: Served) -> tuple[int, str]:
 
 def _a_dose_that_fails_stops_what_depends_on_it_and_nothing_else(study: Served) -> None:
     first = study.backfill(study.products, ["1000", "2000"])
-    assert study.ended(first, minutes=30) == ["COMPLETED_FAILED"]
+    assert study.ended(first, minutes=60) == ["COMPLETED_FAILED"]
     assert study.runs(first) == {
         "1000": {DagsterRunStatus.SUCCESS},
         "2000": {DagsterRunStatus.FAILURE},
@@ -397,7 +397,7 @@ def _what_is_altered_or_was_never_made_is_refused_later_too(study: Served) -> Co
 def _mended_it_is_completed(study: Served, altered: Condition) -> None:
     whole = study.backfill(study.products, ["2000"])
     again = study.backfill(study.of_conditions, [str(altered)])
-    assert study.ended(whole, again, minutes=40) == ["COMPLETED_SUCCESS"] * 2
+    assert study.ended(whole, again, minutes=60) == ["COMPLETED_SUCCESS"] * 2
     mended = [*ASKED[2:], altered]
     partitions = {"2000", *map(str, mended)}
     assert study.runs(whole, again) == dict.fromkeys(partitions, {DagsterRunStatus.SUCCESS})
