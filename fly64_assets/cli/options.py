@@ -185,10 +185,10 @@ def choose(option: str, asked: str | None, known: Iterable[str]) -> list[str]:
     if asked is None:
         return keys
     chosen = [part.strip() for part in asked.split(",") if part.strip()]
+    number = asked.replace(",", "")
+    if number in keys and not set(chosen) <= set(keys):
+        raise InputError(option, "", f"{asked!r} is read as a list; write {option} {number}")
     for key in chosen:
-        if key not in keys and asked.replace(",", "") in keys:
-            number = asked.replace(",", "")
-            raise InputError(option, "", f"{asked!r} is read as a list; write {option} {number}")
         if key not in keys:
             named = ", ".join(keys) + did_you_mean(key, keys)
             raise InputError(option, "", f"{key!r} is none of the study's {kind}: {named}")
