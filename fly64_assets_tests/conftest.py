@@ -102,6 +102,14 @@ def fly64(*arguments: str | Path, results: Path, timeout: int = 600) -> subproce
     )
 
 
+def copy_results(results: Path, folder: Path) -> None:
+    """Copy a finished study, which other tests may be reading.
+
+    SQLite's side files come and go with who reads, and hold nothing once all writers have ended.
+    """
+    shutil.copytree(results, folder, ignore=shutil.ignore_patterns("*.db-wal", "*.db-shm"))
+
+
 @dataclass(frozen=True)
 class FinishedRun:
     """The tiny study after ``fly64 run``: shared by all tests, so never to be changed."""
@@ -112,7 +120,7 @@ class FinishedRun:
 
     def copy_to(self, folder: Path) -> FinishedRun:
         """A copy that a test may change."""
-        shutil.copytree(self.results, folder)
+        copy_results(self.results, folder)
         return FinishedRun(self.study_file, folder, self.run)
 
     def context(self, monkeypatch: pytest.MonkeyPatch) -> StudyContext:

@@ -97,9 +97,9 @@ def test_status_as_json(at):
 
 
 def test_status_as_json_tells_what_stopped(at, tmp_path, monkeypatch):
-    shutil.copytree(at.results / "tiny", tmp_path / "tiny")
-    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path))
-    folder = tmp_path / "tiny/store/analysis/dose_1000/dense"
+    at.copy_to(tmp_path / "copy")
+    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / "copy"))
+    folder = tmp_path / "copy/tiny/store/analysis/dose_1000/dense"
     (folder / "blocker.log").write_text("step: pinn_model\n", "utf-8")
     (folder / "metrics_summary.json").write_text("{}", "utf-8")
     (condition,) = _json("status", code=1)["conditions"]

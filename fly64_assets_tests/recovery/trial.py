@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from fly64_assets.catalogue import PRODUCTS
+from fly64_assets_tests.conftest import copy_results
 from fly64_assets_tests.recovery.scenes import Scene, place_of
 from fly64_assets_tests.recovery.site import Place, Site, Standing, false_claims
 
@@ -85,7 +86,7 @@ class Bench:
     @classmethod
     def copy_of(cls, finished: Site, folder: Path) -> Bench:
         """A copy of a finished study, which has to be all fresh."""
-        shutil.copytree(finished.results, folder / "results")
+        copy_results(finished.results, folder / "results")
         site = Site(finished.study_file, folder / "results")
         standing = site.standing()
         assert standing.made and standing.fresh == standing.whole == set(standing.made)
