@@ -348,8 +348,10 @@ def show_status(context: StudyContext, found: Standing) -> None:
     _show_orphans(found.orphans)
     verdicts = [verdict for one in found.conditions for verdict in one.verdicts]
     if all(verdict.state is State.MISSING for verdict in verdicts):
+        whole = len(found.conditions) == len(context.study.doses) * len(context.study.views)
+        what = "this study" if whole else "what you asked for"
         OUT.print(
-            "nothing of this study was made yet: `fly64 plan` says what `fly64 run` would make; "
+            f"nothing of {what} was made yet: `fly64 plan` says what `fly64 run` would make; "
             "another study: --study FILE"
         )
 

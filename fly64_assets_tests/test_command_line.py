@@ -56,8 +56,11 @@ def test_status_of_a_study_of_which_nothing_was_made_says_what_is_next(
     write_study, monkeypatch, tmp_path
 ):
     monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / "results"))
-    shown = _invoke("status", "--study", write_study())
+    study = write_study(doses=[1000, 2000])
+    shown = _invoke("status", "--study", study)
     assert shown.exit_code == 0 and "nothing of this study was made yet" in shown.output
+    shown = _invoke("status", "--study", study, "--dose", "2000")
+    assert shown.exit_code == 0 and "nothing of what you asked for was made yet" in shown.output
     assert "--study FILE" in shown.output
 
 
