@@ -37,6 +37,12 @@ class InfeasibleView(InputError):
     next_step = "change the view, or simulation.positions, in the study file"
 
 
+class MissingFile(InputError):
+    """No file where measured or specimen data should be."""
+
+    next_step = "mend the path, or `specimen` where a study names it"
+
+
 class UnreadableStudy(InputError):
     """No file, or none that can be read, where the study file should be."""
 

@@ -154,8 +154,6 @@ def next_step(error: InputError) -> str:
     if error.source.endswith((".yaml", ".yml")):
         return "mend the file; `fly64 schema study` says what each key may hold"
     if error.source.endswith((".npz", ".h5", ".hdf5")):
-        if error.problem in ("does not exist", "file does not exist"):
-            return "mend the path, or `specimen` where a study names it"
         return "mend or choose the file; `fly64 import` converts foreign ones"
     return f"see `fly64 {click.get_current_context().info_name} --help`"
 

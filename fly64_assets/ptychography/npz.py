@@ -22,7 +22,7 @@ from typing import IO
 
 import numpy as np
 
-from fly64_assets.errors import InputError
+from fly64_assets.errors import InputError, MissingFile
 
 CHUNK_BYTES = 1 << 22
 MEMBER_SUFFIX = ".npy"
@@ -145,7 +145,7 @@ def _archive(path: str | Path) -> Iterator[zipfile.ZipFile]:
     """An open archive; every way in which the file is none becomes an `InputError`."""
     path = Path(path)
     if not path.exists():
-        raise InputError(path, "", "file does not exist")
+        raise MissingFile(path, "", "does not exist")
     if not path.is_file():
         raise InputError(path, "", "is not a file")
     if path.stat().st_size == 0:

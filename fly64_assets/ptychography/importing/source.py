@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from fly64_assets.errors import InputError
+from fly64_assets.errors import InputError, MissingFile
 from fly64_assets.ptychography import npz
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -222,7 +222,7 @@ def require_file(path: str | Path) -> None:
         InputError: with what lies there instead.
     """
     if not os.path.exists(path):
-        raise InputError(path, "", "does not exist")
+        raise MissingFile(path, "", "does not exist")
     if not os.path.isfile(path):
         problem = "is a folder, not a file" if os.path.isdir(path) else "is no regular file"
         raise InputError(path, "", problem)
