@@ -23,6 +23,7 @@ from fly64_assets.instance import study_instance
 from fly64_assets.io_manager import StoredInput
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import State
+from fly64_assets.report.content import PLOTS, telling_plots
 from fly64_assets.report.pictures import Scale, data_uri, ink, shared_scales
 from fly64_assets.report.plots import FrcCurve, frc_svg, inline_svg
 from fly64_assets.study import MODELS, SPLITS, load_study
@@ -149,6 +150,15 @@ def test_costs_of_all_conditions_are_added_up():
     assert added == Cost("A", 10, 128, 4, 7.0, {"train": 2.0, "test": 4.0})
     assert solved == Cost("B", None, None, 8, None, {"train": 16.0, "test": 18.0})
     assert total_costs([]) == []
+
+
+def test_curves_are_drawn_where_there_is_more_than_a_point(opened):
+    assert "Curves over doses and views appear here" in _text(opened[0])
+    rows = [{"dose": dose, "view": view} for dose in ("1000", "2000") for view in ("dense", "b")]
+    assert telling_plots(rows) == list(PLOTS)
+    assert telling_plots(rows[::2]) == ["quality_by_dose", "quality_by_photons"]
+    assert telling_plots(rows[:2]) == ["quality_by_photons", "quality_by_overlap"]
+    assert telling_plots(rows[:1]) == telling_plots([]) == []
 
 
 def test_the_study_file_in_it_is_the_study(opened, tmp_path):

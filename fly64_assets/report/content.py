@@ -114,6 +114,7 @@ def report_content(
         "plots": [
             {"name": name, "caption": caption, "svg": inline_svg(plots[name], name, caption)}
             for name, caption in PLOTS.items()
+            if name in telling_plots(rows)
         ],
         "headline": [_headline(study, condition, scores) for condition in finished],
         "needed": list(needed_doses(needed)),
@@ -131,6 +132,17 @@ def phase_and_amplitude(truth: np.ndarray, image: np.ndarray) -> tuple[np.ndarra
     """Phase in rad, as it is scored, and amplitude of an (H, W) complex image."""
     wide = truth.astype(np.complex128)
     return phases(wide, image.astype(np.complex128))[1], np.abs(image).astype(np.float64)
+
+
+def telling_plots(rows: Sequence[Row]) -> list[str]:
+    """The plots that have more than one point a curve: of one dose there is no curve over doses."""
+    doses, views = ({row[key] for row in rows} for key in ("dose", "view"))
+    several = {
+        "quality_by_dose": len(doses) > 1,
+        "quality_by_photons": len(doses) > 1 or len(views) > 1,
+        "quality_by_overlap": len(views) > 1,
+    }
+    return [name for name in PLOTS if several[name]]
 
 
 def _quality_scale(scores: Scores) -> Scale:
