@@ -51,5 +51,10 @@ def require_device(device: Device, study_file: Path) -> None:
 
 def limit_device(device: Device) -> None:
     """Hide every GPU from this step's process unless it may use one; nothing outside a step."""
-    if device == "cpu" and is_step_process():
-        os.environ.update(dict.fromkeys(VISIBLE, HIDDEN))
+    if is_step_process():
+        os.environ.update(hidden_from(device))
+
+
+def hidden_from(device: Device) -> dict[str, str]:
+    """Environment variables that hide every GPU from a process that must not use one."""
+    return dict.fromkeys(VISIBLE, HIDDEN) if device == "cpu" else {}

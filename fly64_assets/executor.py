@@ -25,6 +25,7 @@ from dagster._serdes import ConfigurableClassData
 
 from fly64_assets.context import StudyContext
 from fly64_assets.process import steps_run_here
+from fly64_assets.solver_servers import start_servers
 from fly64_assets.store import Store
 from fly64_assets.work import Cell, cells_of
 from fly64_assets.worker_process import sign_children
@@ -63,7 +64,7 @@ def _sign(plan_context: PlanOrchestrationContext) -> None:
 
 
 def preloaded(instance: DagsterInstance) -> list[str]:
-    """Modules that the fork server loads once for all steps: never TensorFlow or torch.
+    """Modules that fork servers load once for all steps: never TensorFlow or torch.
 
     The instance's storages are among them, because a step spends a second of CPU time on loading
     SQLAlchemy and what else opening the instance needs.
@@ -73,21 +74,23 @@ def preloaded(instance: DagsterInstance) -> list[str]:
 
 
 class _StepProcesses(MultiprocessExecutor):
-    """Every step in a process of its own, forked from a server that loaded the light part once."""
+    """Every step in a process of its own, forked from a server that has loaded what it needs."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, context: StudyContext) -> None:
         super().__init__(
             retries=RetryMode.ENABLED,
             max_concurrent=MAX_STEPS,
             start_method="forkserver",
         )
-        self._store = store
+        self._store, self._study = context.store, context.study
 
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[DagsterEvent]:
         _sign(plan_context)
-        self._explicit_forkserver_preload = preloaded(plan_context.instance)
+        modules = preloaded(plan_context.instance)
+        self._explicit_forkserver_preload = modules
+        start_servers(self._study, execution_plan.step_keys_to_execute, modules)
         with held(self._store, cells_of(plan_context.dagster_run)):
             yield from super().execute(plan_context, execution_plan)
 
@@ -111,7 +114,7 @@ def step_processes(context: StudyContext) -> ExecutorDefinition:
 
     @executor(name="step_processes", requirements=multiple_process_executor_requirements())
     def build(_: InitExecutorContext) -> MultiprocessExecutor:
-        return _StepProcesses(context.store)
+        return _StepProcesses(context)
 
     return build
 

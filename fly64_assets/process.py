@@ -59,7 +59,12 @@ def limit_threads(threads: int) -> None:
     Only in a step's own process, where none of them has been loaded yet; elsewhere nothing happens.
     """
     if is_step_process():
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+        os.environ.update(thread_limits(threads))
+
+
+def thread_limits(threads: int) -> dict[str, str]:
+    """Environment variables that let numerical libraries start no more threads than this."""
+    return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
 def end_with_parent() -> None:

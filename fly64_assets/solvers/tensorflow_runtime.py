@@ -12,6 +12,18 @@ from fly64_assets.errors import SolverEnvironmentError
 from fly64_assets.solvers.interface import claim_process_for
 
 
+def settle_environment() -> None:
+    """Claim this process for TensorFlow and set what the library reads when it is loaded.
+
+    Raises:
+        SolverEnvironmentError: torch is loaded in this process.
+    """
+    claim_process_for("tensorflow", forbidden="torch")
+    # A user's own setting wins.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
 def start_tensorflow(threads: int) -> None:
     """Claim this process for TensorFlow and fix its threads. Calling it again is harmless.
 
@@ -25,10 +37,7 @@ def start_tensorflow(threads: int) -> None:
         SolverEnvironmentError: torch is loaded in this process, or TensorFlow already runs here
             with another number of threads.
     """
-    claim_process_for("tensorflow", forbidden="torch")
-    # Read once, when the library is loaded; a user's own setting wins.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    settle_environment()
     import tensorflow as tf
 
     config = tf.config.threading
