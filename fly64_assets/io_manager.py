@@ -27,7 +27,7 @@ from fly64_assets.exhibition import exhibited, table_value
 from fly64_assets.exhibits.exhibit import Kind, Table
 from fly64_assets.ledger import PROVENANCE, InputRecord, Provenance, Record
 from fly64_assets.partitions import Condition
-from fly64_assets.planner import input_version
+from fly64_assets.planner import Planner, input_version
 from fly64_assets.process import git_commit, peak_memory_mb, utc_now, versions
 from fly64_assets.store import FileRecord, Store
 
@@ -91,6 +91,7 @@ class StoreIOManager(IOManager):
 
     def __init__(self, context: StudyContext) -> None:
         self.context = context
+        self._loading: tuple[Any, Planner] | None = None
 
     def load_input(self, context: InputContext) -> StoredInput:
         """The input, vouched for.
@@ -100,9 +101,15 @@ class StoreIOManager(IOManager):
         """
         product = BY_KEY[tuple(context.asset_key.path)]
         key = context.asset_partition_key if context.has_asset_partitions else None
-        planner = self.context.planner(context.instance)
-        record = planner.trusted(product, Condition.from_partition_key(key))
+        record = self._planner(context).trusted(product, Condition.from_partition_key(key))
         return StoredInput(record, self.context.store)
+
+    def _planner(self, context: InputContext) -> Planner:
+        """One for all inputs of a step, which have most of their upstream in common."""
+        step = context.step_context.run_id, context.step_context.step.key
+        if self._loading is None or self._loading[0] != step:
+            self._loading = step, self.context.planner(context.instance)
+        return self._loading[1]
 
     def handle_output(self, context: OutputContext, obj: Staged) -> None:
         """Move the files into place and attach their provenance to the materialization."""
