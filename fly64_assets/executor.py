@@ -25,7 +25,7 @@ from dagster._serdes import ConfigurableClassData
 
 from fly64_assets.context import StudyContext
 from fly64_assets.process import steps_run_here
-from fly64_assets.solver_servers import start_servers
+from fly64_assets.step_servers import start_servers
 from fly64_assets.store import Store
 from fly64_assets.work import Cell, cells_of
 from fly64_assets.worker_process import sign_children

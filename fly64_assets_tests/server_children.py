@@ -1,4 +1,4 @@
-"""A script: what processes find loaded that servers of libraries fork, as one JSON line.
+"""A script: what processes find loaded that servers of steps fork, as one JSON line.
 
 It waits for a line on its standard input before it ends, so that it can be killed meanwhile.
 """
@@ -11,10 +11,11 @@ import os
 import signal
 import sys
 
-from fly64_assets import solver_servers
-from fly64_assets.solver_servers import LOADERS, start_servers
+from fly64_assets.step_servers import LOADERS, SERVERS, TABLES, ServerContext, start_servers
 from fly64_assets.study import load_study
 from fly64_assets.worker_process import sign_children
+
+NAMES = ("keras", "matplotlib", "numpy", "pandas", "ptychi", "tensorflow", "torch")
 
 
 def tell(queue: multiprocessing.Queue) -> None:
@@ -28,7 +29,7 @@ def tell(queue: multiprocessing.Queue) -> None:
         import torch
 
         begun = torch.cuda.is_initialized()
-    loaded = [name for name in ("keras", "tensorflow", "ptychi", "torch") if name in sys.modules]
+    loaded = [name for name in NAMES if name in sys.modules]
     threads = os.environ.get("OMP_NUM_THREADS")
     interrupt = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     queue.put([os.getppid(), loaded, begun, threads, interrupt])
@@ -45,14 +46,15 @@ def told(context: multiprocessing.context.BaseContext) -> list:
 
 def main(study_file: str) -> None:
     sign_children()
-    study = load_study(study_file)
     usual = multiprocessing.get_context("forkserver")
-    start_servers(study, ["specimen", "pinn_model", "test_ptychi_reconstruction"], [])
-    contexts = {library: solver_servers._Context(library) for library in LOADERS}
-    found = {library: [told(context), told(context)] for library, context in contexts.items()}
-    found["usual"] = [told(usual), told(usual)]
-    found["after"] = [told(contexts["torch"])]
-    here = [name for name in LOADERS if name in sys.modules]
+    tables = [step for step, server in SERVERS.items() if server == TABLES][:4]
+    study = load_study(study_file)
+    start_servers(study, ["pinn_model", "test_ptychi_reconstruction", *tables], [])
+    contexts = {"usual": usual} | {name: ServerContext(name) for name in LOADERS}
+    found = {name: [told(context), told(context)] for name, context in contexts.items()}
+    # Another one meanwhile has not changed where a server's processes come from.
+    found["after"] = [told(contexts["torch"]), told(usual)]
+    here = [name for name in NAMES if name in sys.modules]
     print(json.dumps([here, found]), flush=True)
     sys.stdin.readline()
 

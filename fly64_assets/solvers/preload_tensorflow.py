@@ -1,17 +1,14 @@
 """Importing this module loads TensorFlow and what its steps need, and computes nothing.
 
-For the server that such steps are forked from (``solver_servers.py``); nothing else imports it.
+For the server that such steps are forked from (``step_servers.py``); nothing else imports it.
 """
 
-from fly64_assets.solvers.quiet_import import quiet_import
+import fly64_assets.preload_tables  # noqa: F401
+from fly64_assets.quiet_import import quiet_import
 from fly64_assets.solvers.tensorflow_runtime import settle_environment
 
 settle_environment()
 with quiet_import():
-    import pandas  # noqa: F401
-    import scipy.ndimage  # noqa: F401
-    import skimage.metrics  # noqa: F401
-
     import fly64_assets.solvers.losses
     import fly64_assets.solvers.networks
     import fly64_assets.solvers.refinement

@@ -1,9 +1,9 @@
 """Importing this module loads torch and pty-chi, and computes nothing.
 
-For the server that such steps are forked from (``solver_servers.py``); nothing else imports it.
+For the server that such steps are forked from (``step_servers.py``); nothing else imports it.
 """
 
-from fly64_assets.solvers.quiet_import import quiet_import
+from fly64_assets.quiet_import import quiet_import
 from fly64_assets.solvers.torch_isolation import start_torch
 
 start_torch()

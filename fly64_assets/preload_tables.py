@@ -1,0 +1,20 @@
+# ruff: noqa: F401
+"""Importing this module loads what reads arrays and tables, scores and draws; it computes nothing.
+
+For the server that such steps are forked from (``step_servers.py``); nothing else imports it.
+"""
+
+from fly64_assets.quiet_import import quiet_import
+
+with quiet_import():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot
+    import pandas
+    import PIL.Image
+    import skimage.metrics
+
+    import fly64_assets.ptychography.score_statistics
+    import fly64_assets.ptychography.scoring
+    import fly64_assets.ptychography.view_metrics

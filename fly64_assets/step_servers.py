@@ -1,0 +1,157 @@
+"""Servers that steps are forked from: each has loaded what its steps need, once for a run.
+
+Loading TensorFlow takes 5 s of CPU time, pty-chi with torch 8 s, and numpy, pandas, SciPy and
+matplotlib 3 s; a condition has eight steps that need one of the first two and thirty that need
+some of the others. Python's own fork server (``multiprocessing.forkserver``) loads the same modules
+for all processes; but TensorFlow and torch must not meet in one process, and what reads tables and
+draws has one thread. So each kind has a server of its own, beside Python's for all other steps.
+Nothing is computed in a server, because threads and a GPU do not survive a fork: it imports, and
+that is all.
+
+What does not belong here: how a library is set up (``solvers/``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import forkserver, popen_forkserver
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+from dagster._core.executor import multiprocess
+from dagster._core.executor.child_process_executor import execute_child_process_command
+
+from fly64_assets.accelerator import hidden_from
+from fly64_assets.catalogue import PRODUCTS, Product
+from fly64_assets.checks.phase_check import check_step
+from fly64_assets.process import thread_limits
+from fly64_assets.study import Study
+
+TABLES = "tables"
+"""The server of steps that compute with numpy and tables, and draw."""
+LOADERS = {
+    "tensorflow": "fly64_assets.solvers.preload_tensorflow",
+    "torch": "fly64_assets.solvers.preload_torch",
+    TABLES: "fly64_assets.preload_tables",
+}
+"""Server -> the module whose import loads what its steps need."""
+LEAST_STEPS = {TABLES: 4}
+"""Of a run, from which on it is worth a server."""
+
+
+def _steps() -> Iterator[tuple[str, str]]:
+    for item in PRODUCTS:
+        # A dose's are simulated with the study's threads.
+        if item.per != "dose":
+            yield "_".join(item.key), _server_of(item)
+        yield check_step(item), TABLES
+
+
+def _server_of(product: Product) -> str:
+    return next((name for name in LOADERS if name in product.libraries), TABLES)
+
+
+SERVERS = dict(_steps())
+"""Step -> the server that it is forked from, where that is worth it."""
+
+
+class _Server(forkserver.ForkServer):
+    """A fork server with modules and environment variables of its own."""
+
+    def __init__(self, modules: list[str], environment: Mapping[str, str]) -> None:
+        super().__init__()
+        self.set_forkserver_preload(modules)
+        self.environment = dict(environment)
+
+    def ensure_running(self) -> None:
+        with _environment(self.environment):
+            super().ensure_running()
+
+
+_running: dict[str, _Server] = {}
+
+
+class _Process(ForkServerProcess):
+    """A process that is forked from one of these servers."""
+
+    server: str
+
+    @staticmethod
+    def _Popen(process_obj: _Process) -> _Popen:
+        return _Popen(process_obj)
+
+
+class _Popen(popen_forkserver.Popen):
+    def _launch(self, process_obj: _Process) -> None:
+        usual = forkserver.connect_to_new_process
+        forkserver.connect_to_new_process = _running[process_obj.server].connect_to_new_process
+        try:
+            super()._launch(process_obj)
+        finally:
+            forkserver.connect_to_new_process = usual
+
+
+class ServerContext(ForkServerContext):
+    """Of ``multiprocessing``: its processes are forked from a running server."""
+
+    def __init__(self, server: str) -> None:
+        super().__init__()
+        self._server = server
+
+    def Process(self, *args: object, **more: object) -> _Process:  # noqa: N802
+        process = _Process(*args, **more)
+        process.server = self._server
+        return process
+
+
+def start_servers(study: Study, steps: Iterable[str], modules: list[str]) -> None:
+    """Let the servers that are worth it for these steps begin to load; returns at once.
+
+    Servers live as long as this process, for the runs that follow; one that was started for other
+    threads or another device is replaced.
+
+    Args:
+        study: with its threads and device, which libraries read when they are loaded.
+        steps: keys of the steps that a run carries out.
+        modules: what every step needs.
+    """
+    needed = Counter(SERVERS[step] for step in steps if step in SERVERS)
+    solvers = thread_limits(study.threads) | hidden_from(study.device)
+    others = thread_limits(1) | hidden_from("cpu")
+    for name, n_steps in sorted(needed.items()):
+        environment = others if name == TABLES else solvers
+        server = _running.get(name)
+        if server is None and n_steps < LEAST_STEPS.get(name, 1):
+            continue
+        if server is None or server.environment != environment:
+            if server is not None:
+                server._stop()
+            _running[name] = server = _Server([*modules, LOADERS[name]], environment)
+        server.ensure_running()
+
+
+@contextmanager
+def _environment(more: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in more}
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _execute(context, command):
+    """Dagster's own, with the context of the server that the command's step belongs to."""
+    server = SERVERS.get(command.step_key)
+    if server in _running:
+        context = ServerContext(server)
+    return execute_child_process_command(context, command)
+
+
+multiprocess.execute_child_process_command = _execute
