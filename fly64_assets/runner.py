@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from dagster import DagsterInstance, RunsFilter, execute_job
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
-from dagster._core.storage.tags import MAX_RETRIES_TAG
+from dagster._core.events import RunFailureReason
+from dagster._core.storage.tags import MAX_RETRIES_TAG, RUN_FAILURE_REASON_TAG
 from sqlalchemy.exc import DBAPIError
 
 from fly64_assets import checkpoints
@@ -38,6 +39,7 @@ from fly64_assets.work import (
 )
 
 POLL_INTERVAL_S = 0.3
+INTERRUPTED = RunFailureReason.UNEXPECTED_TERMINATION.value
 
 
 Listener = Callable[[RunRequest | None, StepEvent], None]
@@ -131,6 +133,10 @@ def execute(
 
     The run's success is what Dagster says; whether the products are fresh afterwards is the
     planner's to say. Where another run is at the partition, none is started.
+
+    Raises:
+        KeyboardInterrupt: ^C or another signal to end came. Dagster takes it for the end of this
+            run alone, which nobody means who says stop.
     """
     try:
         with held(context.store, [request.cell]):
@@ -156,6 +162,8 @@ def execute(
     # From the whole log: a database may show a record after one with a higher number, and who
     # follows has then passed it by.
     run = None if result.success else instance.get_run_by_id(result.run_id)
+    if run is not None and run.tags.get(RUN_FAILURE_REASON_TAG) == INTERRUPTED:
+        raise KeyboardInterrupt
     failures = () if run is None else tuple(failures_of(instance, run))
     return RunOutcome(request, result.run_id, result.success, failures)
 

@@ -107,7 +107,10 @@ class ServerContext(ForkServerContext):
 
 
 def start_servers(study: Study, steps: Iterable[str], modules: list[str]) -> None:
-    """Let the servers that are worth it for these steps begin to load; returns at once.
+    """Have the servers that are worth it for these steps; returns at once.
+
+    The server of tables begins to load now. Those of solvers wait for their first step, so that
+    three do not load at once beside the first steps of a run.
 
     Servers live as long as this process, for the runs that follow; one that was started for other
     threads or another device is replaced.
@@ -129,7 +132,8 @@ def start_servers(study: Study, steps: Iterable[str], modules: list[str]) -> Non
             if server is not None:
                 server._stop()
             _running[name] = server = _Server([*modules, LOADERS[name]], environment)
-        server.ensure_running()
+        if name == TABLES:
+            server.ensure_running()
 
 
 @contextmanager

@@ -6,14 +6,24 @@ Phases B to D are real; what would need a solver ends in a failure that is made 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
 import pytest
 import yaml
-from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataValue
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    DagsterInstance,
+    DagsterRunStatus,
+    MetadataValue,
+)
 
 from fly64_assets import blockers
 from fly64_assets.catalogue import LEVELS, STUDY_LEVEL, product
@@ -32,8 +42,10 @@ from fly64_assets.results import standing
 from fly64_assets.run_events import StepEvent
 from fly64_assets.runner import RunOutcome, run_conditions
 from fly64_assets.store import RESULTS_VARIABLE, SCHEMA_FILE, Store
+from fly64_assets.study import load_study
 from fly64_assets.work import JOBS, Cell
 from fly64_assets_tests.conftest import PRODUCTS, TINY, fly64
+from fly64_assets_tests.servers import wait_for
 
 VIEWS = {"dense": {"target_overlap": 0.7}, "sparse": {"target_overlap": 0.2}}
 STUDY = {**TINY, "doses": [1000, 2000], "views": VIEWS, "simulation": {"positions": 1500}}
@@ -295,6 +307,36 @@ def _shown(context, planner, conditions):
     found = standing(context, planner, conditions)
     show_status(context, found)
     return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_says_stop_means_all_that_was_asked_for(tmp_path, number):
+    """The siblings of what was being made are not begun; what was finished is kept."""
+    file, results = tmp_path / "study.yaml", tmp_path / "results"
+    study = {**STUDY, "simulation": {"positions": 10304}}
+    file.write_text(yaml.safe_dump(study), "utf-8")
+    command = [sys.executable, "-m", "fly64_assets.cli", "run", "--all", "--study", str(file)]
+    run = subprocess.Popen(
+        command,
+        env={**os.environ, RESULTS_VARIABLE: str(results)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    context = StudyContext(load_study(file), file, Store(results / "tiny/store"))
+    staging = context.store.root / ".staging/train_dataset_and_test_dataset-1000"
+    wait_for("the simulation", staging.is_dir, 120, interval=0.01)
+    run.send_signal(number)
+    try:
+        _, told = run.communicate(timeout=120)
+    finally:
+        run.kill()
+    assert run.returncode == 130
+    assert told == "stopped; what was finished is kept, the same command goes on from there\n"
+    with open_instance(context) as instance:
+        runs = {run.job_name: run for run in instance.get_runs()}
+        assert runs[JOBS[DATASETS]].status is DagsterRunStatus.FAILURE
+        assert len(runs) == 2 and runs[JOBS[SPECIMEN]].is_success
 
 
 def test_status_shows_what_stopped_and_exits_1(made, capsys):
