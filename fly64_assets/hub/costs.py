@@ -28,9 +28,9 @@ class Cost:
         parameters: trained numbers; None for a solver that is not trained.
         images: of the train view, fitted to or held out; None likewise.
         epochs: of the training, or of each reconstruction.
-        training_cpu_s: CPU-seconds of the training step, imports included; None likewise.
+        training_cpu_s: CPU-seconds of the training step, its library loaded; None likewise.
         reconstruction_cpu_s: split -> CPU-seconds of its reconstruction: of a network, prediction
-            and stitching; of an iterative solver, its step, imports included.
+            and stitching; of an iterative solver, its step likewise.
     """
 
     model: str

@@ -156,9 +156,9 @@ OVERLAPS = (
     "nothing."
 )
 COSTS = (
-    "CPU-seconds of all threads. Training, and pty-chi's reconstructions, are whole steps with the "
-    "import of their library; a network's reconstruction is prediction and stitching. Further "
-    "trainings for the intervals are not in it."
+    "CPU-seconds of all threads. Training, and pty-chi's reconstructions, are whole steps, which "
+    "start with their library loaded; a network's reconstruction is prediction and stitching. "
+    "Further trainings for the intervals are not in it."
 )
 VERSIONS = (
     "Times are UTC. Versions are the first twelve digits; `ro-crate-metadata.json` has them whole, "
