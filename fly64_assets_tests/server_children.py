@@ -31,7 +31,7 @@ def tell(queue: multiprocessing.Queue) -> None:
         begun = torch.cuda.is_initialized()
     loaded = [name for name in NAMES if name in sys.modules]
     threads = os.environ.get("OMP_NUM_THREADS")
-    interrupt = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    interrupt = str(signal.getsignal(signal.SIGINT))
     queue.put([os.getppid(), loaded, begun, threads, interrupt])
 
 

@@ -64,7 +64,9 @@ def test_a_step_finds_its_own_libraries_and_never_both_solvers(script):
         assert first == second, "one server for all"
         code, parent, names, begun, limit, interrupt = first
         assert set(loaded) <= set(names) and not missing & set(names)
-        assert (code, begun, limit, interrupt) == (0, False, threads, True)
+        assert (code, begun, limit) == (0, False, threads)
+        # What ^C does was changed while a server loaded, and was put back.
+        assert interrupt == found["usual"][0][-1]
         parents.add(parent)
     assert len(parents) == 5
     assert found["after"] == [found["torch"][0], found["usual"][0]]
