@@ -102,7 +102,8 @@ class Ui:
 def ui_of(study_file: Path, results: Path, **environment: str) -> Iterator[Ui]:
     """Web server, daemon and code server of a study, as a user starts them."""
     port = free_port()
-    log = results.parent / "ui.log"
+    results.mkdir(parents=True, exist_ok=True)
+    log = results / "ui.log"
     with log.open("ab") as written:
         process = subprocess.Popen(
             [sys.executable, "-m", "fly64_assets.cli", "ui", "--study", study_file]
