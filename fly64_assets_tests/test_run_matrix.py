@@ -325,9 +325,9 @@ def test_who_says_stop_means_all_that_was_asked_for(tmp_path, number):
     )
     context = StudyContext(load_study(file), file, Store(results / "tiny/store"))
     staging = context.store.root / ".staging/train_dataset_and_test_dataset-1000"
-    wait_for("the simulation", staging.is_dir, 120, interval=0.01)
-    run.send_signal(number)
     try:
+        wait_for("the simulation", staging.is_dir, 120, interval=0.01)
+        run.send_signal(number)
         _, told = run.communicate(timeout=120)
     finally:
         run.kill()

@@ -111,11 +111,7 @@ def report_content(
         "scales": scales,
         "quality": quality,
         "matrix": _matrix(study, conditions, scores, quality),
-        "plots": [
-            {"name": name, "caption": caption, "svg": inline_svg(plots[name], name, caption)}
-            for name, caption in PLOTS.items()
-            if name in telling_plots(rows)
-        ],
+        "plots": [_plot(name, plots[name]) for name in telling_plots(rows)],
         "headline": [_headline(study, condition, scores) for condition in finished],
         "needed": list(needed_doses(needed)),
         "cost_columns": list(COLUMNS.values()),
@@ -132,6 +128,11 @@ def phase_and_amplitude(truth: np.ndarray, image: np.ndarray) -> tuple[np.ndarra
     """Phase in rad, as it is scored, and amplitude of an (H, W) complex image."""
     wide = truth.astype(np.complex128)
     return phases(wide, image.astype(np.complex128))[1], np.abs(image).astype(np.float64)
+
+
+def _plot(name: str, source: str) -> dict[str, str]:
+    caption = PLOTS[name]
+    return {"name": name, "caption": caption, "svg": inline_svg(source, name, caption)}
 
 
 def telling_plots(rows: Sequence[Row]) -> list[str]:
