@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from fly64_assets.catalogue import PRODUCTS
 from fly64_assets.check_states import CheckRow
@@ -264,10 +264,11 @@ SCORE_COLUMNS = (
 )
 
 
-def _score_table(summary: Mapping[str, Any], condition: Condition) -> Table:
+def score_table(summary: Mapping[str, Any], condition: Condition) -> Table:
+    """Scores of one condition, as ``metrics_summary.json`` has them: a row a split and arm."""
     table = Table(
         "split",
-        "model",
+        Column("model", no_wrap=True),
         "MS-SSIM phase",
         "MS-SSIM amplitude",
         "MAE phase (rad)",
@@ -303,7 +304,7 @@ def show_results(context: StudyContext, results: MatrixResults) -> None:
     if not results.matrix.runs:
         OUT.print(f"{_study_line(context)}\nall fresh: nothing to run (--force makes it again)")
     for one in results.scored:
-        OUT.print(_score_table(one.summary, one.condition))
+        OUT.print(score_table(one.summary, one.condition))
         for line in numbers.delta_lines(one.deltas["deltas"]):
             OUT.print(line)
         OUT.print()

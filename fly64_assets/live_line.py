@@ -1,6 +1,7 @@
 """The last line of a terminal while runs go on: each step at work, for how long, and its last word.
 
-Its times grow by themselves, so a step that prepares in silence is seen to be at work.
+Its times grow by themselves, so a step that prepares in silence is seen to be at work, and so is
+the next run while no step has begun.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class LiveLine:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._steps: dict[str, tuple[float, str]] = {}
+        self._idle_since = clock()
 
     def started(self, step: str) -> None:
         self._steps[step] = (self._clock(), "")
@@ -36,6 +38,8 @@ class LiveLine:
 
     def ended(self, step: str) -> None:
         self._steps.pop(step, None)
+        if not self._steps:
+            self._idle_since = self._clock()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         line = self._text()
@@ -51,4 +55,4 @@ class LiveLine:
             f"{step} {duration(now - begun)}" + (f": {text}" if text else "")
             for step, (begun, text) in self._steps.items()
         ]
-        return Text(" | ".join(told) or "starting")
+        return Text(" | ".join(told) or f"starting {duration(now - self._idle_since)}")

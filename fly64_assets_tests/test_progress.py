@@ -122,7 +122,8 @@ def _rendered(line: LiveLine) -> str:
 def test_the_live_line_tells_every_step_at_work_and_for_how_long():
     clock = Clock()
     line = LiveLine(clock)
-    assert _rendered(line) == "starting"
+    clock.now += 2
+    assert _rendered(line) == "starting 2.0 s"
     line.started("pinn_model")
     clock.now += 65
     assert _rendered(line) == "pinn_model 1 min 05 s"
@@ -136,6 +137,9 @@ def test_the_live_line_tells_every_step_at_work_and_for_how_long():
     line.ended("pinn_model")
     line.ended("never_started")
     assert _rendered(line).startswith("train_ptychi_reconstruction 3.0 s")
+    line.ended("train_ptychi_reconstruction")
+    clock.now += 1
+    assert _rendered(line) == "starting 1.0 s"
 
 
 def test_the_live_line_keeps_to_one_line():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -133,11 +134,19 @@ def ui(study_file: str | None, port: int) -> int:
     Example: fly64 ui --study studies/demo.yaml
     """
     from fly64_assets.context import StudyContext
-    from fly64_assets.instance import prepare_instance
+    from fly64_assets.instance import INSTANCE_VARIABLE, prepare_instance
+    from fly64_assets.store import RESULTS_VARIABLE
 
     context = StudyContext.load(study_file)
-    prepare_instance(context.study, context.study_file)
+    instance = prepare_instance(context.study, context.study_file)
     click.echo(f"study {context.study.name}: http://127.0.0.1:{port} (stop with Ctrl-C)")
-    os.chdir(PROJECT_ROOT)
-    command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml"]
+    # Dagster warns of a dagster.yaml in the current folder that is not the instance's, and of
+    # `dagster dev` itself: the user can do nothing about either.
+    for name in (RESULTS_VARIABLE, INSTANCE_VARIABLE):
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).resolve())
+    os.chdir(instance)
+    filters = (os.environ.get("PYTHONWARNINGS"), "ignore:Function `dev_command` is superseded")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, filters))
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT_ROOT / "workspace.yaml")]
     os.execv(sys.executable, [*command, "-h", "127.0.0.1", "-p", str(port)])

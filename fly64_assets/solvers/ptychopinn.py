@@ -136,7 +136,8 @@ class _Folds:
 
     An estimate is improved with the network after each epoch, and starts anew after as many passes
     as a reconstruction has; the folds do so in turn, so that the network always sees estimates of
-    every age. A ``training.Companion``.
+    every age. Of J folds, field j of the loss is the estimate of the moment and field J + j the one
+    that it starts from. A ``training.Companion``.
     """
 
     def __init__(
@@ -167,6 +168,7 @@ class _Folds:
             for number, frames in enumerate(self._frames, start=1)
         ]
         self._set(self._starts)
+        self._set(self._starts, first=len(self._starts))
 
     def advance(self, epoch: int) -> None:
         rounds, later = self._settings.field.rounds, []
@@ -193,11 +195,11 @@ class _Folds:
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._set(list(arrays["estimates"]))
 
-    def _set(self, estimates: Sequence[np.ndarray]) -> None:
+    def _set(self, estimates: Sequence[np.ndarray], first: int = 0) -> None:
         self._estimates = list(estimates)
         for fold, (estimate, known) in enumerate(zip(estimates, self._conditions, strict=True)):
             misfit = self._field.misfit(estimate, self._frames[fold].images)
-            self._loss.set_field(fold, channels(estimate, misfit, known))
+            self._loss.set_field(first + fold, channels(estimate, misfit, known))
 
 
 def _steps_told(
@@ -310,7 +312,7 @@ def train(
     loss = PhysicsLoss(
         model,
         measurement,
-        fields=len(shares),
+        fields=2 * len(shares),
         group_size=group_size,
         frame_px=settings.frame_px,
         # Positions within reach have pixels that are at most one further apart.
@@ -344,13 +346,17 @@ def train(
     fit_images = np.setdiff1d(np.arange(len(measurement)), validation_images)
     fit_rows = rows_of(held_out.fit, fit_images)
     validation_rows = rows_of(held_out.validation, validation_images)
+    validation = validation_rows.draw(
+        max(len(held_out.validation), len(shares)), [grouping_seed, VALIDATION]
+    )
+    # Epochs are compared on the estimates that no network has touched: those of the moment are of
+    # other ages in the first epochs than later.
+    validation[:, 1] += len(shares)
     rows = TrainingRows(
         of_epoch=lambda epoch: fit_rows.draw(
             settings.samples_per_epoch, [grouping_seed, FIT, epoch]
         ),
-        validation=validation_rows.draw(
-            max(len(held_out.validation), len(shares)), [grouping_seed, VALIDATION]
-        ),
+        validation=validation,
         patterns_per_row=group_size,
     )
     result = fit(model, loss, rows, settings, progress, checkpoint, folds)

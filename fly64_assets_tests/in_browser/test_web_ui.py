@@ -118,6 +118,12 @@ def no_complaint(page) -> None:
     assert not page.locator(".bp5-toast.bp5-intent-danger").count()
 
 
+def test_starting_tells_nothing_that_the_user_could_not_act_on(served):
+    said = (served.context.store.root.parent.parent / "ui.log").read_text("utf-8")
+    for words in ("superseded", "will not be used to configure Dagster", "Traceback"):
+        assert words not in said
+
+
 def test_the_graph_shows_every_group(served, page):
     page.goto(served.address("/asset-groups"))
     for group in sorted({item.group for item in PRODUCTS}):

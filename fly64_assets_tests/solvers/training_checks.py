@@ -198,6 +198,15 @@ def test_ptychopinn_finds_the_object_without_the_truth(tmp_path):
     assert error < 0.6 * np.linalg.norm(0.9 * flat - truth)
 
 
+def test_epochs_of_ptychopinn_are_validated_on_the_same_estimates():
+    """A network that does not change has one validation loss, though the estimates go on."""
+    still = train_pinn(epochs=4, learning_rate=1e-12)
+    losses = [row["validation_loss"] for row in still.history]
+    assert losses == pytest.approx([losses[0]] * 4, rel=1e-6)
+    fitted = [row["loss"] for row in still.history]
+    assert max(fitted) - min(fitted) > 1e-4 * fitted[0]
+
+
 def test_baseline_learns_the_object(tmp_path):
     measurement = closed.scan(160, dose=1e4, seed=1)
     model = train_baseline(measurement, epochs=12, width=16)
