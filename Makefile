@@ -72,9 +72,9 @@ test-all: test
 soak: $(INSTALLED)
 	@$(BIN)/python -m fly64_assets_tests.recovery.soak --minutes 120
 
-# One benchmark reads what the finished demo recorded.
+# All benchmarks but the next, then a table of their ratios. Some read what the finished demo left.
 bench: demo
-	@for script in $(filter-out benchmarks/bench_memory.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@FLY64_STUDY=studies/demo.yaml $(BIN)/python benchmarks/ratios.py
 
 # A study of 128 px patches: ten minutes on two idle cores, and 10 GB of disk while it runs.
 bench-memory: $(INSTALLED)

@@ -14,15 +14,17 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 
 from dagster import RunsFilter
+from ratios import note
 
 from fly64_assets.arms import NETWORKS
 from fly64_assets.catalogue import product, products_in
 from fly64_assets.context import StudyContext
 from fly64_assets.instance import read_only_instance
 from fly64_assets.partitions import Condition
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study import MODELS, SPLITS, STUDY_VARIABLE
 
 
 def _inside(context: StudyContext, at: Condition) -> dict[str, float]:
@@ -51,7 +53,7 @@ def _inside(context: StudyContext, at: Condition) -> dict[str, float]:
 def main() -> None:
     """Print a row a step, then the wall time and the share outside."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--study", default="studies/demo.yaml")
+    parser.add_argument("--study", default=os.environ.get(STUDY_VARIABLE, "studies/demo.yaml"))
     parser.add_argument("--dose", type=int, default=1000)
     parser.add_argument("--view", default="dense")
     arguments = parser.parse_args()
@@ -79,6 +81,8 @@ def main() -> None:
     spent = sum(inside.values())
     print(f"wall {wall:.1f} s in {len(records)} runs, inside {spent:.1f} s, ", end="")
     print(f"outside {100 * (1 - spent / wall):.1f} %")
+    where = f"{context.study.name}, {at.dose} photons, {at.view}"
+    note(f"condition ({where}): wall time to inside", wall / spent, at_most=1.15)
 
 
 if __name__ == "__main__":

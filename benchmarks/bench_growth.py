@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ratios import note
 
 from fly64_assets import arms
 from fly64_assets.process import peak_memory_mb
@@ -214,6 +215,9 @@ def main() -> None:
         cells = "".join(f"{value:>16.2f}" for value in grown)
         memory = f"{rows[-1]['peak_mb']:,.0f} / {data_mb[-1]:,.0f}"
         print(f"{phase:<24}{cells}{slope:>10.2f}{memory:>20}")
+        if not math.isnan(slope):
+            note(f"{phase}: growth exponent", slope, at_most=1.05)
+        note(f"{phase}: peak memory to data", rows[-1]["peak_mb"] / data_mb[-1])
 
 
 if __name__ == "__main__":

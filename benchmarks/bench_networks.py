@@ -19,6 +19,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from ratios import note
+
 from fly64_assets.arms import NETWORKS, Network
 from fly64_assets.catalogue import product
 from fly64_assets.context import StudyContext
@@ -165,6 +167,10 @@ def main() -> None:
             runs = [measure(network, dataset, settings) for _ in range(repeats)]
             best = [max(run[name] for run in runs) for name in MEASURED]
             print(f"{network.name:<12}" + "".join(f"{value:>18.2f}" for value in best))
+            _, loop, passes, _, bare = best
+            note(f"{network.name} training: rate to a bare loop's", loop, at_least=0.9)
+            note(f"{network.name} training: rate to its passes' alone", passes)
+            note(f"{network.name} inference: rate to bare passes'", bare, at_least=0.9)
 
 
 MEASURED = ("trained a CPU-s", "x bare loop", "x passes", "inferred a CPU-s", "x bare passes")

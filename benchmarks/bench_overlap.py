@@ -1,7 +1,8 @@
 """Time of selecting both study views and their metrics, for scans of growing size.
 
 The scan's area grows with its number of positions, so that its density, and with it the work per
-position, stays that of the study. Run: ``python benchmarks/bench_overlap.py [--repeats 3]``.
+position, stays that of the study. The growth exponent is taken from the study's size to the
+largest. Run: ``python benchmarks/bench_overlap.py [--repeats 3]``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import time
 
 import numpy as np
+from ratios import note
 
 from fly64_assets.ptychography.overlap import overlap_metrics, probe_diameter, select_view
 from fly64_assets.ptychography.simulation import scan_positions, split_halves
@@ -27,7 +29,8 @@ def main() -> None:
     size = study.simulation.positions
     titles = ("positions", "view", "centres", "select s", "metrics s", "us each")
     print("".join(f"{title:>10}" for title in titles))
-    for count in (size, 3 * size, 100_000):
+    largest, taken = 100_000, {}
+    for count in (1_000, size, largest):
         side = int(np.sqrt(count / size) * 168) + 64
         positions = scan_positions(
             count,
@@ -67,7 +70,11 @@ def main() -> None:
             select, metrics = min(selecting), min(measuring)
             each = 1e6 * (select + metrics) / count
             centres = len(view.centre_index)
+            taken[name, count] = select + metrics
             print(f"{count:>10}{name:>10}{centres:>10}{select:>10.3f}{metrics:>10.3f}{each:>10.1f}")
+    for name in study.views:
+        grown = np.log(taken[name, largest] / taken[name, size]) / np.log(largest / size)
+        note(f"{name} view and metrics to {largest:,d} positions: growth exponent", grown)
 
 
 if __name__ == "__main__":

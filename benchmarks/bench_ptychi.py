@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from ratios import note
 
 from fly64_assets.catalogue import product
 from fly64_assets.context import StudyContext
@@ -89,6 +90,9 @@ def main() -> None:
             f"{name:<6}{wall:>8.2f} s{cpu:>9.2f} CPU s{images / cpu:>9.0f} images/CPU-s"
             f"{ratio[0]:>8.2f} x wall{ratio[1]:>8.2f} x CPU"
         )
+    wall, cpu = best["ours"] / best["bare"]
+    note("pty-chi solver to its bare call, wall time", wall, at_most=1.1)
+    note("pty-chi solver to its bare call, CPU time", cpu, at_most=1.1)
 
 
 if __name__ == "__main__":

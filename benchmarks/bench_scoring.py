@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from ratios import note
 from scipy import fft, ndimage
 
 import fly64_assets
@@ -43,6 +44,10 @@ def report(name: str, seconds: float, pixels: int, reference: float, reference_n
     print(
         f"{name:34s} {1e3 * seconds:9.2f} ms {1e3 * seconds / (pixels / 1e6):9.1f} ms/Mpx "
         f"{seconds / reference:7.1f} x {reference_name}"
+    )
+    note(
+        f"{name}, {1e3 * seconds / (pixels / 1e6):,.0f} ms/Mpx, to {reference_name}",
+        seconds / reference,
     )
 
 

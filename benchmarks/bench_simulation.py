@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from ratios import note
 from scipy import fft
 
 from fly64_assets.ptychography.forward import extract_patches, far_field
@@ -101,6 +102,8 @@ def main() -> None:
         best = min(seconds)
         rate, ratio = settings.positions / best, best / min(bare)
         print(f"{name:28} {best:7.2f} s {rate:8.0f} images/s {ratio:6.2f} x bare")
+    note("simulation: rate to its bare calls'", min(bare) / min(computed), at_least=0.8)
+    note("simulation with both files: rate to its bare calls'", min(bare) / min(whole))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import yaml
+from ratios import note
 from watched import Watch, step_processes
 
 from fly64_assets.context import StudyContext
@@ -52,6 +53,7 @@ def main() -> None:
         print(f"{step:<42}{threads:>9.2f}")
     over = [step for step, threads in rows.items() if threads > THREADS + HANDING_OVER]
     print(f"{len(rows)} processes, {len(over)} above {THREADS} thread: {', '.join(over) or 'none'}")
+    note("busy threads of a process that may use one, the most", max(rows.values()), at_most=1.25)
     if over:
         raise SystemExit(1)
 

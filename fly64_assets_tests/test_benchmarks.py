@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.study import PROJECT_ROOT, STUDY_VARIABLE
 
 SCRIPTS = sorted((PROJECT_ROOT / "benchmarks").glob("bench_*.py"))
 
@@ -39,3 +39,16 @@ def test_where_the_time_of_a_condition_went(finished):
     done = run(script, *arguments, results=finished.results)
     assert done.returncode == 0, done.stderr
     assert "pinn_model" in done.stdout and "pinn_gs1_model" not in done.stdout
+
+
+def test_ratios_are_one_table_and_who_failed_is_named(finished, monkeypatch):
+    monkeypatch.setenv(STUDY_VARIABLE, str(finished.study_file))
+    empty = finished.results / "nothing"
+    script = PROJECT_ROOT / "benchmarks" / "ratios.py"
+    done = run(script, "condition", results=finished.results)
+    assert done.returncode == 0, done.stderr
+    assert "1000 photons, dense): wall time to inside | " in done.stdout
+    assert "at most 1.15" in done.stdout
+    done = run(script, "condition", "hub", results=empty)
+    assert done.returncode == 1 and done.stderr.endswith("failed: condition, hub\n")
+    assert run(script, "nonsense", results=empty).returncode == 2
