@@ -6,9 +6,9 @@ be smooth, so that steps do not bring back the noise that the network took out; 
 counts, so that it fades by itself as photons grow. Nothing here is learned and nothing knows the
 truth.
 
-The object stays on its pixel grid; the sub-pixel part of a position moves the probe, as in
-``physics_operations.py``. What does not belong here: networks and TensorFlow (numpy and scipy
-only), which images an estimate may see.
+Patches lie at the sub-pixel positions, as the data's do, and the probe stays on its grid: to move
+the probe instead is another forward model, which costs .01 in MS-SSIM (``docs/pinn.md``). What does
+not belong here: networks and TensorFlow (numpy and scipy only), which images an estimate may see.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
+from fly64_assets.ptychography.forward import shift_factors
 from fly64_assets.solvers.grouping import split_positions
 from fly64_assets.solvers.interface import Measurement
 
+PADDING_PX = 4
+"""Context on each side of a patch, so that what its Fourier shift wraps around is cut off."""
 CHUNK = 64
 """Patterns transformed at a time: their arrays stay in the processor's cache. No other effect."""
 AfterStep = Callable[[], None]
@@ -59,7 +62,10 @@ class ObjectField:
         self._counts_scale = float(measurement.intensity_scale) ** 2
         pixel, self._subpixel = split_positions(measurement.positions_px)
         self._corners = pixel.astype(np.intp) - self._side // 2
-        self._probe_spectrum = fft.fft2(measurement.probe.astype(np.complex64))
+        self._probe = measurement.probe.astype(np.complex64)
+        self._probe_spectrum = fft.fft2(self._probe)
+        wide = self._side + 2 * PADDING_PX
+        self._shifts = [shift_factors(part, wide) for part in self._subpixel.T]
 
     def constant(self) -> np.ndarray:
         """(H, W) complex64, the object of ones from which an estimate starts."""
@@ -166,26 +172,44 @@ class ObjectField:
         return fft.ifft2(spectra, workers=self._threads, overwrite_x=True)
 
     def _add(self, values: np.ndarray, images: np.ndarray, total: np.ndarray) -> None:
-        side = self._side
+        side = values.shape[-1]
         for value, (y, x) in zip(values, self._corners[images].tolist(), strict=True):
             total[y : y + side, x : x + side] += value
 
     def _gradient(self, estimate: np.ndarray, images: np.ndarray) -> np.ndarray:
         """Of the Poisson likelihood's negative logarithm by the conjugate object, per count."""
-        total = np.zeros(self.canvas_shape, np.complex64)
+        side, border = self._side, PADDING_PX
+        inner = slice(border, border + side)
         floor = np.float32(self._steps.floor_counts / self._counts_scale)
-        windows = np.lib.stride_tricks.sliding_window_view(estimate, (self._side, self._side))
+        continued = np.pad(estimate, border, mode="edge")
+        total = np.zeros_like(continued)
+        windows = np.lib.stride_tricks.sliding_window_view(continued, (side + 2 * border,) * 2)
         for part in _chunks(images):
-            probes = self._probes(part)
             y, x = self._corners[part].T
-            waves = fft.fft2(windows[y, x] * probes, norm="ortho", workers=self._threads)
+            wide = self._shifted(windows[y, x], part)
+            waves = self._probe * wide[:, inner, inner]
+            waves = fft.fft2(waves, norm="ortho", workers=self._threads, overwrite_x=True)
             expected = waves.real**2 + waves.imag**2
             measured = fft.ifftshift(self._diffraction[part], axes=(-2, -1)) ** 2
             waves *= (expected - measured) / (expected + floor)
             waves = fft.ifft2(waves, norm="ortho", workers=self._threads, overwrite_x=True)
-            waves *= probes.conj()
-            self._add(waves, part, total)
-        return total
+            wide[:] = 0
+            wide[:, inner, inner] = self._probe.conj() * waves
+            self._add(self._shifted(wide, part, back=True), part, total)
+        # What the shift of a patch rings out beyond the canvas is left out.
+        return total[border:-border, border:-border]
+
+    def _shifted(
+        self, windows: np.ndarray, images: np.ndarray, *, back: bool = False
+    ) -> np.ndarray:
+        """Windows (k, N + 2 padding, the same), overwritten, at the images' sub-pixel positions."""
+        rows, columns = (factors[images] for factors in self._shifts)
+        if back:
+            rows, columns = rows.conj(), columns.conj()
+        windows = fft.fft2(windows, workers=self._threads, overwrite_x=True)
+        windows *= rows[:, :, None]
+        windows *= columns[:, None, :]
+        return fft.ifft2(windows, workers=self._threads, overwrite_x=True)
 
 
 def _chunks(images: np.ndarray) -> list[np.ndarray]:
