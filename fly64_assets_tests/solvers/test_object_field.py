@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from scipy.special import xlogy
 
+from fly64_assets.ptychography.forward import extract_patches, far_field
+from fly64_assets.ptychography.specimen import load_specimen
 from fly64_assets.solvers import ptychopinn
 from fly64_assets.solvers.grouping import TURNS, split_positions
+from fly64_assets.solvers.interface import Measurement
 from fly64_assets.solvers.object_field import FieldSteps, ObjectField
 from fly64_assets.solvers.refinement import Frames, channels
+from fly64_assets.study import load_study, specimen_path
 from fly64_assets_tests.solvers import closed_form_scan as closed
 from fly64_assets_tests.solvers.closed_form_scan import CANVAS, SIDE
 
@@ -57,6 +61,20 @@ def test_the_gradient_is_that_of_the_poisson_likelihood():
         numeric = (ahead - behind) / (2 * step)
         predicted = 2 * np.vdot(found, direction).real * measurement.intensity_scale**2
         assert predicted == pytest.approx(numeric, rel=0.02)
+
+
+def test_data_of_a_probe_that_fills_its_frame_leave_nothing_to_change_at_the_truth():
+    """Moving the probe to sub-pixel positions instead of the object leaves ten times as much."""
+    study = load_study()
+    specimen = load_specimen(specimen_path(study), patch_size=study.patch_size)
+    positions = np.random.default_rng([3]).uniform(60, 130, (24, 2))
+    padding = study.simulation.shift_padding_px
+    patches = extract_patches(specimen.object, positions, study.patch_size, padding_px=padding)
+    amplitude = np.abs(far_field(patches, specimen.probe)).astype(np.float32)
+    measurement = Measurement(amplitude, positions, specimen.probe, 100.0, specimen.object.shape)
+    made, images = field(measurement), np.arange(24)
+    left = np.linalg.norm(made.misfit(specimen.object.astype(np.complex64), images))
+    assert left < 0.02 * np.linalg.norm(made.misfit(made.constant(), images))
 
 
 def test_the_misfit_leads_to_the_truth_where_it_is_lit():
