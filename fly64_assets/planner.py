@@ -265,7 +265,7 @@ class Planner:
             same = now is not None and then is not None and _same_input(product, then, now)
             changed += [] if same else [f"{upstream.name} changed"]
         now = self.settings(product, record.condition)
-        changed += [f"{key}: {old} -> {new}" for key, old, new in _differences(made.settings, now)]
+        changed += [_told(*difference) for difference in _differences(made.settings, now)]
         if made.code_version != product.code_version:
             changed.append(f"code {made.code_version} -> {product.code_version}")
         return "; ".join(changed) or "made from other inputs"
@@ -343,6 +343,13 @@ def _same_input(consumer: Product, then: InputRecord, now: Record) -> bool:
         return then.data_version == now.provenance.data_version
     files = now.provenance.files.items()
     return dict(then.files) == {path: record.sha256 for path, record in files}
+
+
+def _told(key: str, old: Any, new: Any) -> str:
+    if not key.startswith("gathered."):
+        return f"{key}: {old} -> {new}"
+    # What was gathered is known by hashes, which tell a reader nothing.
+    return f"{key} {'left out' if new is None else 'new' if old is None else 'changed'}"
 
 
 def _differences(
