@@ -74,7 +74,7 @@ soak: $(INSTALLED)
 
 # All benchmarks but the next, then a table of their ratios. Some read what the finished demo left.
 bench: demo
-	@FLY64_STUDY=studies/demo.yaml $(BIN)/python benchmarks/ratios.py
+	@$(BIN)/python benchmarks/ratios.py
 
 # A study of 128 px patches: ten minutes on two idle cores, and 10 GB of disk while it runs.
 bench-memory: $(INSTALLED)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 
 from dagster import RunsFilter
 from ratios import note
@@ -24,7 +23,7 @@ from fly64_assets.catalogue import product, products_in
 from fly64_assets.context import StudyContext
 from fly64_assets.instance import read_only_instance
 from fly64_assets.partitions import Condition
-from fly64_assets.study import MODELS, SPLITS, STUDY_VARIABLE
+from fly64_assets.study import MODELS, SPLITS
 
 
 def _inside(context: StudyContext, at: Condition) -> dict[str, float]:
@@ -53,7 +52,7 @@ def _inside(context: StudyContext, at: Condition) -> dict[str, float]:
 def main() -> None:
     """Print a row a step, then the wall time and the share outside."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--study", default=os.environ.get(STUDY_VARIABLE, "studies/demo.yaml"))
+    parser.add_argument("--study", default="studies/demo.yaml")
     parser.add_argument("--dose", type=int, default=1000)
     parser.add_argument("--view", default="dense")
     arguments = parser.parse_args()

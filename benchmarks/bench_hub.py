@@ -9,7 +9,6 @@ Goal: export and verify of a full dense condition below 10 s each.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import tempfile
@@ -25,7 +24,6 @@ from fly64_assets.hub.verify import verify_hub
 from fly64_assets.instance import read_only_instance
 from fly64_assets.partitions import Condition
 from fly64_assets.store import sha256_of
-from fly64_assets.study import STUDY_VARIABLE
 
 ROUNDS = 3
 
@@ -46,7 +44,7 @@ def _copy_and_hash(source: Path, target: Path) -> None:
 def main() -> None:
     """Print each median with its ratio to a bare copy with sha256, side by side in one run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--study", default=os.environ.get(STUDY_VARIABLE, "studies/demo.yaml"))
+    parser.add_argument("--study", default="studies/demo.yaml")
     parser.add_argument("--dose", type=int, default=1000)
     parser.add_argument("--view", default="dense")
     arguments = parser.parse_args()

@@ -18,10 +18,14 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fly64_assets.study import STUDY_VARIABLE
+
 HERE = Path(__file__).parent
 NOTES = "FLY64_BENCHMARK_NOTES"
 """Variable that names the file to which a benchmark started from here adds its ratios."""
 LARGE = {"memory"}
+OF_A_RUN = {"condition", "hub"}
+"""Those that read what a run left, of the demo unless told otherwise; others go by study.yaml."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +74,21 @@ def main() -> int:
     known = [path.stem.removeprefix("bench_") for path in sorted(HERE.glob("bench_*.py"))]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
-    names = parser.parse_args().names or [name for name in known if name not in LARGE]
+    parser.add_argument("--study", help=f"for {' and '.join(sorted(OF_A_RUN))}; default: the demo")
+    given = parser.parse_args()
+    names = given.names or [name for name in known if name not in LARGE]
     if unknown := [name for name in names if name not in known]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(known)}")
     found, failed = [], []
+    environment = {name: value for name, value in os.environ.items() if name != STUDY_VARIABLE}
     with tempfile.TemporaryDirectory() as scratch:
         for name in names:
             print(f"== {name}", flush=True)
             notes = Path(scratch, name)
-            script = HERE / f"bench_{name}.py"
-            done = subprocess.run([sys.executable, script], env={**os.environ, NOTES: str(notes)})
+            command = [sys.executable, str(HERE / f"bench_{name}.py")]
+            if given.study and name in OF_A_RUN:
+                command += ["--study", given.study]
+            done = subprocess.run(command, env={**environment, NOTES: str(notes)})
             found += noted(notes)
             if done.returncode:
                 failed.append(name)

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT, STUDY_VARIABLE
+from fly64_assets.study import PROJECT_ROOT
 
 SCRIPTS = sorted((PROJECT_ROOT / "benchmarks").glob("bench_*.py"))
 
@@ -41,11 +41,11 @@ def test_where_the_time_of_a_condition_went(finished):
     assert "pinn_model" in done.stdout and "pinn_gs1_model" not in done.stdout
 
 
-def test_ratios_are_one_table_and_who_failed_is_named(finished, monkeypatch):
-    monkeypatch.setenv(STUDY_VARIABLE, str(finished.study_file))
+def test_ratios_are_one_table_and_who_failed_is_named(finished):
     empty = finished.results / "nothing"
     script = PROJECT_ROOT / "benchmarks" / "ratios.py"
-    done = run(script, "condition", results=finished.results)
+    arguments = ("--study", finished.study_file)
+    done = run(script, "condition", *arguments, results=finished.results)
     assert done.returncode == 0, done.stderr
     assert "1000 photons, dense): wall time to inside | " in done.stdout
     assert "at most 1.15" in done.stdout
