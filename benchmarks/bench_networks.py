@@ -6,7 +6,7 @@ over as many patterns. Rates are patterns per CPU-second, tracing left out, from
 train view (``make demo``). PtychoPINN's inference has the physics estimate and its rounds in it,
 which a bare pass lacks. Run: ``python benchmarks/bench_networks.py [--repeats 2]``.
 
-Goal: training at least .9 of the bare loop.
+Goal: training at least .9 of the bare loop, inference of the bare passes.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from fly64_assets.study import PROJECT_ROOT
 THREADS = 1
 HANDING_OVER = 0.25
 """A thread that wakes another is runnable for a moment beside it."""
+LIMIT = THREADS + HANDING_OVER
 STUDY = {
     "extends": str(PROJECT_ROOT / "studies" / "demo.yaml"),
     "name": "threads",
@@ -51,9 +52,9 @@ def main() -> None:
     print(f"{'step':<42}{'threads':>9}")
     for step, threads in rows.items():
         print(f"{step:<42}{threads:>9.2f}")
-    over = [step for step, threads in rows.items() if threads > THREADS + HANDING_OVER]
+    over = [step for step, threads in rows.items() if threads > LIMIT]
     print(f"{len(rows)} processes, {len(over)} above {THREADS} thread: {', '.join(over) or 'none'}")
-    note("busy threads of a process that may use one, the most", max(rows.values()), at_most=1.25)
+    note("busy threads of a process that may use one, the most", max(rows.values()), at_most=LIMIT)
     if over:
         raise SystemExit(1)
 

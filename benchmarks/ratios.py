@@ -25,7 +25,7 @@ NOTES = "FLY64_BENCHMARK_NOTES"
 """Variable that names the file to which a benchmark started from here adds its ratios."""
 LARGE = {"memory"}
 OF_A_RUN = {"condition", "hub"}
-"""Those that read what a run left, of the demo unless told otherwise; others go by study.yaml."""
+"""Those whose study can be chosen; the others have one of their own, whatever the shell says."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ counts, so that it fades by itself as photons grow. Nothing here is learned and 
 truth.
 
 Patches lie at the sub-pixel positions, as the data's do, and the probe stays on its grid: to move
-the probe instead is another forward model, which costs .01 in MS-SSIM (``docs/pinn.md``). What does
-not belong here: networks and TensorFlow (numpy and scipy only), which images an estimate may see.
+the probe instead is another forward model, with which an estimate is worse by up to .02 in MS-SSIM
+(``docs/pinn.md``). What does not belong here: networks and TensorFlow (numpy and scipy only), which
+images an estimate may see.
 """
 
 from __future__ import annotations
