@@ -91,7 +91,10 @@ def show_plan(
     forecast: Forecast,
     counts: Mapping[str, Mapping[str, ViewCounts]],
 ) -> None:
-    """Views with their counts, then every product that is not fresh: on how much, why, how long."""
+    """Views with their counts, then every product that is not fresh: on how much, why, how long.
+
+    A cell of which all of that was said of an earlier one only names that one.
+    """
     OUT.print(_study_line(context))
     table = Table("view", "split", "images", "centres", "training groups", "overlap reached")
     for view, splits in counts.items():
@@ -109,16 +112,21 @@ def show_plan(
     cells: dict[Condition, list[Planned]] = {}
     for planned in forecast.planned:
         cells.setdefault(planned.verdict.condition, []).append(planned)
+    shown: dict[tuple[tuple[str, str], ...], Condition] = {}
     for condition, here in cells.items():
-        OUT.print(f"[bold]{condition}[/]: {_tally(planned.verdict for planned in here)}")
-        for planned in here:
-            if planned.action is not Action.SKIP:
-                _show_planned(planned)
+        rows = tuple(_told(planned) for planned in here if planned.action is not Action.SKIP)
+        first = shown.setdefault(rows, condition)
+        again = f", the same as {first}" if rows and first != condition else ""
+        OUT.print(f"[bold]{condition}[/]: {_tally(planned.verdict for planned in here)}{again}")
+        if not again:
+            for name, told in rows:
+                OUT.print(f"  {name:<28} {condition!s:<16} {told}")
     _show_orphans(orphans(context))
     OUT.print(_plan_total(forecast))
 
 
-def _show_planned(planned: Planned) -> None:
+def _told(planned: Planned) -> tuple[str, str]:
+    """A product's name, and all that is said of it but where it is."""
     verdict = planned.verdict
     colour = COLOURS[verdict.state]
     sizes = [] if planned.images is None else [f"{planned.images:,} images"]
@@ -126,10 +134,8 @@ def _show_planned(planned: Planned) -> None:
     if planned.action is not Action.CHECK:
         sizes.append("unknown time" if planned.seconds is None else duration(planned.seconds))
     told = f"{planned.action}: {', '.join(sizes)}" if sizes else f"{planned.action}"
-    OUT.print(
-        f"  {verdict.product.name:<28} {verdict.condition!s:<16} "
-        f"[{colour}]{verdict.state:<9}[/] {told} ({escape(verdict.reason)})"
-    )
+    state = f"[{colour}]{verdict.state:<9}[/]"
+    return verdict.product.name, f"{state} {told} ({escape(verdict.reason)})"
 
 
 def _plan_total(forecast: Forecast) -> str:

@@ -20,7 +20,7 @@ from fly64_assets.cli.options import with_next_step
 from fly64_assets.errors import did_you_mean
 from fly64_assets.instance import INSTANCE_VARIABLE
 from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import STUDY_VARIABLE
+from fly64_assets.study import STUDY_VARIABLE, load_study
 from fly64_assets_tests.conftest import fly64
 from fly64_assets_tests.ptychography.foreign_files import MEASURED
 
@@ -275,6 +275,18 @@ def test_an_error_says_what_to_do_next(words, advice, write_study, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     done = _invoke(*words)
     assert done.exit_code in (1, 2) and advice in done.stderr, done.stderr
+
+
+def test_a_plan_tells_once_what_holds_for_several_doses(write_study, monkeypatch, tmp_path):
+    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / "results"))
+    done = _invoke("plan", "--study", write_study(doses=[500, 1000]))
+    assert done.exit_code == 0, done.stderr
+    assert "\n1000: 2 missing, the same as 500\n" in done.stdout
+    assert "\n1000|dense: 21 missing, the same as 500|dense\n" in done.stdout
+    told = [line.split()[1] for line in done.stdout.splitlines() if "(never made)" in line]
+    views = {place for place in told if "|" in place}
+    assert views == {f"500|{view}" for view in load_study(write_study()).views}
+    assert len(told) == 4 + 2 + 21 * len(views), "each that differs is told product by product"
 
 
 def test_a_bad_study_file_says_where_its_rules_are(write_study):
