@@ -3,23 +3,24 @@
 Run a condition first (``fly64 run --study FILE --dose 1000 --view dense``), then:
 ``python benchmarks/bench_condition.py --study FILE --dose 1000 --view dense``.
 
-Inside counts training, reconstruction, inference with scoring, and simulation; further trainings as
-often as the first one took with its inference. The rest is process start, imports, reading and
-writing, checks and orchestration. Goal: the rest below 20 % of the wall
-time of a full dense condition, and every step below 2 GB.
+Inside counts training and further trainings with their reconstructions, from the first progress
+that their step logged to the last, pty-chi, inference with scoring, and simulation. The rest is
+process start, imports, reading and writing, checks and orchestration. Goal: the rest below 20 % of
+the wall time of a full dense condition, and every step below 2 GB.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
+import re
+from datetime import datetime
 
 from dagster import RunsFilter
 from ratios import note
 
 from fly64_assets.arms import NETWORKS
-from fly64_assets.catalogue import product, products_in
+from fly64_assets.catalogue import log_file, product, products_in
 from fly64_assets.context import StudyContext
 from fly64_assets.instance import read_only_instance
 from fly64_assets.partitions import Condition
@@ -29,24 +30,28 @@ from fly64_assets.study import MODELS, SPLITS
 def _inside(context: StudyContext, at: Condition) -> dict[str, float]:
     """Seconds in solvers, simulation and metrics, as each recorded them."""
     store, seconds = context.store, {}
-    further, published = context.study.replicates - 1, [n for n in NETWORKS if n.name in MODELS]
+    published = [network for network in NETWORKS if network.name in MODELS]
     for network in published:
-        path = store.path(product(*network.model_key), at, "history.csv")
-        with path.open(encoding="utf-8") as file:
-            training = sum(float(row["seconds"]) for row in csv.DictReader(file))
-        seconds["/".join(network.model_key)] = training
-        seconds["/".join(network.replicates_key)] = further * training
+        for key in (network.model_key, network.replicates_key):
+            log = store.path(product("phase_logs"), at, log_file(product(*key)))
+            seconds["/".join(key)] = _working(log.read_text("utf-8"), network.name)
     for split in SPLITS:
         summary = json.loads(
             store.path(product("metrics_summary"), at, "metrics_summary.json").read_text("utf-8")
         )
         job = next(job for job in summary["jobs"] if job["split"] == split)
         times = {name: row["computation_time_s"]["value"] for name, row in job["metrics"].items()}
-        for network in published:
-            seconds["/".join(network.replicates_key)] += further * times[network.name]
         seconds[f"{split}/ptychi_reconstruction"] = times.pop("PtyChi")
         seconds[f"{split}/comparison"] = sum(times.values())
     return seconds
+
+
+def _working(log: str, solver: str) -> float:
+    """Seconds between the first progress of a solver in its step's log and the last."""
+    told = re.findall(rf"^(\S+) INFO {re.escape(solver)}\b", log, re.MULTILINE)
+    if not told:
+        return 0.0
+    return (datetime.fromisoformat(told[-1]) - datetime.fromisoformat(told[0])).total_seconds()
 
 
 def main() -> None:
