@@ -255,14 +255,14 @@ ADVISORY = ("times_and_paths", "drift")
 """Checks of what is computed: neither makes a score wrong."""
 
 
-def _summary(module: str) -> dict[str, Any]:
+def _summary(module: str, *advisory: str) -> dict[str, Any]:
     """What the products about both splits of a condition have in common."""
     return {
         "group": "g_comparison",
         "per": "condition",
         "folder": "analysis/dose_{dose}/{view}",
         "modules": (f"fly64_assets.assets.{module}",),
-        "advisory_checks": ("times_and_paths",),
+        "advisory_checks": (*advisory, "times_and_paths"),
     }
 
 
@@ -419,6 +419,7 @@ def _build() -> tuple[Product, ...]:
                 "provenance",
                 "registration",
                 "ms_ssim_terms",
+                "contrast",
                 *ADVISORY,
             ),
         )
@@ -446,7 +447,7 @@ def _build() -> tuple[Product, ...]:
         settings=_statistics,
         libraries=("numpy", "scipy", "scikit-image"),
         blocking_checks=("scores", "intervals"),
-        **_summary("comparison_statistics"),
+        **_summary("comparison_statistics", "contrast"),
     )
     summary = Product(
         key=("metrics_summary",),

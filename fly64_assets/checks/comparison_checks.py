@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dagster import AssetCheckSeverity
 
 from fly64_assets.checks.common_checks import equals, json_file, recorded_settings
+from fly64_assets.checks.contrast import contrast_rules
 from fly64_assets.checks.phase_check import Check, CheckRun
 from fly64_assets.checks.reconstruction_checks import image_rules
 from fly64_assets.ptychography.rules import RuleOutcome
@@ -70,6 +71,17 @@ def _ms_ssim_terms(run: CheckRun) -> Iterable[RuleOutcome]:
             )
 
 
+def _contrast(run: CheckRun) -> Iterable[RuleOutcome]:
+    if failure(run) is not None:
+        return
+    from fly64_assets.ptychography.npz import read_npz
+
+    aligned = read_npz(run.path("reconstructions_aligned.npz"))
+    for model in run.study.arms:
+        if model in aligned:
+            yield from contrast_rules(model, aligned[model], aligned["truth"])
+
+
 CHECKS = (
     Check(
         "reconstructions",
@@ -91,6 +103,12 @@ CHECKS = (
         "ms_ssim_terms",
         _ms_ssim_terms,
         "No contrast-structure or luminance term of MS-SSIM had to be clamped.",
+        AssetCheckSeverity.WARN,
+    ),
+    Check(
+        "contrast",
+        _contrast,
+        "No model's amplitude or phase is nearly constant in the scoring area.",
         AssetCheckSeverity.WARN,
     ),
 )

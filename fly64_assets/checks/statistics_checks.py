@@ -8,10 +8,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from dagster import AssetCheckSeverity
+
 from fly64_assets.arms import networks
 from fly64_assets.checks.common_checks import equals, json_file
+from fly64_assets.checks.contrast import contrast_rules
 from fly64_assets.checks.phase_check import Check, CheckRun
 from fly64_assets.ptychography.rules import RuleOutcome
+from fly64_assets.solvers.replicates import array_name
 from fly64_assets.study import MODELS, SPLITS
 
 SUBJECT, *PUBLISHED = MODELS
@@ -125,6 +129,30 @@ def _covers(row: Cells, networks: set[str], replicates: int) -> str:
     return "space and training seed" if several else "space"
 
 
+def _contrast(run: CheckRun) -> Iterable[RuleOutcome]:
+    """Of further trainings; the published ones are judged with their comparison."""
+    from fly64_assets.ptychography.alignment import DegenerateReconstruction, align
+    from fly64_assets.ptychography.npz import read_npz
+
+    numbers = range(2, run.study.replicates + 1)
+    bound = run.study.scoring.max_shift_px
+    for split in SPLITS:
+        compared = run.other(split, "comparison")
+        truth = read_npz(compared.path("reconstructions.npz"), ["truth"])["truth"]
+        scored = read_npz(compared.path("reconstructions_aligned.npz"), ["area", "truth"])
+        y0, y1, x0, x1 = scored["area"].tolist()
+        for network in networks(run.study.arms) if numbers else ():
+            stored = read_npz(run.other(*network.replicates_key).path("replicates.npz"))
+            for number in numbers:
+                made, name = stored[array_name(split, number)], f"{network.name} {split} {number}"
+                try:
+                    found = align(made, truth, (slice(y0, y1), slice(x0, x1)), max_shift_px=bound)
+                except DegenerateReconstruction as error:
+                    yield RuleOutcome(name, "can be aligned", "not constant", str(error), False)
+                else:
+                    yield from contrast_rules(name, found.object, scored["truth"])
+
+
 def _delta_intervals(run: CheckRun) -> Iterable[RuleOutcome]:
     """The delta file quotes the CSV: the published differences of the headline metrics."""
     stored = json_file(run.path("metrics_delta_summary.json"))["intervals"]
@@ -159,6 +187,12 @@ def _flat(by_split: Any) -> Iterator[tuple[tuple[str, ...], tuple[Any, ...]]]:
 CHECKS = (
     Check("scores", _scores, "Every score and difference of the tables is there, with its value."),
     Check("intervals", _intervals, "Ends, sign and what is covered agree with each other."),
+    Check(
+        "contrast",
+        _contrast,
+        "No further training made an amplitude or phase that is nearly constant.",
+        AssetCheckSeverity.WARN,
+    ),
 )
 DELTA_CHECK = Check(
     "intervals",

@@ -11,11 +11,19 @@ from fly64_assets.study import MODELS, SPLITS
 
 COMPARISON = ("test", "comparison")
 MANIFEST, SUMMARY, DELTAS = "comparison_manifest", "metrics_summary", "metrics_delta_summary"
+STATISTICS = "comparison_statistics"
 CSV = "comparison_metrics.csv"
 
 
 @pytest.mark.parametrize(
-    "key", [*((split, "comparison") for split in SPLITS), (MANIFEST,), (SUMMARY,), (DELTAS,)]
+    "key",
+    [
+        *((split, "comparison") for split in SPLITS),
+        (MANIFEST,),
+        (STATISTICS,),
+        (SUMMARY,),
+        (DELTAS,),
+    ],
 )
 def test_the_finished_scores_pass_every_check(bench, key):
     broken = bench.broken(*key)
@@ -64,6 +72,35 @@ def test_a_model_that_predicted_zeros(bench, model):
     broken = spoil_comparison(bench, "reconstructions_aligned.npz", blank)
     assert set(broken) == {"reconstructions"}
     assert f"{model}: not zero" in broken["reconstructions"]
+
+
+def nearly_constant(like):
+    """What a collapsed network makes: one value and a trace of noise."""
+    noise = np.random.default_rng(0).normal(0, 1e-4, (2, *like.shape))
+    return (0.8 + noise[0] + 1j * noise[1]).astype(like.dtype)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_that_is_nearly_constant(bench, model):
+    def collapse(arrays):
+        arrays[model] = nearly_constant(arrays[model])
+
+    broken = spoil_comparison(bench, "reconstructions_aligned.npz", collapse)
+    assert set(broken) == {"contrast"}
+    assert f"{model} amplitude: not nearly constant" in broken["contrast"]
+    assert bench.results(*COMPARISON)["contrast"].severity.value == "WARN"
+
+
+def test_a_further_training_that_is_nearly_constant(bench):
+    def collapse(arrays):
+        arrays["test_2"] = nearly_constant(arrays["test_2"])
+
+    assert bench.results(STATISTICS)["contrast"].passed
+    bench.spoil("baseline_replicates", file="replicates.npz", change=collapse)
+    found = bench.results(STATISTICS)["contrast"]
+    assert not found.passed and found.severity.value == "WARN"
+    assert "Baseline test 2 amplitude: not nearly constant" in found.description
+    assert "train" not in found.description and "PtychoPINN" not in found.description
 
 
 def test_a_model_that_is_missing(bench):

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from fly64_assets.hub.verify import contract
 from fly64_assets.hub.verify.arms import arms, networks
 from fly64_assets.hub.verify.checks import Broken, Finding, check, compare
@@ -14,7 +16,14 @@ from fly64_assets.hub.verify.crate_graph import Step, steps
 from fly64_assets.hub.verify.markdown import Row, compare_sections
 from fly64_assets.hub.verify.models import history
 from fly64_assets.hub.verify.reading import Hub
-from fly64_assets.hub.verify.recomputed import alignments, fitted_scores, strict_scores
+from fly64_assets.hub.verify.recomputed import (
+    alignments,
+    fitted_scores,
+    further_alignments,
+    phase_pair,
+    strict_scores,
+    truth_inside,
+)
 from fly64_assets.hub.verify.report_numbers import title
 from fly64_assets.study import SPLITS
 
@@ -23,6 +32,8 @@ STATES = ("passed", "warning", "failed", "not run")
 ROW = ("asset", "check", "partition", "status", "severity", "blocking", "time", "reason")
 HOLDS = re.compile(r"[1-9]\d* rules hold")
 """What a check that passed says."""
+LEAST_CONTRAST = 0.02
+"""Of the truth's standard deviation: what varies less is nearly constant."""
 ABOUT = (
     "A warning is a check of severity WARN that did not pass. Blocking checks guard consumption: "
     "nothing is made from an asset unless they passed for what is there now. Times are UTC, of the "
@@ -133,9 +144,9 @@ def check_reasons(hub: Hub) -> Iterator[Finding]:
 
 def _warned_of(hub: Hub) -> dict[str, bool]:
     """Check -> whether the hub's own files are what it warns of; drift needs an older one."""
-    found = {}
+    found = {"comparison_statistics contrast": False}
     for split in SPLITS:
-        aligned = alignments(hub, split).values()
+        aligned, truth = alignments(hub, split).values(), truth_inside(hub, split)
         scored = (fitted_scores(hub, split), strict_scores(hub, split))
         terms = [
             term
@@ -146,11 +157,23 @@ def _warned_of(hub: Hub) -> dict[str, bool]:
         ]
         found[f"{split}/comparison registration"] = not all(a.registration_applied for a in aligned)
         found[f"{split}/comparison ms_ssim_terms"] = min(terms) < 0
+        flat = [_nearly_constant(made.object, truth) for made in aligned]
+        found[f"{split}/comparison contrast"] = any(flat)
+        again = [
+            made is None or _nearly_constant(made.object, truth)
+            for made in further_alignments(hub, split)
+        ]
+        found["comparison_statistics contrast"] |= any(again)
     for network in networks(hub):
         losses = [row["validation_loss"] for row in history(hub, network.name)]
         worse = len(losses) > 1 and not min(losses) < losses[0]
         found[f"{network.asset}_model loss_improved"] = worse
     return found
+
+
+def _nearly_constant(image: np.ndarray, truth: np.ndarray) -> bool:
+    pairs = (phase_pair(truth, image), (np.abs(truth), np.abs(image)))
+    return any(made.std() < LEAST_CONTRAST * true.std() for true, made in pairs)
 
 
 def _cell(value: Any) -> str:

@@ -134,8 +134,8 @@ _OF_A_SPLIT = {
         for arm in ITERATIVE
     },
     "comparison": _checks(
-        noted=f"reconstructions {_RECORDED} registration ms_ssim_terms {_MADE}",
-        warns="registration ms_ssim_terms drift",
+        noted=f"reconstructions {_RECORDED} registration ms_ssim_terms contrast {_MADE}",
+        warns="registration ms_ssim_terms contrast drift",
     ),
 }
 _BOTH = {name: {f"{split}/{name}": rows for split in SPLITS} for name, rows in _OF_A_SPLIT.items()}
@@ -153,7 +153,9 @@ CHECKED: dict[str, dict[str, Row]] = {
     "comparison_manifest": _checks(
         blocking="completeness invariant input_identity counts scores", noted="times_and_paths"
     ),
-    "comparison_statistics": _checks(blocking="scores intervals", noted="times_and_paths"),
+    "comparison_statistics": _checks(
+        blocking="scores intervals", noted="contrast times_and_paths", warns="contrast"
+    ),
     "metrics_summary": _checks(blocking="recomputed counts", noted="times_and_paths"),
     "metrics_delta_summary": _checks(
         blocking="recomputed source_hash intervals", noted="times_and_paths"

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.hub.verify import contract
-from fly64_assets.hub.verify.arms import arms
+from fly64_assets.hub.verify.arms import arms, networks
 from fly64_assets.hub.verify.checks import Broken, Finding, check
 from fly64_assets.hub.verify.crate_graph import setting
 from fly64_assets.hub.verify.reading import Hub
+from fly64_assets.hub.verify.replicates import number_of_trainings, replicates_file
 from fly64_assets.hub.verify.scores import (
     ALIGNED,
     CANVAS,
@@ -228,28 +229,58 @@ def frc_curves(hub: Hub) -> Iterator[Finding]:
                     yield Finding(path, f"line {number}", reason)
 
 
+def truth_inside(hub: Hub, split: str) -> np.ndarray:
+    """The truth in the scoring area."""
+    y0, y1, x0, x1 = area_of(hub, split)
+    return hub.arrays(hub.comparison(split, CANVAS), "truth")["truth"][y0:y1, x0:x1]
+
+
+def _aligned(hub: Hub, split: str, made: np.ndarray) -> Any:
+    """An object on the canvas aligned to the truth.
+
+    Raises:
+        DegenerateReconstruction, ValueError: there is nothing to align.
+    """
+    from fly64_assets.ptychography.alignment import align
+
+    y0, y1, x0, x1 = area_of(hub, split)
+    truth = hub.arrays(hub.comparison(split, CANVAS), "truth")["truth"]
+    bound = float(setting(hub, "scoring", "max_shift_px"))
+    return align(made, truth, (slice(y0, y1), slice(x0, x1)), max_shift_px=bound)
+
+
 def alignments(hub: Hub, split: str) -> dict[str, Any]:
     """Per model the alignment of the object on the canvas to the truth, made again."""
-    from fly64_assets.ptychography.alignment import DegenerateReconstruction, align
+    from fly64_assets.ptychography.alignment import DegenerateReconstruction
 
-    path, box, bound = (
-        hub.comparison(split, CANVAS),
-        area_of(hub, split),
-        float(setting(hub, "scoring", "max_shift_px")),
-    )
+    path, bound = hub.comparison(split, CANVAS), setting(hub, "scoring", "max_shift_px")
 
     def measure() -> dict[str, Any]:
-        found = hub.arrays(path, *arms(hub), "truth")
-        inside = slice(box[0], box[1]), slice(box[2], box[3])
         made = {}
-        for model in arms(hub):
+        for model, canvas in hub.arrays(path, *arms(hub)).items():
             try:
-                made[model] = align(found[model], found["truth"], inside, max_shift_px=bound)
+                made[model] = _aligned(hub, split, canvas)
             except (DegenerateReconstruction, ValueError) as error:
                 raise Broken(path, model, f"cannot be aligned: {error}") from None
         return made
 
-    return hub.once("align", [path], measure, tuple(box), bound, arms(hub))
+    return hub.once("align", [path], measure, tuple(area_of(hub, split)), bound, arms(hub))
+
+
+def further_alignments(hub: Hub, split: str) -> list[Any]:
+    """The same of the networks' further trainings; None where there is nothing to align."""
+    from fly64_assets.ptychography.alignment import DegenerateReconstruction
+
+    found = []
+    for network in networks(hub):
+        names = [f"{split}_{number}" for number in range(2, number_of_trainings(hub) + 1)]
+        stored = hub.arrays(replicates_file(hub, network.name), *names) if names else {}
+        for made in stored.values():
+            try:
+                found.append(_aligned(hub, split, made))
+            except DegenerateReconstruction:
+                found.append(None)
+    return found
 
 
 @check(
