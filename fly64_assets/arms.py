@@ -148,7 +148,10 @@ class Iterative:
 
 Arm = Network | Iterative
 _SOLVERS = f"{__package__}.solvers"
-_PHYSICS = "a network trained without the truth, by the Poisson likelihood of the counts under the "
+_PHYSICS = (
+    "a network that refines a physics estimate of the whole view, trained without the truth, by "
+    "the Poisson likelihood of the counts under the "
+)
 ARMS: tuple[Arm, ...] = (
     Network("PtychoPINN", "pinn", "ptychopinn", f"{_SOLVERS}.ptychopinn", _PHYSICS + "known probe"),
     Network(
