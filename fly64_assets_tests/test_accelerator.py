@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 
 import pytest
 
@@ -59,3 +61,23 @@ def test_a_step_sees_gpus_only_when_it_may_use_them(device, hidden, monkeypatch)
     child.start()
     assert answer.get(timeout=60) == ([HIDDEN] * 2 if hidden else [None] * 2)
     child.join()
+
+
+GROWTH = """
+from fly64_assets.solvers.tensorflow_runtime import settle_environment, start_tensorflow
+
+settle_environment()
+import tensorflow as tf
+
+grown = []
+tf.config.list_physical_devices = lambda kind: ["one", "two"] if kind == "GPU" else []
+tf.config.experimental.set_memory_growth = lambda device, on: grown.append((device, on))
+start_tensorflow(1)
+assert grown == [("one", True), ("two", True)], grown
+"""
+
+
+def test_tensorflow_takes_the_memory_of_every_gpu_as_it_is_needed():
+    """The device is not there, the call to TensorFlow is; in a process without torch."""
+    done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

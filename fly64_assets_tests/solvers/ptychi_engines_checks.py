@@ -520,5 +520,16 @@ def test_total_variation_smooths_at_low_dose_and_vanishes_at_high_dose():
     assert bright.total_variation_weight < 2e-3 * smoothed.total_variation_weight
 
 
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_a_gpu_is_asked_for_by_name_and_has_to_repeat_itself(device):
+    """pty-chi's scatter is deterministic on a CPU anyway; on a GPU it has to be told."""
+    from ptychi import api
+
+    asked = ptychi_engines._options(SETTINGS, device, 10, SEED).reconstructor_options
+    gpu = device == "cuda"
+    assert asked.default_device == (api.Devices.GPU if gpu else api.Devices.CPU)
+    assert asked.allow_nondeterministic_algorithms == (not gpu)
+
+
 def test_tensorflow_was_never_here():
     assert "tensorflow" not in sys.modules
