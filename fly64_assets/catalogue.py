@@ -19,6 +19,7 @@ from fly64_assets.arms import ARMS, ITERATIVE, NETWORKS, Iterative, Network
 from fly64_assets.code_versions import code_version
 from fly64_assets.partitions import Condition, Per
 from fly64_assets.study import SPLITS, Study
+from fly64_assets.study_relations import FORMATS, RELATIONS
 
 Key = tuple[str, ...]
 Stage = Literal["score", "report", "study"]
@@ -236,7 +237,11 @@ def _study_metrics(study: Study, _: Condition) -> Settings:
 
 
 def _dose_response(study: Study, _: Condition) -> Settings:
-    return {"study": study.name, "quality_levels": list(study.dose_response.quality_levels)}
+    return {
+        "study": study.name,
+        "quality_levels": list(study.dose_response.quality_levels),
+        "confidence": study.statistics.confidence,
+    }
 
 
 def _study_report(study: Study, _: Condition) -> Settings:
@@ -589,6 +594,7 @@ def _reports(scored: Sequence[Product]) -> tuple[Product, ...]:
 def _of_the_study() -> tuple[Product, ...]:
     """What is said of all doses and views together."""
     common: dict[str, Any] = {"group": "h_study", "per": "study", "stage": "study"}
+    tables = ("fly64_assets.study_tables", "fly64_assets.study_relations")
     metrics = Product(
         key=("study_metrics",),
         inputs=(),
@@ -613,14 +619,10 @@ def _of_the_study() -> tuple[Product, ...]:
         files=(
             "dose_response.md",
             "dose_for_quality.csv",
-            *(
-                f"{name}.{kind}"
-                for name in ("quality_by_dose", "quality_by_photons", "quality_by_overlap")
-                for kind in ("svg", "png")
-            ),
+            *(f"{relation.name}.{kind}" for relation in RELATIONS for kind in FORMATS),
         ),
         settings=_dose_response,
-        modules=("fly64_assets.assets.dose_response", "fly64_assets.study_pictures"),
+        modules=("fly64_assets.assets.dose_response", "fly64_assets.study_pictures", *tables),
         libraries=("pandas", "matplotlib"),
         quotes_files=True,
         advisory_checks=("times_and_paths",),
@@ -640,7 +642,7 @@ def _of_the_study() -> tuple[Product, ...]:
         folder="study",
         files=("study_report.html",),
         settings=_study_report,
-        modules=("fly64_assets.assets.study_report", "fly64_assets.study_pictures"),
+        modules=("fly64_assets.assets.study_report", "fly64_assets.study_pictures", *tables),
         libraries=("matplotlib", "pillow", "jinja2"),
         quotes_files=True,
         advisory_checks=("report_is_whole",),

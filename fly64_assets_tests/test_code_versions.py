@@ -98,6 +98,8 @@ OWN_CODE = {
     "report/content.py": {"study_report"},
     "report/plots.py": {"study_report"},
     "study_pictures.py": {"dose_response", "study_report"},
+    "study_tables.py": {"dose_response", "study_report"},
+    "study_relations.py": {"dose_response", "study_report"},
     "assets/phase_asset.py": set(),
     # What is only shown.
     "exhibition.py": set(),

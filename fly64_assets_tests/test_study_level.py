@@ -124,11 +124,13 @@ def test_the_plots_are_whole_and_hold_no_time(opened):
         content = (folder / name).read_bytes()
         if name.endswith(".svg"):
             assert ElementTree.fromstring(content).tag.endswith("svg")
-            assert b"PtychoPINN, " in content
+            assert b"PtychoPINN" in content and b"95 % interval" in content
             assert b"<dc:date>" not in content
+        elif name.endswith(".pdf"):
+            assert content.startswith(b"%PDF") and b"CreationDate" not in content
         elif name.endswith(".png"):
             assert content.startswith(b"\x89PNG")
-            pixels = image.imread(folder / name)[100:, :, :3]
+            pixels = image.imread(folder / name)[study_pictures.PNG_DPI * 2 // 3 :, :, :3]
             drawn = (abs(pixels - to_rgb(study_pictures.STYLES[0][0])) < 0.02).all(axis=2)
             assert drawn.sum() > 50, "PtychoPINN's marks are there, below the legend"
             assert (pixels.max(axis=2) < 0.2).mean() > 0.002, "and so are the axes"
@@ -143,6 +145,7 @@ def test_one_dose_says_whether_it_suffices_and_no_more(opened):
     assert len(rows) == len(levels) * len(MODELS) * len(SPLITS) * 2
     assert {row["reached"] for row in rows} <= {"everywhere", "nowhere"}
     assert all(row["dose"] == "" for row in rows)
+    assert {row["lowest_dose"] for row in rows} == {row["highest_dose"] for row in rows} == {"1000"}
 
 
 def test_a_condition_that_is_stale_is_not_gathered(altered):

@@ -30,7 +30,7 @@ LIMIT_BYTES = 10_000_000
 SCORE_KEY = ("dose", "view", "split", "model", "reference", "metric", "component")
 NEEDED_KEY = ("view", "split", "model", "component", "quality")
 REACHED = {"dose": "reached", "dose_low": "low_reached", "dose_high": "high_reached"}
-BEYOND = {"everywhere": "at most the lowest", "nowhere": "more than the highest"}
+BEYOND = {"everywhere": ("≤", "lowest_dose"), "nowhere": (">", "highest_dose")}
 REFERENCES = frozenset(
     ("src", "href", "xlink:href", "srcset", "action", "formaction", "poster", "data", "background")
 )
@@ -222,11 +222,20 @@ def _unlike(page: Page, scores: Mapping[str, Cells]) -> Iterator[str]:
 
 def _doses(page: Page, needed: Mapping[str, Cells]) -> Iterator[str]:
     for key, column, text in _of_kind(page, "data-needed"):
-        row = needed.get(key, {})
-        reached = row.get(REACHED[column], "")
-        right = agrees(text, row[column]) if reached == "within" else text == BEYOND.get(reached)
-        if not right:
+        row = needed.get(key)
+        if row is None or not _is_dose(text, row, column):
             yield f"{key} {column} shows {text}"
+
+
+def _is_dose(text: str, row: Cells, column: str) -> bool:
+    reached = row[REACHED[column]]
+    if reached == "within":
+        return agrees(text, row[column])
+    if reached not in BEYOND:
+        return text == INAPPLICABLE
+    sign, bound = BEYOND[reached]
+    shown, _, number = text.partition(" ")
+    return shown == sign and agrees(number, row[bound])
 
 
 def _records(run: CheckRun, finished: Iterable[str]) -> dict[str, Provenance]:

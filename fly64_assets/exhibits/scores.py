@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fly64_assets.exhibits import drawing
 from fly64_assets.exhibits.exhibit import Exhibit, Kind, Picture, Row, StoredPicture, Subject, Table
+from fly64_assets.study_relations import RELATIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -353,18 +354,14 @@ def study_metrics(subject: Subject) -> Exhibit:
 
 def dose_response(_: Subject) -> Exhibit:
     """The study's plots, which are files of the product."""
-    x = {
-        "quality_by_dose": "dose (photons per exposure)",
-        "quality_by_photons": "photons per px² of the scanned area",
-        "quality_by_overlap": "the disc overlap that views reached",
-    }
     return Exhibit(
         tuple(
             StoredPicture(
-                name,
-                f"Quality of every arm on the test half against {what}; bars are intervals.",
-                f"{name}.png",
-            )  # fmt: skip
-            for name, what in x.items()
+                relation.name,
+                f"Quality of every arm on the test half against {relation.label}; bars are "
+                "intervals.",
+                f"{relation.name}.png",
+            )
+            for relation in RELATIONS
         )
     )

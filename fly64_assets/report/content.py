@@ -53,12 +53,12 @@ STATES = {
 """State of a condition -> its mark and its word; the mark says it without colour."""
 PLOTS = {
     "quality_by_dose": "Quality against dose: MS-SSIM, MAE and FRC50 of the test half, phase on "
-    "the left and amplitude on the right, an arm a colour and marker, a view a line style, with "
-    "intervals.",
-    "quality_by_photons": "MS-SSIM of the test half against photons per px² of the scanned area: "
-    "dense and sparse views compared at equal light.",
-    "quality_by_overlap": "MS-SSIM of the phase, test half, against the overlap that the views "
-    "reached; one panel a dose.",
+    "the left and amplitude on the right, an arm a colour and marker, a view a line style and a "
+    "filling of the markers, with intervals.",
+    "quality_by_photons": "MS-SSIM and MAE of the test half against photons per px² of the "
+    "scanned area: dense and sparse views compared at equal light.",
+    "quality_by_overlap": "MS-SSIM of the phase, above, and of the amplitude, test half, against "
+    "the overlap of neighbouring centres that the views reached; one column a dose.",
 }
 """Name of a stored plot -> what it shows, in words; the captions of the page."""
 ALL = "all"

@@ -10,13 +10,15 @@ from fly64_assets.hub import numbers
 from fly64_assets.ptychography.metrics import METRICS
 from fly64_assets.ptychography.scoring import STRICT_SUFFIX
 from fly64_assets.report.given import ConditionData
+from fly64_assets.study_relations import COMPONENTS as COMPONENTS
+from fly64_assets.study_relations import SHOWN_SPLIT
+from fly64_assets.study_tables import REACHED, dose_text
 
 Row = Mapping[str, str]
 KEY = ("dose", "view", "split", "model", "reference", "metric", "component")
 """Columns of ``study_metrics.csv`` that name a row."""
 NEEDED_KEY = ("view", "split", "model", "component", "quality")
 """Columns of ``dose_for_quality.csv`` that name a row."""
-COMPONENTS = ("phase", "amplitude")
 SETTLED = {
     ("yes", True): ("▲", "better, settled"),
     ("yes", False): ("▼", "worse, settled"),
@@ -81,20 +83,13 @@ def _number(row: Row, column: str, *, signed: bool) -> str:
 def needed_doses(needed: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """The dose that each arm needs, of the test half, a line a row of ``dose_for_quality.csv``."""
     for row in needed:
-        if row["split"] == "test":
-            ends = ("dose", "reached"), ("dose_low", "low_reached"), ("dose_high", "high_reached")
+        if row["split"] == SHOWN_SPLIT:
             yield {
                 **{name: row[name] for name in ("view", "component", "model")},
                 "row": row_key(row, NEEDED_KEY),
                 "quality": numbers.threshold(float(row["quality"])),
-                **{dose: _dose_text(row[dose], row[reached]) for dose, reached in ends},
+                **{column: dose_text(row, column) for column in REACHED},
             }
-
-
-def _dose_text(dose: str, reached: str) -> str:
-    if reached == "within":
-        return numbers.photons(float(dose))
-    return "at most the lowest" if reached == "everywhere" else "more than the highest"
 
 
 def metric_lines(
