@@ -42,6 +42,8 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 STUDY_VARIABLE = "FLY64_STUDY"
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
+BOTH = "both"
+"""Stands for the split where a number is the mean over the splits."""
 MODELS = ("PtychoPINN", "Baseline", "PtyChi")
 """The published identifiers of the three arms (METRICS-NAMING-001), in report order. A study may
 switch further arms on (``Study.arms``)."""

@@ -43,23 +43,24 @@ def _reconstructions(
 
 
 def make_statistics(run: PhaseRun) -> Mapping[Key, Outcome]:
-    from fly64_assets.ptychography.score_statistics import statistics, to_csv
+    from fly64_assets.ptychography.score_statistics import judge, to_csv, with_mean
     from fly64_assets.ptychography.scoring import Area
 
-    found = {}
+    halves = {}
     subject, *others = run.settings["arms"]
     for number, split in enumerate(SPLITS):
         objects, truth, area = _reconstructions(run, split)
-        found[split] = statistics(
+        halves[split] = judge(
             objects,
             truth,
             Area(*area),
             run.section("scoring", ScoringSettings),
             run.section("statistics", StatisticsSettings),
             seed=run.settings["seed"] + number,
-            pairs=[(subject, other) for other in others],
         )
-        run.log(f"{split}: intervals of {len(found[split])} scores and differences")
+    found = with_mean(halves, [(subject, other) for other in others])
+    for split, rows in found.items():
+        run.log(f"{split}: intervals of {len(rows)} scores and differences")
     text = to_csv(found)
     path = run.staging / "comparison_statistics.csv"
     path.write_text(text, encoding="utf-8", newline="\n")
@@ -90,9 +91,9 @@ def _shown(found: Mapping[str, list[Statistic]]) -> dict[str, Any]:
 
 def build(context: StudyContext) -> list[AssetsDefinition]:
     description = (
-        "Interval of every score and difference of both splits: mean, ends, whether the sign is "
-        "settled and what is covered (space by block bootstrap; training seed where networks were "
-        "trained more than once)."
+        "Interval of every score and difference of each split and of the mean over both: mean, "
+        "ends, whether the sign is settled and what is covered (space by block bootstrap; training "
+        "seed where networks were trained more than once)."
     )
     return [
         build_phase_asset(

@@ -40,6 +40,7 @@ def _json(run: PhaseRun, *key: str, file: str) -> dict[str, Any]:
 
 def make_hub_summary(run: PhaseRun) -> Mapping[Key, Outcome]:
     from fly64_assets.hub.rendering import render
+    from fly64_assets.ptychography.score_statistics import read_statistics
 
     files = _hub_files(run)
     made = [
@@ -59,6 +60,9 @@ def make_hub_summary(run: PhaseRun) -> Mapping[Key, Outcome]:
         view=run.settings["view"],
         metrics_summary=summary,
         delta_summary=_json(run, "metrics_delta_summary", file="metrics_delta_summary.json"),
+        statistics=read_statistics(
+            run.input("comparison_statistics").path("comparison_statistics.csv")
+        ),
         view_metrics={
             split: _json(run, split, "overlap_view", file=f"{split}_metrics.json")
             for split in SPLITS

@@ -25,6 +25,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def make_reports(run: PhaseRun) -> Mapping[Key, Outcome]:
     from fly64_assets.hub import reports
+    from fly64_assets.ptychography.score_statistics import read_statistics
 
     manifest, summary, deltas = (
         _read(run.input(name).path(f"{name}.json"))
@@ -34,7 +35,10 @@ def make_reports(run: PhaseRun) -> Mapping[Key, Outcome]:
         split: _read(run.input(split, "overlap_view").path(f"{split}_metrics.json"))
         for split in SPLITS
     }
-    sources = reports.Sources(manifest, summary, deltas, views)
+    statistics = read_statistics(
+        run.input("comparison_statistics").path("comparison_statistics.csv")
+    )
+    sources = reports.Sources(manifest, summary, deltas, statistics, views)
     texts = _texts(sources)
     for name, text in texts.items():
         (run.staging / name).write_text(text, encoding="utf-8", newline="\n")
@@ -61,8 +65,8 @@ def build(context: StudyContext) -> list[AssetsDefinition]:
             make_reports,
             descriptions={
                 REPORT.key: "Scores, deltas, counts and photons of the condition as Markdown and "
-                "text; every number is one of the condition's JSON files, and each table says "
-                "which direction is better."
+                "text; every number is one of the condition's files, each table says which "
+                "direction is better, and none names a better model that is not settled."
             },
             kinds={"markdown"},
         )

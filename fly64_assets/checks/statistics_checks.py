@@ -16,7 +16,7 @@ from fly64_assets.checks.contrast import contrast_rules
 from fly64_assets.checks.phase_check import Check, CheckRun
 from fly64_assets.ptychography.rules import RuleOutcome
 from fly64_assets.solvers.replicates import array_name
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study import BOTH, MODELS, SPLITS
 
 SUBJECT, *PUBLISHED = MODELS
 TOLERANCE = 2e-6
@@ -33,16 +33,24 @@ def _statistics(run: CheckRun) -> list[Cells]:
     return _rows(run.path("comparison_statistics.csv"))
 
 
-def _tables(run: CheckRun) -> dict[tuple[str, str, str], Cells]:
-    """(split, model, metric) -> row of a comparison's CSV, of the metrics that have intervals."""
+def _tables(run: CheckRun) -> dict[tuple[str, ...], float]:
+    """(split, model, metric, component) -> the score in a comparison's CSV; then their means.
+
+    Of the metrics that have intervals.
+    """
     from fly64_assets.ptychography.score_statistics import NAMES
 
-    return {
-        (split, row["model"], row["metric"]): row
+    found: dict[tuple[str, ...], float] = {
+        (split, row["model"], row["metric"], component): float(row[component])
         for split in SPLITS
         for row in _rows(run.other(split, "comparison").path("comparison_metrics.csv"))
         if row["metric"] in NAMES
+        for component in ("amplitude", "phase")
     }
+    for _, *score in [key for key in found if key[0] == SPLITS[0]]:
+        of_splits = [found[split, *score] for split in SPLITS if (split, *score) in found]
+        found[BOTH, *score] = math.fsum(of_splits) / len(of_splits)
+    return found
 
 
 def _close(one: float, other: float) -> bool:
@@ -54,9 +62,8 @@ def _scores(run: CheckRun) -> Iterable[RuleOutcome]:
     _, *others = run.study.arms
     expected = {
         (split, model, reference, metric, component)
-        for split, model, metric in tables
+        for split, model, metric, component in tables
         for reference in ("", *(others if model == SUBJECT else ()))
-        for component in ("amplitude", "phase")
     }
     named = [
         (row["split"], row["model"], row["reference"], row["metric"], row["component"])
@@ -68,10 +75,10 @@ def _scores(run: CheckRun) -> Iterable[RuleOutcome]:
         return
     wrong = []
     for row in rows:
-        table, column = (row["split"], row["metric"]), row["component"]
-        value = float(tables[table[0], row["model"], table[1]][column])
+        score = row["metric"], row["component"]
+        value = tables[row["split"], row["model"], *score]
         if row["reference"]:
-            value -= float(tables[table[0], row["reference"], table[1]][column])
+            value -= tables[row["split"], row["reference"], *score]
         if not (_close(value, float(row["value"])) or math.isnan(value)):
             wrong.append(f"{' '.join(named[rows.index(row)])}: {row['value']}, table {value:.6f}")
     told = "all" if not wrong else "; ".join(wrong[:3])
@@ -156,7 +163,7 @@ def _contrast(run: CheckRun) -> Iterable[RuleOutcome]:
 def _delta_intervals(run: CheckRun) -> Iterable[RuleOutcome]:
     """The delta file quotes the CSV: the published differences of the headline metrics."""
     stored = json_file(run.path("metrics_delta_summary.json"))["intervals"]
-    found = dict(_flat(stored["by_split"]))
+    found = dict(_flat({BOTH: stored["of_means"], **stored["by_split"]}))
     expected = {}
     source = run.other("comparison_statistics").path("comparison_statistics.csv")
     for row in _rows(source):

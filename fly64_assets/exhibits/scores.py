@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fly64_assets.exhibits import drawing
 from fly64_assets.exhibits.exhibit import Exhibit, Kind, Picture, Row, StoredPicture, Subject, Table
+from fly64_assets.study import BOTH
 from fly64_assets.study_relations import RELATIONS
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def metrics_summary(subject: Subject) -> Exhibit:
 
 
 def metrics_delta_summary(subject: Subject) -> Exhibit:
-    """The deltas as a table: of the means over the splits, and of each split with its interval."""
+    """The deltas as a table, with intervals: of the means over the splits, and of each split."""
     from fly64_assets.ptychography.metrics import METRICS
 
     content = json.loads(subject.path("metrics_delta_summary.json").read_text("utf-8"))
@@ -248,8 +249,10 @@ def metrics_delta_summary(subject: Subject) -> Exhibit:
         "unit": "string",
     }
     rows = []
-    for split, others in {"both": content["deltas"], **content["deltas_by_split"]}.items():
-        known = content["intervals"]["by_split"].get(split, {})
+    intervals = content["intervals"]
+    known_of = {BOTH: intervals["of_means"], **intervals["by_split"]}
+    for split, others in {BOTH: content["deltas"], **content["deltas_by_split"]}.items():
+        known = known_of[split]
         for other, metrics in others.items():
             for metric, components in metrics.items():
                 for component, value in components.items():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fly64_assets.hub import layout
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study import BOTH, MODELS, SPLITS
 
 if TYPE_CHECKING:
     from fly64_assets.ptychography.score_statistics import Statistic
@@ -37,8 +37,8 @@ def _deltas(value_of: Callable[[str, str, str], float | None]) -> dict[str, Any]
 def intervals(
     statistics: Mapping[str, Iterable[Statistic]], *, confidence: float
 ) -> dict[str, Any]:
-    """The intervals of the deltas of each split, from the condition's statistics."""
-    by_split: dict[str, Any] = {}
+    """The intervals of the deltas of the means and of each split, from the statistics by split."""
+    found: dict[str, Any] = {}
     for split, rows in statistics.items():
         others: dict[str, Any] = {f"vs_{other}": {m: {} for m in METRICS} for other in OTHERS}
         for row in rows:
@@ -50,8 +50,13 @@ def intervals(
                     "settled": row.settled,
                     "covers": row.covers,
                 }
-        by_split[split] = others
-    return {"confidence": confidence, "source": layout.STATISTICS, "by_split": by_split}
+        found[split] = others
+    return {
+        "confidence": confidence,
+        "source": layout.STATISTICS,
+        "of_means": found[BOTH],
+        "by_split": {split: found[split] for split in SPLITS},
+    }
 
 
 def metrics_delta_summary(

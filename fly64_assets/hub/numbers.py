@@ -43,6 +43,12 @@ def score(value: float | None, kind: Kind, metric: str) -> str:
     return MISSING if value is None else f"{value:.{decimals(kind, metric)}f}"
 
 
+def score_within(value: float, low: float | None, high: float | None, metric: str) -> str:
+    """A mean with its interval, ``0.9737 [0.9641, 0.9803]``; alone where there is none."""
+    value_text, *ends = (score(number, "job", metric) for number in (value, low, high))
+    return value_text if low is None or high is None else f"{value_text} [{', '.join(ends)}]"
+
+
 def delta(value: float | None, metric: str, kind: Kind = "delta") -> str:
     """A metric's difference, with its sign: ``+0.020``."""
     return signed(value, decimals(kind, metric))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fly64_assets.hub import layout, numbers
 from fly64_assets.hub.costs import Cost, cost_table
 from fly64_assets.hub.deltas import METRICS, OTHERS
-from fly64_assets.hub.interval_table import confidence, interval_table
+from fly64_assets.hub.interval_table import COMPONENTS, how_sure
 from fly64_assets.hub.rendering import Table
 from fly64_assets.study import SPLITS
 
+if TYPE_CHECKING:
+    from fly64_assets.hub.interval_table import Statistics
+
 INVENTORY = "analysis/artifact_inventory.txt"
 SUMMARY = "summary/summary.md"
-COMPONENTS = ("amplitude", "phase")
 
 PROVENANCE = ("asset", "made at", "data version", "code version", "commit")
 # Title of a row, key in the overlap metrics, how it is shown.
@@ -63,6 +65,7 @@ def summary_context(
     view: str,
     metrics_summary: Mapping[str, Any],
     delta_summary: Mapping[str, Any],
+    statistics: Statistics,
     view_metrics: Mapping[str, Mapping[str, Any]],
     costs: Sequence[Cost],
     made: Sequence[MadeBy],
@@ -74,6 +77,7 @@ def summary_context(
         study: its name.
         dose, view: of the condition.
         metrics_summary, delta_summary: the content of the two files.
+        statistics: of scores and differences, by split.
         view_metrics: split -> its overlap metrics.
         costs: an entry an arm.
         made: an entry an asset.
@@ -86,8 +90,7 @@ def summary_context(
         "compared": f"{', '.join(models[:-1])} and {models[-1]}",
         "scores": _scores(metrics_summary),
         "deltas": _deltas(delta_summary),
-        "intervals": interval_table(delta_summary),
-        "confidence": confidence(delta_summary),
+        "sure": how_sure(delta_summary, statistics),
         "costs": cost_table(costs),
         "overlap": Table(
             ("", *SPLITS),

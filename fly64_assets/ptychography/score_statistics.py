@@ -3,8 +3,9 @@
 Every score that is a function of means over pixels (MAE, MSE, PSNR, SSIM, MS-SSIM) is computed anew
 from the same blocks of all arms' maps (``block_bootstrap.py``), and with several trainings of a
 network one of them is drawn each time. FRC is one number of the whole area: its interval comes from
-repeated trainings alone, and where there are none it has none. What does not belong here: the score
-itself (``scoring.py``), and where trainings come from.
+repeated trainings alone, and where there are none it has none. The mean over the halves of the scan
+has its interval from the same resamples. What does not belong here: the score itself
+(``scoring.py``), and where trainings come from.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from fly64_assets.ptychography.alignment import align
 from fly64_assets.ptychography.block_bootstrap import BlockResampling, GridMap, on_grid, whole
 from fly64_assets.ptychography.metrics import COMPONENTS, METRICS
 from fly64_assets.ptychography.scoring import STRICT_SUFFIX, Area, phases
-from fly64_assets.study import ScoringSettings, StatisticsSettings
+from fly64_assets.study import BOTH, ScoringSettings, StatisticsSettings
 
 Covers = Literal["space", "space and training seed", "training seed", "nothing"]
 SPACE: Covers = "space"
@@ -86,7 +87,7 @@ class _Training:
     draws: Draws
 
 
-def statistics(
+def judge(
     reconstructions: Mapping[str, Sequence[np.ndarray]],
     truth: np.ndarray,
     area: Area,
@@ -94,9 +95,8 @@ def statistics(
     settings: StatisticsSettings,
     *,
     seed: int,
-    pairs: Iterable[tuple[str, str]],
-) -> list[Statistic]:
-    """Intervals of every score of every arm, then of every difference.
+) -> Judged:
+    """Scores of every training of every arm on one area, of the whole of it and of each resample.
 
     Args:
         reconstructions: per arm its reconstructions, (H, W) complex on the truth's canvas; the
@@ -106,7 +106,6 @@ def statistics(
         scoring: smoothing, FRC threshold and registration bound of the score table.
         settings: block size, number of resamples and confidence.
         seed: of the resampling.
-        pairs: (arm, reference) of the differences.
 
     Raises:
         DegenerateReconstruction: a reconstruction is empty, constant or not finite in the area.
@@ -123,10 +122,45 @@ def statistics(
         arm: generator.integers(len(made), size=settings.resamples)
         for arm, made in trainings.items()
     }
-    judged = _Judged(trainings, drawn, blocks, settings.confidence)
-    found = [judged.score(arm, key) for arm in trainings for key in _keys()]
-    found += [judged.difference(*pair, key) for pair in pairs for key in _keys()]
-    return found
+    return Judged(trainings, drawn, blocks, settings.confidence)
+
+
+def with_mean(
+    halves: Mapping[str, Judged], pairs: Sequence[tuple[str, str]]
+) -> dict[str, list[Statistic]]:
+    """Statistics of each split, then of the mean over all of them, by split.
+
+    Args:
+        halves: by split.
+        pairs: (arm, reference) of the differences.
+    """
+    judged = {**halves, BOTH: mean_of(list(halves.values()))}
+    return {split: each.statistics(pairs) for split, each in judged.items()}
+
+
+def mean_of(halves: Sequence[Judged]) -> Judged:
+    """What can be said of the mean over the halves of the scan, from their own resamples.
+
+    Blocks of the halves are drawn independently of each other. A training is drawn once for all of
+    them: it is one network that reconstructs both, so what its seed does to one half it may do to
+    the other, and to draw it twice would make the mean look surer than it is.
+    """
+    first = halves[0]
+    trainings = {
+        arm: [_mean(parts) for parts in zip(*(half.trainings[arm] for half in halves), strict=True)]
+        for arm in first.trainings
+    }
+    # The levels of the half with the fewest blocks: that there are more in all is not made use of.
+    fewest = min((half.blocks for half in halves), key=lambda blocks: blocks.blocks)
+    return Judged(trainings, first.drawn, fewest, first.confidence)
+
+
+def _mean(parts: Sequence[_Training]) -> _Training:
+    """One training's scores, each the mean over the halves; so in the resamples, one by one."""
+    return _Training(
+        {key: float(np.mean([part.values[key] for part in parts])) for key in parts[0].values},
+        {key: np.mean([part.draws[key] for part in parts], axis=0) for key in parts[0].draws},
+    )
 
 
 def _keys() -> Iterator[tuple[str, str]]:
@@ -200,18 +234,25 @@ def _scores(means: Mapping[str, Sequence[np.ndarray]], data_range: float) -> dic
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
+class Judged:
     """All trainings of all arms with their resamples, and what can be said of them.
 
     Attributes:
         trainings: by arm.
         drawn: per arm (resamples,) which training is drawn for each resample.
+        blocks: that the area was put together from.
+        confidence: of the intervals, 0 to 1.
     """
 
     trainings: Mapping[str, Sequence[_Training]]
     drawn: Mapping[str, np.ndarray]
     blocks: BlockResampling
     confidence: float
+
+    def statistics(self, pairs: Iterable[tuple[str, str]]) -> list[Statistic]:
+        """Intervals of every score of every arm, then of every (arm, reference) difference."""
+        found = [self.score(arm, key) for arm in self.trainings for key in _keys()]
+        return found + [self.difference(*pair, key) for pair in pairs for key in _keys()]
 
     def _values(self, arm: str, key: tuple[str, str]) -> np.ndarray:
         """One a training."""

@@ -369,6 +369,7 @@ def metrics_delta_summary() -> Json:
                         "const": "analysis/comparison_statistics.csv",
                         "description": "source",
                     },
+                    "of_means": described("of the means over both halves", intervals),
                     "by_split": by_split("of each half", intervals),
                 },
             ),

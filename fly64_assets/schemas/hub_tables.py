@@ -8,7 +8,7 @@ from typing import Any, get_args
 from fly64_assets.arms import ITERATIVE, NAMES
 from fly64_assets.ptychography.score_statistics import Covers
 from fly64_assets.ptychography.scoring import REFERENCE, ROW_NAMES
-from fly64_assets.study import SPLITS
+from fly64_assets.study import BOTH, SPLITS
 
 Field = dict[str, Any]
 
@@ -54,7 +54,12 @@ def _scores() -> dict[str, Any]:
 def _statistics() -> dict[str, Any]:
     return _table(
         "An interval for every score and every difference of scores.",
-        _field("split", "string", "half of the scan", enum=list(SPLITS)),
+        _field(
+            "split",
+            "string",
+            f"half of the scan; {BOTH}: the mean over them",
+            enum=[*SPLITS, BOTH],
+        ),
         _field("model", "string", "the arm", enum=list(NAMES)),
         _field(
             "reference",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fly64_assets.arms import ITERATIVE
@@ -128,7 +130,8 @@ def test_deltas_are_differences_of_the_means_and_of_each_split():
 
 def test_intervals_quote_the_headline_differences_and_no_other_row():
     rows = statistics()
-    found = intervals({"train": rows, "test": rows}, confidence=0.9)
+    of_means = [replace(row, mean=row.mean + 1) for row in rows]
+    found = intervals({"train": rows, "test": rows, "both": of_means}, confidence=0.9)
     assert (found["confidence"], found["source"]) == (0.9, "analysis/comparison_statistics.csv")
     assert list(found["by_split"]) == ["train", "test"]
     quoted = [
@@ -142,6 +145,7 @@ def test_intervals_quote_the_headline_differences_and_no_other_row():
         bool(row.settled) for row in rows if row.metric != "ssim"
     )
     row = next(r for r in rows if (r.reference, r.metric) == ("PtyChi", "mae"))
+    assert found["of_means"]["vs_PtyChi"]["mae"]["amplitude"]["mean"] == row.mean + 1
     assert found["by_split"]["test"]["vs_PtyChi"]["mae"]["amplitude"] == {
         "mean": row.mean,
         "low": row.low,

@@ -15,8 +15,11 @@ from fly64_assets.hub import reports
 from fly64_assets.hub.layout import hub_path
 from fly64_assets.hub.manifest import ComparisonStatus, comparison_manifest
 from fly64_assets.hub.rendering import Table, render
+from fly64_assets.hub.winners import best, better_of_two
 from fly64_assets.partitions import Condition
 from fly64_assets.ptychography.metrics import METRICS
+from fly64_assets.ptychography.score_statistics import Statistic
+from fly64_assets.study import MODELS, SPLITS
 from fly64_assets_tests.hub.report_sources import sources
 
 FILES = product("metrics_report").files
@@ -169,7 +172,7 @@ def test_sanity_is_judged_on_the_raw_mean(amplitude, phase, status):
     assert table_under(text, "## MS-SSIM sanity")[2]["status"] == status
 
 
-def test_deltas_say_which_model_is_better_and_agree_with_the_metric(written):
+def test_deltas_say_which_model_is_better_where_it_is_settled_and_agree_with_the_metric(written):
     text = written["aggregate_report.md"]
     heading = "### MS-SSIM: higher is better, a positive delta favours PtychoPINN"
     ms_ssim = {(row["minus"], row["over"]): row for row in table_under(text, heading)}
@@ -178,25 +181,29 @@ def test_deltas_say_which_model_is_better_and_agree_with_the_metric(written):
     assert (test["Δ amplitude"], test["better in amplitude"]) == ("+0.210", "PtychoPINN")
     heading = "### MAE: lower is better, a negative delta favours PtychoPINN"
     mae = {(row["minus"], row["over"]): row for row in table_under(text, heading)}
-    mean = mae["Baseline", "mean of train and test"]
-    assert (mean["Δ phase (rad)"], mean["better in phase"]) == ("-0.016000", "PtychoPINN")
-    assert (mean["Δ amplitude"], mean["better in amplitude"]) == ("+0.010000", "Baseline")
+    mean = mae["PtyChi", "mean of train and test"]
+    assert (mean["Δ phase (rad)"], mean["better in phase"]) == ("+0.014000", "not settled")
+    assert (mean["Δ amplitude"], mean["better in amplitude"]) == ("-0.020000", "PtychoPINN")
 
 
 def test_every_direction_comes_from_the_metric_itself(monkeypatch):
     monkeypatch.setitem(METRICS, "mae", replace(METRICS["mae"], direction="higher"))
     turned = texts(sources())
     assert not any("lower is better" in text for text in turned.values())
-    assert "Best phase MAE on test (higher is better): Baseline" in turned["metrics_digest.md"]
+    assert (
+        "Best phase MAE on test (higher is better): "
+        "Baseline, not settled against PtychoPINN, no interval against PtyChi\n"
+    ) in turned["metrics_digest.md"]
     heading = "### MAE: higher is better, a positive delta favours PtychoPINN"
     rows = table_under(turned["aggregate_report.md"], heading)
-    assert rows[0]["better in phase"] == "Baseline"
+    assert rows[3]["better in amplitude"] == "PtyChi"
 
 
 def test_missing_numbers_are_not_available_and_equal_models_are_equal():
     found = sources()
     deltas = copy.deepcopy(found.deltas)
     deltas["deltas"]["vs_PtyChi"]["ms_ssim"] = {"amplitude": None, "phase": 0.0}
+    deltas["intervals"]["of_means"]["vs_PtyChi"]["ms_ssim"]["phase"]["settled"] = False
     changed = texts(replace(found, deltas=deltas))
     line = "MS-SSIM Δ (PtychoPINN - PtyChi)    : amplitude N/A  phase +0.000\n"
     assert line in changed["metrics_delta_highlights.txt"]
@@ -212,12 +219,131 @@ def test_digest_has_its_title_and_sections(written):
     names = ("Pipeline Summary", "Highlights", "Key Deltas", "References")
     assert headings == [f"## {name}" for name in names]
     assert "- Best phase MS-SSIM on test (higher is better): PtyChi\n" in text
-    assert "- Best phase MAE on test (lower is better): PtyChi\n" in text
+    assert (
+        "- Best phase MAE on test (lower is better): "
+        "PtyChi, not settled against PtychoPINN, no interval against Baseline\n"
+    ) in text
     first = table_under(text, "## Key Deltas")[0]
     assert (first["phase test"], first["phase mean"]) == ("+0.141", "+0.141")
     sparse = texts(sources(dose=100000, view="sparse"))["metrics_digest.md"]
     assert sparse.startswith("# Phase G Sparse Metrics Digest\n")
     assert "100,000 photons per exposure, sparse view." in sparse
+
+
+def test_where_nothing_is_settled_nobody_is_better():
+    """Whatever the scores say: every interval holds zero."""
+    found = sources()
+    intervals = copy.deepcopy(found.deltas["intervals"])
+    for others in (intervals["of_means"], *intervals["by_split"].values()):
+        for path in _leaves(others):
+            if path[-1] == "low":
+                others[path[0]][path[1]][path[2]].update(low=-1.0, high=1.0, settled=False)
+    rows = {
+        split: [
+            replace(row, low=-1.0, high=1.0, settled=False if row.reference else None)
+            for row in rows
+        ]
+        for split, rows in found.statistics.items()
+    }
+    deltas = {**found.deltas, "intervals": intervals}
+    changed = texts(replace(found, deltas=deltas, statistics=rows))
+    for metric, sign in (("MS-SSIM: higher", "positive"), ("MAE: lower", "negative")):
+        heading = f"### {metric} is better, a {sign} delta favours PtychoPINN"
+        for row in table_under(changed["aggregate_report.md"], heading):
+            assert {row["better in phase"], row["better in amplitude"]} == {"not settled"}
+    for line in re.findall(r"- Best phase .*", changed["metrics_digest.md"]):
+        assert "not settled against PtychoPINN" in line
+
+
+def _statistic(model: str, other: str, low: float, high: float) -> Statistic:
+    """Of the phase's MS-SSIM."""
+    settled = not low <= 0 <= high if other else None
+    middle = (low + high) / 2
+    numbers = (middle, middle, low, high, settled)
+    return Statistic(model, other, "ms_ssim", "phase", *numbers, "space", 1)
+
+
+@pytest.mark.parametrize(
+    ("scores", "differences", "told"),
+    [
+        # PtychoPINN leads: every rival has an interval of the difference.
+        (
+            {"PtychoPINN": 0.9, "Baseline": 0.8, "PtyChi": 0.7},
+            {"Baseline": (0.05, 0.15), "PtyChi": (0.1, 0.3)},
+            "PtychoPINN",
+        ),
+        (
+            {"PtychoPINN": 0.9, "Baseline": 0.8, "PtyChi": 0.7},
+            {"Baseline": (-0.05, 0.15), "PtyChi": (-0.1, 0.3)},
+            "PtychoPINN, not settled against Baseline and PtyChi",
+        ),
+        # Another leads, and against the third only the scores' own intervals can tell.
+        (
+            {"PtychoPINN": 0.8, "Baseline": 0.7, "PtyChi": 0.9},
+            {"Baseline": (0.05, 0.15), "PtyChi": (-0.2, -0.05)},
+            "PtyChi",
+        ),
+        (
+            {"PtychoPINN": 0.8, "Baseline": 0.7, "PtyChi": 0.9},
+            {"Baseline": (0.05, 0.15), "PtyChi": (-0.2, 0.05)},
+            "PtyChi, not settled against PtychoPINN",
+        ),
+        (
+            {"PtychoPINN": 0.8, "Baseline": 0.87, "PtyChi": 0.9},
+            {"Baseline": (-0.15, 0.01), "PtyChi": (-0.2, -0.05)},
+            "PtyChi, no interval against Baseline",
+        ),
+        # The first training leads against what all trainings say.
+        (
+            {"PtychoPINN": 0.9, "PtyChi": 0.8},
+            {"PtyChi": (-0.2, -0.05)},
+            "PtychoPINN, not settled against PtyChi",
+        ),
+        ({"PtychoPINN": 0.9, "PtyChi": 0.87}, {}, "PtychoPINN, no interval against PtyChi"),
+        (
+            {"PtychoPINN": 0.9, "PtyChi": 0.9, "Baseline": 0.8},
+            {"PtyChi": (0.0, 0.0), "Baseline": (0.05, 0.15)},
+            "PtychoPINN and PtyChi",
+        ),
+        ({}, {}, "N/A"),
+    ],
+)
+def test_the_best_is_told_with_those_it_is_not_settled_against(scores, differences, told):
+    rows = [_statistic(model, "", value - 0.02, value + 0.02) for model, value in scores.items()]
+    rows += [_statistic("PtychoPINN", other, *ends) for other, ends in differences.items()]
+    assert best(scores, rows, "ms_ssim", "phase") == told
+    errors = [replace(row, metric="mae", low=-row.high, high=-row.low) for row in rows]
+    turned = {model: -value for model, value in scores.items()}
+    assert best(turned, errors, "mae", "phase") == told, "lower is better"
+
+
+def test_a_winner_is_named_by_the_interval_alone():
+    sure = {"low": -0.3, "high": -0.1, "settled": True}
+    assert better_of_two(-0.2, sure, "PtyChi", "ms_ssim") == "PtyChi"
+    assert better_of_two(-0.2, sure, "PtyChi", "mae") == "PtychoPINN"
+    assert better_of_two(0.01, sure, "PtyChi", "ms_ssim") == "PtyChi", "of all trainings"
+    assert better_of_two(0.5, {**sure, "settled": False}, "PtyChi", "ms_ssim") == "not settled"
+    assert better_of_two(0.5, {**sure, "settled": None}, "PtyChi", "ms_ssim") == "no interval"
+    assert better_of_two(0.5, None, "PtyChi", "ms_ssim") == "no interval"
+
+
+def test_every_score_and_delta_has_its_interval_in_the_report(written):
+    text = written["aggregate_report.md"]
+    scores = table_under(text, "## How sure the scores are")
+    assert [(row["over"], row["model"]) for row in scores] == [
+        (over, model) for over in ("mean of train and test", *SPLITS) for model in MODELS
+    ]
+    test = scores[-3]
+    assert test["MS-SSIM phase"] == "0.9207 [0.9007, 0.9407]"
+    assert test["covers"] == "space and training seed"
+    deltas = {
+        (row["over"], row["minus"], row["metric"]): row
+        for row in table_under(text, "## How sure the deltas are")
+    }
+    assert len(deltas) == 3 * 2 * 4
+    mean = deltas["mean of train and test", "PtyChi", "MS-SSIM phase"]
+    assert (mean["mean"], mean["low"], mean["sign settled"]) == ("-0.029", "-0.049", "yes")
+    assert text.count("80 % (differences of MS-SSIM) of cases") == 2, "under each table"
 
 
 def test_digest_refers_to_files_that_a_hub_has(written):
@@ -256,7 +382,12 @@ def _leaves(value, path=()):
 
 @pytest.mark.parametrize(
     ("part", "key"),
-    [("summary", "aggregate_metrics"), ("deltas", "deltas"), ("deltas", "deltas_by_split")],
+    [
+        ("summary", "aggregate_metrics"),
+        ("deltas", "deltas"),
+        ("deltas", "deltas_by_split"),
+        ("deltas", "intervals"),
+    ],
 )
 def test_every_number_of_the_json_files_is_shown_where_it_belongs(written, part, key):
     """Whichever number changes, the report changes: it leaves none out."""

@@ -14,9 +14,10 @@ from fly64_assets.ptychography.score_statistics import (
     COLUMNS,
     NAMES,
     Statistic,
+    judge,
     read_statistics,
-    statistics,
     to_csv,
+    with_mean,
 )
 from fly64_assets.ptychography.scoring import score
 from fly64_assets.study import StatisticsSettings
@@ -28,7 +29,11 @@ PAIRS = [("PtychoPINN", "Baseline"), ("PtychoPINN", "PtyChi")]
 
 
 def made(reconstructions, pairs=(), seed=456, settings=CHOSEN) -> dict[tuple, Statistic]:
-    found = statistics(reconstructions, TRUTH, AREA, SETTINGS, settings, seed=seed, pairs=pairs)
+    judged = judge(reconstructions, TRUTH, AREA, SETTINGS, settings, seed=seed)
+    return by_key(judged.statistics(pairs))
+
+
+def by_key(found) -> dict[tuple, Statistic]:
     return {(row.model, row.reference, row.metric, row.component): row for row in found}
 
 
@@ -117,6 +122,50 @@ def test_two_trained_arms_are_compared_as_welch_does():
     ends = expected.confidence_interval(0.95)
     row = found["PtychoPINN", "Baseline", "frc50", "phase"]
     assert (row.low, row.high) == pytest.approx((ends.low, ends.high))
+
+
+def halves(trainings, seed=456, settings=CHOSEN):
+    """Judged twice, as two halves of a scan whose blocks are drawn independently."""
+    return {
+        split: judge(images, TRUTH, AREA, SETTINGS, settings, seed=seed + number)
+        for number, (split, images) in enumerate(trainings.items())
+    }
+
+
+def test_the_mean_over_the_halves_is_surer_than_each_of_them():
+    """Halves that err alike and independently: an interval narrower by the root of two."""
+    once = {"PtychoPINN": [noisy(0.1)], "Baseline": [noisy(0.15, 1)]}
+    again = {"PtychoPINN": [noisy(0.1, 2)], "Baseline": [noisy(0.15, 3)]}
+    settings = StatisticsSettings(block_px=20, resamples=1000, confidence=0.95)
+    found = with_mean(halves({"train": once, "test": again}, settings=settings), PAIRS[:1])
+    assert list(found) == ["train", "test", "both"]
+    train, test, both = (by_key(rows) for rows in found.values())
+    for key, row in both.items():
+        parts = train[key], test[key]
+        assert row.value == pytest.approx(sum(part.value for part in parts) / 2)
+        assert row.mean == pytest.approx(sum(part.mean for part in parts) / 2)
+        if row.metric in ("ms_ssim", "mae"):
+            width = np.hypot(*(part.high - part.low for part in parts)) / 2
+            assert row.high - row.low == pytest.approx(width, rel=0.15), key
+            assert row.covers == "space"
+    assert both["PtychoPINN", "", "frc50", "phase"].low is None
+
+
+def test_a_half_by_itself_is_not_changed_by_the_mean():
+    judged = halves({"train": {"PtychoPINN": [noisy(0.1)]}, "test": {"PtychoPINN": [BLURRED]}})
+    found = with_mean(judged, [])
+    assert found["train"] == judged["train"].statistics([])
+    assert by_key(found["test"]) == made({"PtychoPINN": [BLURRED]}, seed=457)
+
+
+def test_what_a_training_does_to_both_halves_does_not_cancel_in_their_mean():
+    """One network reconstructs both: its seed is drawn once, and the mean is no surer for it."""
+    trainings = {"PtychoPINN": [noisy(0.1), noisy(0.3, 1), noisy(0.2, 2)]}
+    found = with_mean(halves({"train": trainings, "test": trainings}), [])
+    train, test, both = (by_key(rows)["PtychoPINN", "", "mae", "phase"] for rows in found.values())
+    assert both.mean == pytest.approx(train.mean) == pytest.approx(test.mean)
+    assert both.high - both.low > 0.9 * (train.high - train.low)
+    assert both.covers == "space and training seed"
 
 
 def test_the_same_seed_gives_the_same_and_the_order_of_arms_matters_not():

@@ -17,6 +17,7 @@ from fly64_assets.hub.verify import (  # importing a module registers its checks
     crate,
     data_versions,
     datasets,
+    delta_intervals,
     directions,
     files,
     logs,
@@ -43,8 +44,8 @@ from fly64_assets.hub.verify.report import Outcome, Report, run_checks, write_re
 
 SUBJECTS = (
     *(files, texts, logs, metadata, datasets, views, models, networks),
-    *(replicates, reconstructions, scores, recomputed, comparisons, statistics, summaries),
-    *(reports, directions, check_report, pages),
+    *(replicates, reconstructions, scores, recomputed, comparisons, statistics),
+    *(delta_intervals, summaries, reports, directions, check_report, pages),
     *(crate, data_versions, origins, times),
 )
 """The modules that hold rules."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fly64_assets.hub.verify import contract
 from fly64_assets.hub.verify.arms import arms
 from fly64_assets.hub.verify.checks import Finding, check
+from fly64_assets.hub.verify.delta_intervals import named_best, settled_winner
 from fly64_assets.hub.verify.markdown import Item, Row, compare_lines, compare_sections
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.report_numbers import (
@@ -25,8 +26,7 @@ from fly64_assets.hub.verify.report_numbers import (
     delta_text,
     direction_text,
     highlight_lines,
-    interval_note,
-    intervals_table,
+    how_sure,
     metric_title,
     photon_lines,
     sanity_status,
@@ -34,7 +34,7 @@ from fly64_assets.hub.verify.report_numbers import (
     title,
 )
 from fly64_assets.hub.verify.summaries import aggregates, mean_deltas, scores_of
-from fly64_assets.study import SPLITS
+from fly64_assets.study import BOTH, SPLITS
 
 
 @check(
@@ -167,6 +167,7 @@ def metrics_summary(hub: Hub) -> Iterator[Finding]:
     yield from compare_sections(path, hub.text(path), expected)
 
 
+NAMED_WHERE = "A better model is named where the interval of the delta, below, leaves zero out."
 MEAN_AND_BEST = "Mean and best are of train and test; amplitude is dimensionless."
 
 
@@ -188,10 +189,12 @@ def _model_table(hub: Hub, model: str) -> list[Row]:
     return rows
 
 
-def _winner(value: float | None, metric: str, other: str) -> str:
-    if value is None or value == 0:
-        return "N/A" if value is None else "equal"
-    return SUBJECT if (value > 0) == (BETTER[metric] == "higher") else other
+def _winner(hub: Hub, value: float | None, split: str, other: str, metric: str, name: str) -> str:
+    """Who is better where that is settled."""
+    if value is None:
+        return "N/A"
+    winner = settled_winner(hub, split, other, metric, name)
+    return winner or ("equal" if value == 0 else "not settled")
 
 
 def _deltas_table(hub: Hub, metric: str) -> list[Row]:
@@ -201,9 +204,12 @@ def _deltas_table(hub: Hub, metric: str) -> list[Row]:
     ]
     for other in OTHERS:
         for over, deltas in tables_of_deltas(hub).items():
-            values = [deltas[f"vs_{other}"][metric][name] for name in contract.COMPONENTS]
-            cells = ((delta_text(v, metric), _winner(v, metric, other)) for v in values)
-            rows.append((other, over, *(cell for pair in cells for cell in pair)))
+            split, row = (BOTH if over == MEAN else over), [other, over]
+            for name in contract.COMPONENTS:
+                value = deltas[f"vs_{other}"][metric][name]
+                winner = _winner(hub, value, split, other, metric, name)
+                row += [delta_text(value, metric), winner]
+            rows.append(tuple(row))
     return rows
 
 
@@ -236,12 +242,12 @@ def aggregate_report(hub: Hub) -> Iterator[Finding]:
         ("## MS-SSIM sanity", [low, sanity]),
         ("## Scores by model", [MEAN_AND_BEST]),
         *((f"### {model}", [_model_table(hub, model)]) for model in arms(hub)),
-        (f"## Deltas: {SUBJECT} minus the other model", []),
+        (f"## Deltas: {SUBJECT} minus the other model", [NAMED_WHERE]),
         *(
             (f"### {LABELS[metric]}: {direction_text(metric)}", [_deltas_table(hub, metric)])
             for metric in LABELS
         ),
-        ("## How sure the deltas are", [interval_note(hub), intervals_table(hub)]),
+        *how_sure(hub),
     ]
     yield from compare_sections(path, hub.text(path), expected)
 
@@ -269,13 +275,6 @@ def aggregate_highlights(hub: Hub) -> Iterator[Finding]:
         *highlight_lines(hub),
     ]
     yield from compare_lines(path, lines, hub.text(path))
-
-
-def _best(hub: Hub, metric: str) -> str:
-    """Names of the models whose phase is best on test."""
-    values = {model: rows[metric]["phase"] for model, rows in scores_of(hub, "test").items()}
-    best = max(values.values()) if BETTER[metric] == "higher" else min(values.values())
-    return " and ".join(model for model, value in values.items() if value == best)
 
 
 @check(
@@ -317,12 +316,17 @@ def digest(hub: Hub) -> Iterator[Finding]:
                     *(delta_text(v, metric) for v in values),
                 )
             )
-    best = [
-        f"- Best phase {LABELS[m]} on test ({BETTER[m]} is better): {_best(hub, m)}" for m in LABELS
-    ]
+    best = []
+    for metric in LABELS:
+        phases = {model: test[model][metric]["phase"] for model in arms(hub)}
+        leader = named_best(hub, "test", phases, metric, "phase")
+        better = f"{BETTER[metric]} is better"
+        best.append(f"- Best phase {LABELS[metric]} on test ({better}): {leader}")
     headline = (
-        "Phase is the headline, on the test split; means are of train and test. The sanity column "
-        f"holds the mean MS-SSIM of amplitude and phase against {SANE:.2f}."
+        "Phase is the headline, on the test split; means are of train and test. A lead is settled "
+        "where the interval of the difference leaves zero out, or, of two models whose difference "
+        "has none, where those of their scores do not meet (`analysis/aggregate_report.md`). "
+        f"The sanity column holds the mean MS-SSIM of amplitude and phase against {SANE:.2f}."
     )
     pipeline: list[Item] = [f"{title(hub)}.", counts_table(hub), datasets_table(hub), PHOTON_NOTE]
     references = [f"- `{name}`" for name in _references(hub)]

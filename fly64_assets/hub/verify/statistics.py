@@ -15,7 +15,7 @@ import numpy as np
 
 from fly64_assets.hub.verify import contract
 from fly64_assets.hub.verify.arms import arms, networks
-from fly64_assets.hub.verify.checks import Broken, Finding, check, compare, shown
+from fly64_assets.hub.verify.checks import Broken, Finding, check, shown
 from fly64_assets.hub.verify.crate_graph import setting, study
 from fly64_assets.hub.verify.reading import Hub
 from fly64_assets.hub.verify.recomputed import (
@@ -28,7 +28,7 @@ from fly64_assets.hub.verify.recomputed import (
 )
 from fly64_assets.hub.verify.replicates import number_of_trainings, replicates_file
 from fly64_assets.hub.verify.scores import CANVAS, area_of
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study import BOTH, SPLITS
 
 COLUMNS = [
     *("split", "model", "reference", "metric", "component"),
@@ -50,7 +50,7 @@ def _pairs(hub: Hub) -> list[tuple[str, str]]:
 def _names(hub: Hub) -> list[tuple[str, ...]]:
     return [
         (split, model, reference, metric, component)
-        for split in SPLITS
+        for split in (*SPLITS, BOTH)
         for model, reference in _pairs(hub)
         for metric in METRICS
         for component in contract.COMPONENTS
@@ -78,7 +78,7 @@ def _table(hub: Hub) -> dict[tuple[str, ...], dict[str, str]]:
 @check(
     "statistics.rows",
     contract.STATISTICS,
-    "each score and each difference of both splits has one row, in order",
+    "each score and each difference of both splits and of their mean has one row, in order",
 )
 def rows(hub: Hub) -> Iterator[Finding]:
     lines = hub.table(contract.STATISTICS)[1:]
@@ -101,8 +101,8 @@ def rows(hub: Hub) -> Iterator[Finding]:
 )
 def recomputed(hub: Hub) -> Iterator[Finding]:
     stated = table(hub)
-    for split in SPLITS:
-        made = _expected(hub, split)
+    halves = {split: _expected(hub, split) for split in SPLITS}
+    for split, made in {**halves, BOTH: _means(list(halves.values()))}.items():
         for where in (name for name in _names(hub) if name[0] == split):
             _, model, reference, *key = where
             wanted = _row(hub, made, model, reference, (key[0], key[1]))
@@ -244,6 +244,28 @@ def _expected(hub: Hub, split: str) -> dict[str, Any]:
     return hub.once("bootstrap", sources, measure, *also)
 
 
+def _means(halves: list[dict[str, Any]]) -> dict[str, Any]:
+    """As `_expected`, of the mean over the splits: a training is one network, drawn once for both.
+
+    The interval is as wide as the split with the fewest blocks makes it.
+    """
+    made: dict[str, Any] = {}
+    for model, first in halves[0].items():
+        pairs = zip(*(half[model]["trainings"] for half in halves), strict=True)
+        made[model] = {
+            "trainings": [
+                tuple(
+                    {key: sum(part[key] for part in parts) / len(parts) for key in parts[0]}
+                    for parts in zip(*training, strict=True)
+                )
+                for training in pairs
+            ],
+            "blocks": min(half[model]["blocks"] for half in halves),
+            "drawn": first["drawn"],
+        }
+    return made
+
+
 def _whole(
     hub: Hub,
     truth: np.ndarray,
@@ -321,38 +343,3 @@ class _Blocks:
                 }.items():
                     found[name + suffix, component] = values
         return found
-
-
-@check(
-    "deltas.intervals",
-    contract.DELTAS,
-    "the intervals of the deltas are those of comparison_statistics.csv",
-)
-def delta_intervals(hub: Hub) -> Iterator[Finding]:
-    stated = table(hub)
-    subject, *others = MODELS
-
-    def of(where: tuple[str, ...]) -> dict[str, Any]:
-        cells = stated[where]
-        return {
-            **{name: float(cells[name]) for name in ("mean", "low", "high")},
-            "settled": cells["settled"] == "yes",
-            "covers": cells["covers"],
-        }
-
-    expected = {
-        "confidence": setting(hub, "statistics", "confidence"),
-        "source": contract.STATISTICS,
-        "by_split": {
-            split: {
-                f"vs_{other}": {
-                    metric: {c: of((split, subject, other, metric, c)) for c in contract.COMPONENTS}
-                    for metric in ("ms_ssim", "mae")
-                }
-                for other in others
-            }
-            for split in SPLITS
-        },
-    }
-    found = hub.json(contract.DELTAS)["intervals"]
-    yield from compare(contract.DELTAS, expected, found, key="intervals")

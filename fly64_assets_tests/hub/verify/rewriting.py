@@ -19,6 +19,7 @@ def rewrite_reports(f: Forgery) -> None:
     from fly64_assets.hub.metrics_summary import metrics_summary
     from fly64_assets.hub.rendering import render
     from fly64_assets.hub.reports import Sources, contexts
+    from fly64_assets.ptychography.score_statistics import read_statistics
     from fly64_assets.ptychography.scoring import read_csv
 
     manifest, old = (json.loads(f.read(path)) for path in (MANIFEST, SUMMARY))
@@ -40,7 +41,9 @@ def rewrite_reports(f: Forgery) -> None:
         intervals=json.loads(f.read(DELTAS))["intervals"],
     )
     f.json(DELTAS, lambda _: deltas)
-    for name, context in contexts(Sources(manifest, summary, deltas, views)).items():
+    statistics = read_statistics(f.path("analysis/comparison_statistics.csv"))
+    sources = Sources(manifest, summary, deltas, statistics, views)
+    for name, context in contexts(sources).items():
         f.write(f"analysis/{name}", render(name, context))
     _rewrite_page(f, summary, deltas)
     _rewrite_logs(f, summary)

@@ -8,6 +8,7 @@ import sys
 WRITERS = (
     *("deltas", "manifest", "metrics_summary", "reports", "rendering", "numbers", "layout"),
     *("summary", "phase_manifests", "export", "ro_crate"),
+    *("report_parts", "digest", "winners", "interval_table"),
 )
 HEAVY = ("tensorflow", "keras", "torch", "dagster", "jinja2", "matplotlib")
 
