@@ -230,9 +230,13 @@ def main() -> None:
             folder.mkdir()
             for phase in PHASES:
                 found[phase].append(in_own_process(phase, folder, images))
+                spent = found[phase][-1]["cpu_s"]
+                print(
+                    f"{images:,d} images, {phase}: {spent:.1f} CPU s", file=sys.stderr, flush=True
+                )
             data_mb.append((folder / "patched_train.npz").stat().st_size / 1e6)
     columns = "".join(f"{f'{images:,d} images':>16}" for images in SIZES)
-    print(f"{f'CPU s above {FEW} images':<24}{columns}{'exponent':>10}{'peak MB / data MB':>20}")
+    print(f"{f'CPU s above {FEW} images':<24}{columns}{'exponent':>10}  peak MB (x data)")
     for phase, (empty, *rows) in found.items():
         grown = [row["cpu_s"] - empty["cpu_s"] for row in rows]
         slope = math.nan
@@ -240,8 +244,11 @@ def main() -> None:
             more = (SIZES[-1] - sizes[0]) / (SIZES[0] - sizes[0])
             slope = math.log(grown[-1] / grown[0]) / math.log(more)
         cells = "".join(f"{value:>16.2f}" for value in grown)
-        memory = f"{rows[-1]['peak_mb']:,.0f} / {data_mb[-1]:,.0f}"
-        print(f"{phase:<24}{cells}{slope:>10.2f}{memory:>20}")
+        peaks = zip(rows, data_mb[1:], strict=True)
+        memory = ", ".join(
+            f"{row['peak_mb']:,.0f} ({row['peak_mb'] / data:.1f})" for row, data in peaks
+        )
+        print(f"{phase:<24}{cells}{slope:>10.2f}  {memory}")
         if not math.isnan(slope):
             note(f"{phase}: growth exponent", slope, at_most=1.05)
         note(f"{phase}: peak memory to data", rows[-1]["peak_mb"] / data_mb[-1])
