@@ -70,7 +70,7 @@ def test_a_model_that_predicted_zeros(bench, model):
         arrays[model] = np.zeros_like(arrays[model])
 
     broken = spoil_comparison(bench, "reconstructions_aligned.npz", blank)
-    assert set(broken) == {"reconstructions"}
+    assert set(broken) == {"reconstructions", "contrast"}
     assert f"{model}: not zero" in broken["reconstructions"]
 
 
