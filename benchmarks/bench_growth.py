@@ -175,19 +175,19 @@ def scoring(folder: Path, images: int) -> None:
 
 
 def intervals(folder: Path, images: int) -> None:
-    from fly64_assets.ptychography.score_statistics import statistics
+    from fly64_assets.ptychography.score_statistics import judge
 
     made, truth, area = _noisy(folder)
     subject, *others = STUDY.arms
-    statistics(
+    judged = judge(
         {name: [found] for name, found in made.items()},
         truth,
         area,
         STUDY.scoring,
         STUDY.statistics,
         seed=STUDY.seeds.grouping,
-        pairs=[(subject, other) for other in others],
     )
+    judged.statistics([(subject, other) for other in others])
 
 
 PHASES: dict[str, Callable[[Path, int], None]] = {
