@@ -57,15 +57,16 @@ def specimen_for(images: int) -> Specimen:
 
 
 def simulation(folder: Path, images: int) -> None:
+    specimen = specimen_for(images)
     simulate_split_datasets(
-        specimen_for(images),
+        specimen,
         dose=DOSE,
         simulation=STUDY.simulation.model_copy(update={"positions": 2 * images}),
         patch_size=STUDY.patch_size,
         seed=STUDY.seeds.simulation,
         threads=STUDY.threads,
         folder=folder,
-        probe_diameter_px=None,
+        probe_diameter_px=probe_diameter(specimen.probe, STUDY.overlap.probe_power_fraction),
         program_version="benchmark",
         git_commit=None,
         created="1970-01-01T00:00:00Z",
@@ -75,7 +76,7 @@ def simulation(folder: Path, images: int) -> None:
 
 def _view(folder: Path) -> tuple[Any, Any, float]:
     dataset = read_dataset(folder / "patched_train.npz")
-    diameter = probe_diameter(np.asarray(dataset.probe_guess), STUDY.overlap.probe_power_fraction)
+    diameter = dataset.metadata["physics"]["probe_diameter_px"]
     view = select_view(
         dataset.positions_px,
         ViewSettings(image_fraction=1.0),
