@@ -300,19 +300,20 @@ def _ylabel(metric: str, component: str) -> str:
     return f"{definition.title}{UNITS.get(definition.units[component], '')}"
 
 
-def _grid(drawn: _Drawn) -> Figure:
-    """Rows: metrics; columns: phase and amplitude."""
+def _empty_panels(rows: int, columns: int, **shared: str) -> tuple[Figure, np.ndarray]:
+    """A figure of the common width and its (rows, columns) axes, which share x."""
     import matplotlib.pyplot as plt
 
-    metrics, x = drawn.relation.metrics, drawn.relation.x
-    figure, axes = plt.subplots(
-        len(metrics),
-        len(COMPONENTS),
-        figsize=(WIDTH_IN, AROUND_IN + ROW_IN * len(metrics)),
-        layout="constrained",
-        squeeze=False,
-        sharex=True,
+    size = WIDTH_IN, AROUND_IN + ROW_IN * rows
+    return plt.subplots(
+        rows, columns, figsize=size, layout="constrained", squeeze=False, sharex=True, **shared
     )
+
+
+def _grid(drawn: _Drawn) -> Figure:
+    """Rows: metrics; columns: phase and amplitude."""
+    metrics, x = drawn.relation.metrics, drawn.relation.x
+    figure, axes = _empty_panels(len(metrics), len(COMPONENTS))
     for row, metric in zip(axes, metrics, strict=True):
         for axis, component in zip(row, COMPONENTS, strict=True):
             rows = drawn.scores(metric, component)
@@ -331,19 +332,9 @@ def _grid(drawn: _Drawn) -> Figure:
 
 def _panels(drawn: _Drawn) -> Figure:
     """Rows: phase and amplitude; columns: doses."""
-    import matplotlib.pyplot as plt
-
     (metric,), x = drawn.relation.metrics, drawn.relation.x
     doses = sorted(drawn.rows["dose"].unique())
-    figure, axes = plt.subplots(
-        len(COMPONENTS),
-        len(doses),
-        figsize=(WIDTH_IN, AROUND_IN + ROW_IN * len(COMPONENTS)),
-        layout="constrained",
-        squeeze=False,
-        sharex=True,
-        sharey="row",
-    )
+    figure, axes = _empty_panels(len(COMPONENTS), len(doses), sharey="row")
     for row, component in zip(axes, COMPONENTS, strict=True):
         rows = drawn.scores(metric, component)
         for axis, dose in zip(row, doses, strict=True):

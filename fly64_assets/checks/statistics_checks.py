@@ -142,18 +142,23 @@ def _contrast(run: CheckRun) -> Iterable[RuleOutcome]:
     from fly64_assets.ptychography.npz import read_npz
 
     numbers = range(2, run.study.replicates + 1)
+    if not numbers:
+        return
     bound = run.study.scoring.max_shift_px
     for split in SPLITS:
         compared = run.other(split, "comparison")
         truth = read_npz(compared.path("reconstructions.npz"), ["truth"])["truth"]
         scored = read_npz(compared.path("reconstructions_aligned.npz"), ["area", "truth"])
         y0, y1, x0, x1 = scored["area"].tolist()
-        for network in networks(run.study.arms) if numbers else ():
-            stored = read_npz(run.other(*network.replicates_key).path("replicates.npz"))
-            for number in numbers:
-                made, name = stored[array_name(split, number)], f"{network.name} {split} {number}"
+        further = [array_name(split, number) for number in numbers]
+        for network in networks(run.study.arms):
+            path = run.other(*network.replicates_key).path("replicates.npz")
+            made = read_npz(path, further)
+            for number, array in zip(numbers, further, strict=True):
+                name = f"{network.name} {split} {number}"
+                area = slice(y0, y1), slice(x0, x1)
                 try:
-                    found = align(made, truth, (slice(y0, y1), slice(x0, x1)), max_shift_px=bound)
+                    found = align(made[array], truth, area, max_shift_px=bound)
                 except DegenerateReconstruction as error:
                     yield RuleOutcome(name, "can be aligned", "not constant", str(error), False)
                 else:

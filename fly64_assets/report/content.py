@@ -38,6 +38,7 @@ from fly64_assets.report.scores import (
     score_of,
 )
 from fly64_assets.study import SPLITS
+from fly64_assets.study_relations import BY_DOSE, BY_OVERLAP, BY_PHOTONS
 
 HEADLINE = ("ms_ssim", "phase")
 SHOWN_SPLITS = tuple(reversed(SPLITS))
@@ -52,12 +53,12 @@ STATES = {
 }
 """State of a condition -> its mark and its word; the mark says it without colour."""
 PLOTS = {
-    "quality_by_dose": "Quality against dose: MS-SSIM, MAE and FRC50 of the test half, phase on "
+    BY_DOSE.name: "Quality against dose: MS-SSIM, MAE and FRC50 of the test half, phase on "
     "the left and amplitude on the right, an arm a colour and marker, a view a line style and a "
     "filling of the markers, with intervals.",
-    "quality_by_photons": "MS-SSIM and MAE of the test half against photons per px² of the "
+    BY_PHOTONS.name: "MS-SSIM and MAE of the test half against photons per px² of the "
     "scanned area: dense and sparse views compared at equal light.",
-    "quality_by_overlap": "MS-SSIM of the phase, above, and of the amplitude, test half, against "
+    BY_OVERLAP.name: "MS-SSIM of the phase, above, and of the amplitude, test half, against "
     "the overlap of neighbouring centres that the views reached; one column a dose.",
 }
 """Name of a stored plot -> what it shows, in words; the captions of the page."""
