@@ -47,6 +47,48 @@ def shift_factors(fractions: np.ndarray, length: int) -> np.ndarray:
     return factors.astype(np.complex64)
 
 
+class PatchCutter:
+    """Cuts patches of one object: what does not depend on positions is made once.
+
+    Args:
+        object_: (H, W) complex, the object canvas.
+        patch_size: N, even.
+        padding_px: context on each side of a patch.
+    """
+
+    def __init__(self, object_: np.ndarray, patch_size: int, *, padding_px: int) -> None:
+        self._shape, self._patch_size, self._padding_px = object_.shape, patch_size, padding_px
+        self._canvas = np.pad(object_.astype(np.complex64, copy=False), padding_px, mode="edge")
+
+    def at(self, positions_px: np.ndarray) -> np.ndarray:
+        """(n, N, N) complex64 patches at (n, 2) positions; see `extract_patches`."""
+        positions_px = np.asarray(positions_px, np.float64)
+        require_inside(positions_px, self._shape, self._patch_size)
+        length = self._patch_size + 2 * self._padding_px
+        corners = positions_px - self._patch_size / 2
+        whole = np.floor(corners).astype(np.intp)
+        fractions = corners - whole
+        windows = np.empty((len(whole), length, length), np.complex64)
+        for window, (y, x) in zip(windows, whole.tolist(), strict=True):
+            window[...] = self._canvas[y : y + length, x : x + length]
+        moved = fractions.any(axis=1)
+        if moved.all():
+            windows = _shifted(windows, fractions)
+        elif moved.any():
+            windows[moved] = _shifted(windows[moved], fractions[moved])
+        inner = slice(self._padding_px, self._padding_px + self._patch_size)
+        return np.ascontiguousarray(windows[:, inner, inner])
+
+
+def _shifted(windows: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+    """(n, L, L) complex64, overwritten: their content moved by minus ``fractions``, (n, 2) px."""
+    length = windows.shape[-1]
+    spectra = fft.fft2(windows, overwrite_x=True)
+    spectra *= shift_factors(fractions[:, 0], length)[:, :, None]
+    spectra *= shift_factors(fractions[:, 1], length)[:, None, :]
+    return fft.ifft2(spectra, overwrite_x=True)
+
+
 def extract_patches(
     object_: np.ndarray, positions_px: np.ndarray, patch_size: int, *, padding_px: int
 ) -> np.ndarray:
@@ -68,23 +110,7 @@ def extract_patches(
     Raises:
         InputError: a patch leaves the canvas.
     """
-    positions_px = np.asarray(positions_px, np.float64)
-    require_inside(positions_px, object_.shape, patch_size)
-    length = patch_size + 2 * padding_px
-    corners = positions_px - patch_size / 2
-    whole = np.floor(corners).astype(np.intp)
-    fractions = corners - whole
-    canvas = np.pad(object_.astype(np.complex64, copy=False), padding_px, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(canvas, (length, length))
-    patches = windows[whole[:, 0], whole[:, 1]]
-    moved = fractions.any(axis=1)
-    if moved.any():
-        spectra = fft.fft2(patches if moved.all() else patches[moved])
-        spectra *= shift_factors(fractions[moved, 0], length)[:, :, None]
-        spectra *= shift_factors(fractions[moved, 1], length)[:, None, :]
-        patches[moved] = fft.ifft2(spectra, overwrite_x=True)
-    inner = slice(padding_px, padding_px + patch_size)
-    return np.ascontiguousarray(patches[:, inner, inner])
+    return PatchCutter(object_, patch_size, padding_px=padding_px).at(positions_px)
 
 
 def far_field(patches: np.ndarray, probe: np.ndarray) -> np.ndarray:

@@ -18,11 +18,7 @@ import numpy as np
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001 import Dataset, write_dataset
-from fly64_assets.ptychography.forward import (
-    extract_patches,
-    far_field,
-    transmitted_power,
-)
+from fly64_assets.ptychography.forward import PatchCutter, far_field, transmitted_power
 from fly64_assets.ptychography.metadata import SPECIMEN, new_metadata, with_transformation
 from fly64_assets.ptychography.npz import release
 from fly64_assets.ptychography.specimen import Specimen
@@ -34,8 +30,6 @@ __all__ = [
     "SimulationSummary",
     "SplitHalves",
     "SplitSummary",
-    "extract_patches",
-    "far_field",
     "scan_positions",
     "simulate_split_datasets",
     "split_halves",
@@ -197,26 +191,24 @@ def _scratch(
 
 def _cut(
     part: _Part,
-    specimen: Specimen,
+    cutter: PatchCutter,
+    probe: np.ndarray,
     positions_px: np.ndarray,
     patches: Mapping[str, np.ndarray],
-    padding_px: int,
 ) -> float:
     """Cut the part's patches into place; the power that passes them."""
     passed = []
     for chunk in _chunks(part):
-        cuts = extract_patches(
-            specimen.object, positions_px[chunk.scan], len(specimen.probe), padding_px=padding_px
-        )
+        cuts = cutter.at(positions_px[chunk.scan])
         patches[chunk.split][chunk.rows] = cuts
-        passed.append(transmitted_power(cuts, specimen.probe))
+        passed.append(transmitted_power(cuts, probe))
     # One sum for the part: a sum of sums would be another number in its last digit.
     return float(np.concatenate(passed).sum())
 
 
 def _expose(
     part: _Part,
-    specimen: Specimen,
+    probe: np.ndarray,
     patches: Mapping[str, np.ndarray],
     diffraction: Mapping[str, np.ndarray],
     scale: float,
@@ -225,8 +217,9 @@ def _expose(
     """Put the part's noisy amplitudes into place; the photons counted."""
     counted = 0
     for chunk in _chunks(part):
-        waves = far_field(patches[chunk.split][chunk.rows], specimen.probe)
-        counts = generator.poisson(np.square(waves.astype(np.float64) * scale))
+        expected = far_field(patches[chunk.split][chunk.rows], probe).astype(np.float64)
+        expected *= scale
+        counts = generator.poisson(np.square(expected, out=expected))
         diffraction[chunk.split][chunk.rows] = np.sqrt(counts) / scale
         counted += int(counts.sum())
     return counted
@@ -291,6 +284,7 @@ def simulate_split_datasets(
     blocks = _blocks(len(positions), halves)
     shapes = {split: (len(halves.index(split)), patch_size, patch_size) for split in FILE_NAMES}
     kept = sum(shape[0] for shape in shapes.values())
+    cutter = PatchCutter(specimen.object, patch_size, padding_px=simulation.shift_padding_px)
     counted = dict.fromkeys(FILE_NAMES, 0)
 
     with (
@@ -300,15 +294,12 @@ def simulate_split_datasets(
     ):
 
         def cut(parts: list[_Part]) -> float:
-            return sum(
-                _cut(part, specimen, positions, patches, simulation.shift_padding_px)
-                for part in parts
-            )
+            return sum(_cut(part, cutter, specimen.probe, positions, patches) for part in parts)
 
         def expose(block: int) -> dict[str, int]:
             generator = np.random.default_rng([seed, dose, block])
             return {
-                part.split: _expose(part, specimen, patches, diffraction, scale, generator)
+                part.split: _expose(part, specimen.probe, patches, diffraction, scale, generator)
                 for part in blocks[block]
             }
 
