@@ -6,6 +6,7 @@ only inside functions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,8 @@ def predict_patches(
         inputs_of: (b,) indices of positions -> the network's inputs.
         shift: (n, 2) px from each frame's centre to the scan position, at most half a pixel.
         side: F, px, of the patches.
-        batch_size: positions at once; the last batch is as small as it comes.
+        batch_size: positions at once, at most. Batches are of one size, the last filled up with
+            positions that it has already: another size would have the network traced once more.
         progress: called after each batch.
 
     Returns:
@@ -43,11 +45,13 @@ def predict_patches(
     import tensorflow as tf
 
     count = len(shift)
-    predict = tf.function(network, reduce_retracing=True, autograph=False)
+    size = math.ceil(count / math.ceil(count / batch_size))
+    predict = tf.function(network, autograph=False)
     patches = np.empty((count, side, side), np.complex64)
-    for start in range(0, count, batch_size):
-        index = np.arange(start, min(start + batch_size, count))
-        frames = predict([tf.constant(values) for values in inputs_of(index)]).numpy()
+    for start in range(0, count, size):
+        index = np.arange(start, min(start + size, count))
+        inputs = inputs_of(np.resize(index, size))
+        frames = predict([tf.constant(values) for values in inputs]).numpy()[: len(index)]
         objects = frames[..., 0] + 1j * frames[..., 1]
         patches[index] = central_patches(objects, shift[index], side)
         progress(Progress(start + len(index), count, "pattern", {}))

@@ -12,7 +12,9 @@ from scipy.special import xlogy
 
 from fly64_assets.errors import SolverEnvironmentError
 from fly64_assets.solvers.grouping import TURNS, split_positions
+from fly64_assets.solvers.inference import predict_patches
 from fly64_assets.solvers.interface import Measurement
+from fly64_assets.solvers.resampling import central_patches
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
 from fly64_assets.study import load_study
 from fly64_assets_tests.solvers import closed_form_scan as closed
@@ -315,6 +317,33 @@ def test_exposures_are_poisson_counts_of_the_forward_model():
     assert ((drawn - rate) ** 2).sum() / rate.sum() == pytest.approx(1, abs=5 * spread)
     np.testing.assert_array_equal(drawn, counts(500, 1))
     assert (drawn != counts(500, 2)).any(axis=(1, 2)).all()
+
+
+def test_patches_are_predicted_in_batches_of_one_size_that_are_traced_once():
+    measurement = closed.scan(11, dose=2000, seed=4)
+    model = baseline_network()
+    kernel = model.get_layer("estimate_logits").kernel
+    kernel.assign(np.random.default_rng([8]).normal(size=kernel.shape))
+    centred, sizes, told = np.zeros((11, 1, 2), np.float32), [], []
+
+    def inputs_of(index: np.ndarray) -> list[np.ndarray]:
+        sizes.append(len(index))
+        return [measurement.diffraction[index][:, None], centred[index], centred[index]]
+
+    traced = []
+
+    def network(inputs: list[tf.Tensor]) -> tf.Tensor:
+        traced.append(inputs[0].shape)
+        return model(inputs)
+
+    patches = predict_patches(
+        network, inputs_of, centred[:, 0], 16, batch_size=4, progress=lambda p: told.append(p.done)
+    )
+    assert sizes == [4, 4, 4] and told == [4, 8, 11] and len(traced) == 1
+    frames = model(inputs_of(np.arange(11))).numpy()
+    whole = central_patches(frames[..., 0] + 1j * frames[..., 1], centred[:, 0], 16)
+    assert np.abs(whole - 1).max() > 0.01
+    np.testing.assert_allclose(patches, whole, atol=1e-5)
 
 
 def test_weights_come_from_the_seed_alone():
