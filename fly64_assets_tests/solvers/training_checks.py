@@ -415,7 +415,7 @@ def test_reconstruction_reports_progress(pinn, tmp_path):
             (number, len(rounds), "step", {"round": of, "of": closed.SMALL_FIELD["rounds"]})
             for number, of in enumerate(rounds, start=1)
         ),
-        *((done, 20, "pattern", {}) for done in (8, 16, 20)),
+        *((done, 20, "pattern", {}) for done in (7, 14, 20)),
     ]
 
 
