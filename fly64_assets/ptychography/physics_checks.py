@@ -17,7 +17,7 @@ import numpy as np
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography import npz
-from fly64_assets.ptychography.forward import extract_patches, far_field
+from fly64_assets.ptychography.forward import PatchCutter, extract_patches, far_field
 from fly64_assets.ptychography.metadata import physics_problem
 
 if TYPE_CHECKING:
@@ -201,13 +201,13 @@ def axis_order(dataset: Dataset, *, padding_px: int, max_images: int | None = No
         problem = f"{len(usable)} frames stay inside the canvas with x and y swapped, 2 are needed"
         raise InputError("axis order", "positions", problem)
     index = usable[_sample(len(usable), max_images)]
+    cutter = PatchCutter(dataset.object_guess, side, padding_px=padding_px)
     differences = []
     for block in _blocks(index):
         counts = _counts(dataset, block)
         likelihoods = []
         for places in (positions[block], positions[block][:, ::-1]):
-            patches = extract_patches(dataset.object_guess, places, side, padding_px=padding_px)
-            mean = np.maximum(_expectation(patches, dataset), LOWEST_EXPECTATION)
+            mean = np.maximum(_expectation(cutter.at(places), dataset), LOWEST_EXPECTATION)
             likelihoods.append((counts * np.log(mean) - mean).sum(axis=(1, 2)))
         differences.append(likelihoods[0] - likelihoods[1])
     difference = np.concatenate(differences)
@@ -237,13 +237,13 @@ def axis_residuals(
     """
     side = probe.shape[0]
     index = _swappable(positions_px, object_.shape, side)
+    cutter = PatchCutter(object_, side, padding_px=padding_px)
     residuals, total = [0.0, 0.0], 0.0
     for block in _blocks(index):
         measured = diffraction[block].astype(np.float64)
         total += float(measured.sum())
         for order, places in enumerate((positions_px[block], positions_px[block][:, ::-1])):
-            patches = extract_patches(object_, places, side, padding_px=padding_px)
-            residuals[order] += float(np.abs(far_field(patches, probe) - measured).sum())
+            residuals[order] += float(np.abs(far_field(cutter.at(places), probe) - measured).sum())
     if total == 0:
         raise InputError("axis order", "diffraction", "no light in the frames that can be compared")
     return residuals[0] / total, residuals[1] / total

@@ -31,7 +31,7 @@ def predict_patches(
     """Predict frames batch by batch and cut from each the patch of its scan position.
 
     Args:
-        network: see ``networks.build_network``.
+        network: see ``networks.build_baseline`` and ``networks.build_refiner``.
         inputs_of: (b,) indices of positions -> the network's inputs.
         shift: (n, 2) px from each frame's centre to the scan position, at most half a pixel.
         side: F, px, of the patches.
