@@ -159,7 +159,9 @@ class FieldSettings(Section):
         description="size of a gradient step, in units of the inverse curvature"
     )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(description="of the steps")
-    batch_size: Positive = Field(description="patterns that one step looks at, about")
+    patterns_per_pixel: PositiveNumber = Field(
+        description="of the patterns that one step looks at, about so many light a pixel"
+    )
     first_smoothness_counts: Annotated[float, Field(ge=0)] = Field(
         description=(
             "weight, in counts, of the prior that the change be smooth, from a constant object"

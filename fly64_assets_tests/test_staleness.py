@@ -139,7 +139,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
             **{"regularisation": 0.03, "misfit_floor_counts": 2.0, "loss_floor_counts": 2e-3},
             **{"loss_group_size": 9, "loss_neighbours": 49, "loss_reach": 0.5},
             **{"field.rounds": 3, "field.first_steps": 13, "field.further_steps": 3},
-            **{"field.step": 0.4, "field.momentum": 0.8, "field.batch_size": 319},
+            **{"field.step": 0.4, "field.momentum": 0.8, "field.patterns_per_pixel": 14.0},
             **{"field.first_smoothness_counts": 4.0, "field.further_smoothness_counts": 99.0},
             **{"field.spacing_px": 17.0, "field.folds": 3},
             **{"field.least_share": 0.5, "field.most_share": 0.8},

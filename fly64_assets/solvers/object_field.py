@@ -41,7 +41,7 @@ class FieldSteps:
 
     step: float
     momentum: float
-    batch_size: int
+    patterns_per_pixel: float
     damping: float
     floor_counts: float
 
@@ -112,8 +112,9 @@ class ObjectField:
         Args:
             start: (H, W) complex64; the prior wants the difference from it to be smooth.
             images: (k,) indices of the patterns that may be looked at.
-            count: steps; each looks at about ``batch_size`` patterns, and all have their turn. The
-                pace falls to zero: patterns not looked at last would leave their noise otherwise.
+            count: steps; each looks at so many patterns that about ``patterns_per_pixel`` of them
+                light a pixel, and all have their turn. The pace falls to zero: patterns not looked
+                at last would leave their noise otherwise.
             seed: of the order of patterns.
             smoothness_counts: weight of the prior that the change be smooth.
             after_step: called after each step.
@@ -129,7 +130,7 @@ class ObjectField:
         curvature = lit + np.float32(rule.damping * lit.max() + 8 * smoothness)
         pace = np.float32(rule.step) / curvature
         momentum, smoothness = np.float32(rule.momentum), np.float32(smoothness)
-        batches = max(1, round(len(images) / rule.batch_size))
+        batches = max(1, round(self._patterns_on_a_pixel(lit) / rule.patterns_per_pixel))
         estimate, velocity = start.copy(), np.zeros_like(start)
         waiting: list[np.ndarray] = []
         for number in range(count):
@@ -163,6 +164,15 @@ class ObjectField:
             total[window] += gain * frame
             weight[window] += gain
         return np.where(weight > 0, total / np.maximum(weight, np.float32(1e-30)), field)
+
+    def _patterns_on_a_pixel(self, lit: np.ndarray) -> float:
+        """How many patterns light a pixel, each pixel weighted with its light; 1 for one pattern.
+
+        Steps are cut by this and not by a number of patterns: one on which few patterns light a
+        pixel takes their noise for the object, however many patterns there are elsewhere.
+        """
+        alone = np.abs(self._probe) ** 2
+        return _weighted_with_itself(lit) / _weighted_with_itself(alone)
 
     def _probes(self, images: np.ndarray) -> np.ndarray:
         """(k, N, N) complex64, the probe at the sub-pixel part of the images' positions."""
@@ -215,6 +225,10 @@ class ObjectField:
 
 def _chunks(images: np.ndarray) -> list[np.ndarray]:
     return [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+
+
+def _weighted_with_itself(values: np.ndarray) -> float:
+    return float(np.sum(np.square(values, dtype=np.float64)) / np.sum(values, dtype=np.float64))
 
 
 def _roughness(values: np.ndarray) -> np.ndarray:

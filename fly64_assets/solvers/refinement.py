@@ -34,7 +34,7 @@ def field_of(measurement: Measurement, settings: PtychoPINNSettings, threads: in
     steps = FieldSteps(
         step=asked.step,
         momentum=asked.momentum,
-        batch_size=asked.batch_size,
+        patterns_per_pixel=asked.patterns_per_pixel,
         damping=settings.regularisation,
         floor_counts=settings.misfit_floor_counts,
     )

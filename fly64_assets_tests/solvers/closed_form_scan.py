@@ -13,7 +13,13 @@ from fly64_assets.solvers.interface import Measurement
 SIDE = 32
 CANVAS = (72, 96)
 DIAMETER_PX = 16.0
-SMALL_FIELD = {"rounds": 2, "first_steps": 8, "further_steps": 2, "batch_size": 32, "folds": 2}
+SMALL_FIELD = {
+    "rounds": 2,
+    "first_steps": 8,
+    "further_steps": 2,
+    "patterns_per_pixel": 6,
+    "folds": 2,
+}
 """Changes to the study's settings of PtychoPINN's estimates, for tests."""
 
 
@@ -58,6 +64,15 @@ def scan(count: int, *, dose: float, seed: int) -> Measurement:
     low, high = SIDE / 2 + 2, np.array(CANVAS) - SIDE / 2 - 2
     centres = random.uniform(low + 3, high - 3, (-(-count // 8), 2))
     positions = np.repeat(centres, 8, axis=0)[:count] + random.uniform(-3, 3, (count, 2))
+    return _measured(positions, dose, random)
+
+
+def scan_at(positions_px: np.ndarray, *, dose: float, seed: int) -> Measurement:
+    """A scan of these positions, (n, 2) px, Poisson counts."""
+    return _measured(positions_px, dose, np.random.default_rng([seed]))
+
+
+def _measured(positions: np.ndarray, dose: float, random: np.random.Generator) -> Measurement:
     expected = diffraction_of(patches_at(positions)).astype(np.float64) ** 2 * dose
     scale = float(np.sqrt(dose))
     amplitude = (np.sqrt(random.poisson(expected)) / scale).astype(np.float32)

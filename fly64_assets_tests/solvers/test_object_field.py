@@ -19,7 +19,7 @@ from fly64_assets.study import load_study, specimen_path
 from fly64_assets_tests.solvers import closed_form_scan as closed
 from fly64_assets_tests.solvers.closed_form_scan import CANVAS, SIDE
 
-STEPS = FieldSteps(step=0.5, momentum=0.8, batch_size=24, damping=0.02, floor_counts=1.0)
+STEPS = FieldSteps(step=0.5, momentum=0.8, patterns_per_pixel=3, damping=0.02, floor_counts=1.0)
 Y, X = np.mgrid[: CANVAS[0], : CANVAS[1]]
 TRUTH = closed.object_at(Y, X).astype(np.complex64)
 
@@ -102,6 +102,33 @@ def test_steps_lead_from_a_constant_object_to_the_truth_and_explain_patterns_not
     np.testing.assert_array_equal(found, again)
     other = made.improved(made.constant(), images, 60, [2], smoothness_counts=3.0)
     assert np.any(found != other)
+
+
+def _looked_at(measurement, made: ObjectField, steps: int) -> list[int]:
+    """How many patterns each of ``steps`` steps looks at."""
+    looked, gradient = [], made._gradient
+
+    def watched(estimate: np.ndarray, images: np.ndarray) -> np.ndarray:
+        looked.append(len(images))
+        return gradient(estimate, images)
+
+    made._gradient = watched
+    everything = np.arange(len(measurement))
+    made.improved(made.constant(), everything, steps, [1], smoothness_counts=3.0)
+    return looked
+
+
+def test_a_step_looks_at_as_many_patterns_of_a_pixel_however_long_the_scan():
+    place = np.tile([[24.3, 30.6]], (12, 1))
+    near = closed.scan_at(place, dose=1e4, seed=11)
+    far = closed.scan_at(np.concatenate([place, place + [0, 30]]), dose=1e4, seed=11)
+    assert _looked_at(near, field(near, patterns_per_pixel=4), 6) == [4] * 6
+    assert _looked_at(far, field(far, patterns_per_pixel=4), 6) == [8] * 6
+    assert _looked_at(near, field(near, patterns_per_pixel=1), 12) == [1] * 12
+    # Fewer than are asked for: all of them, at every step.
+    assert _looked_at(near, field(near, patterns_per_pixel=40), 3) == [12] * 3
+    alone = closed.scan_at(place[:1], dose=1e4, seed=11)
+    assert _looked_at(alone, field(alone, patterns_per_pixel=40), 2) == [1, 1]
 
 
 def test_the_prior_keeps_a_change_smooth_and_fades_with_photons():
