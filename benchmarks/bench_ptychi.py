@@ -37,7 +37,9 @@ def bare(measurement: Measurement, settings: PtyChiSettings, seed: int, threads:
 
     torch.set_num_threads(threads)
     scale = measurement.intensity_scale / measurement.patch_size
-    size = ptychi_engines.batch_size_for(len(measurement), settings.batch_fraction)
+    size = ptychi_engines.batch_size_for(
+        len(measurement), settings.batch_fraction, settings.batch_limit
+    )
     options = ptychi_engines._options(settings, "cpu", size, seed)
     options.object_options.total_variation.enabled = False
     centred = measurement.positions_px - np.asarray(measurement.canvas_shape) / 2

@@ -223,6 +223,9 @@ class IterativeSettings(Section):
     batch_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
         description="part of the view's images in one mini-batch"
     )
+    batch_limit: Positive = Field(
+        description="images in one mini-batch at most: large arrays are slow to work on"
+    )
     batching: Literal["UNIFORM", "RANDOM", "COMPACT"] = Field(
         description="how pty-chi chooses a mini-batch"
     )

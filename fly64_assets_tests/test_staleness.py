@@ -159,7 +159,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
         f"ptychi.{name}": value
         for name, value in {
             **{"noise_model": "GAUSSIAN", "epochs": 5, "epochs_per_chunk": 1},
-            **{"batch_fraction": 0.2, "batching": "RANDOM", "refine_probe": True},
+            **{"batch_fraction": 0.2, "batch_limit": 249, "batching": "RANDOM"},
+            **{"refine_probe": True},
             **{"refine_from": 0.5, "damping": 0.4, "total_variation": 1.0},
         }.items()
     },

@@ -147,18 +147,21 @@ def reconstruct_from(
     )
 
 
-def batch_size_for(n_images: int, batch_fraction: float) -> int:
+def batch_size_for(n_images: int, batch_fraction: float, batch_limit: int) -> int:
     """Images in a mini-batch so that all mini-batches of an epoch are about equally large.
 
-    ``ceil(1 / batch_fraction)`` batches, or fewer where there are not enough images; a remainder of
-    a few images in a batch of its own would step the whole object by what those few say.
+    ``ceil(1 / batch_fraction)`` batches, fewer where there are not enough images and more where one
+    would exceed the limit; a remainder of a few images in a batch of its own would step the whole
+    object by what those few say.
 
     Args:
         n_images: at least 1.
         batch_fraction: wanted part of the images in one mini-batch, 0 < fraction <= 1.
+        batch_limit: images in one mini-batch at most, at least 1.
     """
     rounding = 1e-9  # 1 / fraction may come out a hair above an integer
     n_batches = min(n_images, math.ceil(1 / batch_fraction - rounding))
+    n_batches = max(n_batches, math.ceil(n_images / batch_limit))
     return math.ceil(n_images / n_batches)
 
 
@@ -233,7 +236,9 @@ class _Solver:
 
         self.library_version = ptychi.__version__
         self._engine = settings.engine
-        self.batch_size = batch_size_for(len(measurement), settings.batch_fraction)
+        self.batch_size = batch_size_for(
+            len(measurement), settings.batch_fraction, settings.batch_limit
+        )
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.run_s, self.earlier_s = 0.0, 0.0
         self.epochs_run = 0

@@ -25,6 +25,7 @@ FEW_EPOCHS = EpieSettings(
     epochs=6,
     epochs_per_chunk=3,
     batch_fraction=0.1,
+    batch_limit=250,
     batching="UNIFORM",
     refine_probe=False,
     refine_from=0.25,

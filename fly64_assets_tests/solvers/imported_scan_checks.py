@@ -41,6 +41,7 @@ def main(path: str, epochs: int) -> None:
         epochs=epochs,
         epochs_per_chunk=epochs,
         batch_fraction=0.1,
+        batch_limit=250,
         batching="UNIFORM",
         refine_probe=False,
         refine_from=0.25,

@@ -35,6 +35,7 @@ SETTINGS = PtyChiSettings(
     epochs=50,
     epochs_per_chunk=20,
     batch_fraction=0.1,
+    batch_limit=250,
     batching="UNIFORM",
     refine_probe=False,
     refine_from=0.25,

@@ -35,6 +35,7 @@ SETTINGS = PtyChiSettings(
     epochs=1,
     epochs_per_chunk=1,
     batch_fraction=0.2,
+    batch_limit=250,
     batching="UNIFORM",
     refine_probe=False,
     refine_from=0.25,
@@ -119,20 +120,27 @@ def test_a_patch_outside_the_canvas_is_refused_on_each_side(outside):
     assert str(list(map(float, outside))) in str(refused.value)
 
 
-@given(n=st.integers(1, 6000), fraction=st.floats(0.01, 1))
+@given(n=st.integers(1, 6000), fraction=st.floats(0.01, 1), limit=st.integers(1, 8000))
 @settings(max_examples=60, deadline=None)
-def test_mini_batches_are_equal_but_for_one_image_each(n, fraction):
-    size = ptychi_engines.batch_size_for(n, fraction)
-    batches = -(-n // size)
-    assert 1 <= size <= n
-    assert batches <= np.ceil(1 / fraction)
+def test_mini_batches_are_equal_but_for_one_image_each(n, fraction, limit):
+    size = ptychi_engines.batch_size_for(n, fraction, limit)
+    batches, wanted = -(-n // size), max(np.ceil(1 / fraction), np.ceil(n / limit))
+    assert 1 <= size <= min(n, limit)
+    assert batches <= wanted
     assert size - 1 <= fraction * n
-    assert batches * size - n < min(n, np.ceil(1 / fraction))
+    assert batches * size - n < min(n, wanted)
 
 
 def test_no_remainder_batch_at_the_studys_own_size():
-    assert ptychi_engines.batch_size_for(1264, 0.2) == 253
-    assert [ptychi_engines.batch_size_for(n, 0.2) for n in range(1, 12)] == [1] * 5 + [2] * 5 + [3]
+    assert ptychi_engines.batch_size_for(1264, 0.2, 1264) == 253
+    sizes = [ptychi_engines.batch_size_for(n, 0.2, 250) for n in range(1, 12)]
+    assert sizes == [1] * 5 + [2] * 5 + [3]
+
+
+def test_a_long_scan_has_more_mini_batches_and_not_larger_ones():
+    assert ptychi_engines.batch_size_for(2500, 0.1, 250) == 250
+    assert ptychi_engines.batch_size_for(2510, 0.1, 250) == 229  # 11 of them
+    assert ptychi_engines.batch_size_for(10_000, 0.1, 250) == 250
 
 
 def test_losses_are_the_log_likelihood_above_a_perfect_prediction():
