@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO := --study studies/demo.yaml
+WORKERS := -n $$(nproc) --dist loadfile --no-loadscope-reorder
 RECORDS := results/recovery/faults.jsonl
 
-.PHONY: demo test test-browser test-all soak ui study docs schemas screenshots bench bench-memory oracles clean
+.PHONY: demo test test-long test-browser test-all soak ui study docs schemas screenshots bench bench-memory oracles clean
 .DEFAULT_GOAL := demo
 
 # A folder without pip is left behind where Debian's python3.11-venv is missing: it is made anew.
@@ -33,7 +34,11 @@ study: $(INSTALLED)
 test: $(INSTALLED)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest -n $$(nproc) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest $(WORKERS)
+
+# What `make test` leaves out: half an hour on two idle cores.
+test-long: $(INSTALLED)
+	@$(BIN)/python -m pytest $(WORKERS) -m "long and not matrix and not browser"
 
 # The documentation site in site/, from docs/ and from the code; needs no network. Browsers search
 # in it only when it is served.
@@ -62,7 +67,7 @@ screenshots: demo $(BROWSER)
 
 # Backfills, then every kind of fault in every phase, 135 faults; at most two hours. Their table is
 # in docs/recovery.md.
-test-all: test
+test-all: test test-long
 	@rm -f $(RECORDS)
 	@FLY64_FAULT_RECORDS=$(abspath $(RECORDS)) timeout 2h $(BIN)/python -m pytest -m matrix \
 		-n $$(nproc) --dist load --maxschedchunk 1

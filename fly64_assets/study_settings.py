@@ -224,7 +224,10 @@ class IterativeSettings(Section):
         description="part of the view's images in one mini-batch"
     )
     batch_limit: Positive = Field(
-        description="images in one mini-batch at most: large arrays are slow to work on"
+        description=(
+            "images in one mini-batch at most; to spread one over the scan (UNIFORM) takes "
+            "pty-chi a time that grows with the square of it, for each image"
+        )
     )
     batching: Literal["UNIFORM", "RANDOM", "COMPACT"] = Field(
         description="how pty-chi chooses a mini-batch"

@@ -51,6 +51,7 @@ def _seen(device: str, answer) -> None:
     answer.put([os.environ.get(name) for name in VISIBLE])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("device", "hidden"), [("cpu", True), ("auto", False), ("gpu", False)])
 def test_a_step_sees_gpus_only_when_it_may_use_them(device, hidden, monkeypatch):
     for name in VISIBLE:
@@ -77,6 +78,7 @@ assert grown == [("one", True), ("two", True)], grown
 """
 
 
+@pytest.mark.long
 def test_tensorflow_takes_the_memory_of_every_gpu_as_it_is_needed():
     """The device is not there, the call to TensorFlow is; in a process without torch."""
     done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True)

@@ -215,6 +215,7 @@ def verdict(context, instance, condition, *key):
     return context.planner(instance).verdict(product(*key), condition)
 
 
+@pytest.mark.long
 def test_two_nights_with_a_dose_added_and_a_code_version_changed(
     friday, instance, write_study, monkeypatch
 ):
@@ -345,6 +346,7 @@ def test_off_by_default(study):
     assert {s.default_status.value for s in sensors} == {"RUNNING"}
 
 
+@pytest.mark.long
 def test_a_study_changed_since_the_definitions_were_loaded_is_decided_as_it_is_now(
     study, instance, write_study
 ):
@@ -418,6 +420,7 @@ def test_an_older_runs_end_that_is_heard_of_late_changes_nothing(study, instance
     assert not blockers.path_of(study.store, LEVELS[0], Condition()).exists()
 
 
+@pytest.mark.long
 def test_success_elsewhere_in_the_condition_does_not_hide_what_stopped(friday, instance):
     """A run of the UI may make one asset of many."""
     study = friday.study

@@ -67,6 +67,7 @@ def _with_nan(array):
     return spoilt
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("key", "change", "rule"),
     [
@@ -91,6 +92,7 @@ def test_a_specimen_without_a_probe_is_refused(run_with, specimen):
     _assert_refused(done, "mine.npz", "probeGuess", "missing")
 
 
+@pytest.mark.long
 def test_truncated_empty_and_foreign_files_are_refused(run_with, specimen, tmp_path):
     write_npz(tmp_path / "whole.npz", specimen)
     whole = (tmp_path / "whole.npz").read_bytes()
@@ -151,6 +153,7 @@ def _set(index, value):
     return change
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("key", "change", "rule"),
     [
@@ -178,6 +181,7 @@ def test_a_file_that_breaks_data001_is_refused_by_key_and_rule(
     assert path.read_bytes() == before
 
 
+@pytest.mark.long
 def test_a_missing_key_and_a_legacy_file_are_refused(dataset, tmp_path):
     path = tmp_path / "spoilt.npz"
     del dataset["scan_index"]
@@ -194,6 +198,7 @@ def test_a_good_file_is_accepted(finished, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

@@ -24,6 +24,7 @@ def run(script, *arguments, results):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "script", [one for one in SCRIPTS if "argparse" in one.read_text("utf-8")], ids=lambda p: p.stem
 )
@@ -41,6 +42,7 @@ def test_where_the_time_of_a_condition_went(finished):
     assert "pinn_model" in done.stdout and "pinn_gs1_model" not in done.stdout
 
 
+@pytest.mark.long
 def test_ratios_are_one_table_and_who_failed_is_named(finished):
     empty = finished.results / "nothing"
     script = PROJECT_ROOT / "benchmarks" / "ratios.py"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from fly64_assets.catalogue import product
 from fly64_assets.partitions import Condition
 from fly64_assets_tests.conftest import PRODUCTS, fly64
@@ -31,6 +33,7 @@ def _rows(done) -> dict[tuple[str, str], dict]:
     return {(row["asset"], row["check"]): row for row in content["checks"]}
 
 
+@pytest.mark.long
 def test_every_check_of_the_condition_is_shown_with_its_state(finished):
     done = _checks(finished)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -62,6 +65,7 @@ def test_nothing_made_is_exit_1_and_says_so(write_study, tmp_path):
     assert f"not run {N_CHECKS}" in done.stdout
 
 
+@pytest.mark.long
 def test_rerun_evaluates_anew_and_makes_nothing(finished, tmp_path, monkeypatch):
     """One flipped bit after all checks had passed: found by running them again, and named."""
     copy = finished.copy_to(tmp_path / "results")
@@ -87,6 +91,7 @@ def test_rerun_evaluates_anew_and_makes_nothing(finished, tmp_path, monkeypatch)
     assert _written(context) == before
 
 
+@pytest.mark.long
 def test_a_failed_report_does_not_take_the_scored_run_with_it(finished, tmp_path, monkeypatch):
     """A reconstruction that was reported by hand scores as well as any, but has no log."""
     copy = finished.copy_to(tmp_path / "results")

@@ -181,6 +181,7 @@ def in_a_process(checkpoint: StoredCheckpoint, code: str) -> subprocess.Complete
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["os.fsync", "os.replace"])
 @pytest.mark.parametrize("before", [0, 1])
 def test_killed_while_saving_the_one_before_stays(checkpoint, moment, before):

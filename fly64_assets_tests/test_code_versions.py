@@ -117,6 +117,7 @@ OWN_CODE = {
 """Source file -> the products whose code version changes with it, and no other's."""
 
 
+@pytest.mark.long
 def test_each_file_changes_the_versions_of_its_own_phase_only(tmp_path):
     """All of them in one process, on a copy of the package."""
     copy = tmp_path / "fly64_assets"
@@ -152,6 +153,7 @@ def test_a_changed_template_changes_its_own_report_only(versions_after):
     assert _changed(after) == {"metrics_report"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", ["study_report.html.j2", "_compare.js", "_style.css"])
 def test_the_study_reports_words_style_and_script_are_its_code(versions_after, file):
     after = versions_after(f"report/templates/{file}", "e", "e ")

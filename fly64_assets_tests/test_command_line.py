@@ -110,6 +110,7 @@ def test_status_as_json_tells_what_stopped(at, tmp_path, monkeypatch):
     assert condition["blockers"][0]["text"] == "step: pinn_model\n"
 
 
+@pytest.mark.long
 def test_run_as_json_prints_nothing_else(at):
     """In a process of its own, since what libraries print goes elsewhere while it runs."""
     done = fly64("run", "--all", "--json", results=at.results)
@@ -121,6 +122,7 @@ def test_run_as_json_prints_nothing_else(at):
     assert set(condition["deltas"]) == {"vs_Baseline", "vs_PtyChi"}
 
 
+@pytest.mark.long
 def test_export_and_verify_as_json(at, tmp_path):
     hub = tmp_path / "hub"
     made = _json("export", "--dose", "1000", "--view", "dense", "--to", hub)
@@ -191,6 +193,7 @@ def _on_a_terminal(*words: str | Path, **environment: str) -> str:
     return shown.decode()
 
 
+@pytest.mark.long
 def test_colours_are_for_a_terminal_and_no_color_is_respected(write_study):
     words = ("status", "--study", write_study())
     assert re.search(r"\x1b\[[0-9;]*3[0-9]m", _on_a_terminal(*words, NO_COLOR=""))

@@ -139,6 +139,7 @@ def _give_scan(folder: Path, words: tuple[str, ...]) -> None:
         save(folder / name, arrays, "h5")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("words", "page"), RUN.items(), ids=map(" ".join, RUN))
 def test_a_documented_command_works(words, page, scene, monkeypatch):
     monkeypatch.chdir(scene)
@@ -204,6 +205,7 @@ class _Addresses(HTMLParser):
             self.found.append(address)
 
 
+@pytest.mark.long
 def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path):
     site = tmp_path / "site"
     done = subprocess.run(

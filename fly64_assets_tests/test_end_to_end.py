@@ -254,6 +254,7 @@ def test_the_store_holds_what_the_catalogue_owns_and_nothing_else(opened):
     assert found == owned
 
 
+@pytest.mark.long
 def test_a_corrupted_file_is_found_and_mended_by_the_next_run(finished, tmp_path, monkeypatch):
     """One flipped bit in a view: everything downstream is made again, what is above is not."""
     copy = finished.copy_to(tmp_path / "results")
@@ -279,6 +280,7 @@ def test_a_corrupted_file_is_found_and_mended_by_the_next_run(finished, tmp_path
     assert jobs == [*first, "report_study", *second]
 
 
+@pytest.mark.long
 def test_a_failing_comparison_is_recorded_and_stops_what_is_downstream(
     finished, tmp_path, monkeypatch
 ):

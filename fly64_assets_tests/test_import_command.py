@@ -37,6 +37,7 @@ def _assert_refused(done: subprocess.CompletedProcess, *parts: str) -> None:
         assert part in line, line
 
 
+@pytest.mark.long
 def test_import_shows_rules_and_changes_and_what_it_made_passes(tmp_path):
     done = _import(MEASURED, "--to", tmp_path / "new.npz", results=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -57,6 +58,7 @@ def test_import_shows_rules_and_changes_and_what_it_made_passes(tmp_path):
     assert str(tmp_path) not in json.dumps(record)
 
 
+@pytest.mark.long
 def test_a_question_is_one_line_and_its_answer_is_taken(tmp_path):
     sound = read_npz(simulate(tmp_path))
     bare = legacy(sound, [], "missing")
@@ -92,6 +94,7 @@ def test_a_question_is_one_line_and_its_answer_is_taken(tmp_path):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
@@ -115,6 +118,7 @@ def test_a_missing_file_is_named_before_anything_else(tmp_path, arguments):
     _assert_refused(done, "nothere.npz: does not exist")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("axes", "told"),
     [
@@ -134,6 +138,7 @@ def test_the_axes_line_says_which_way_is_the_stated_one(tmp_path, axes, told):
     assert re.search(rf"axes: forward residual {told}", text), text
 
 
+@pytest.mark.long
 def test_data001_says_in_a_sentence_why_a_file_is_none(tmp_path):
     (tmp_path / "empty.npz").write_bytes(b"")
     (tmp_path / "text.npz").write_text("text\n")
@@ -156,6 +161,7 @@ def test_help_has_examples(tmp_path):
     assert "fly64 import scan.npz --to imported.npz" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("path", "epochs"), [(MEASURED, 6), (WHOLE_SCAN, 6)], ids=["part", "all"])
 def test_ptychi_on_the_imported_scan_is_a_siemens_star(tmp_path, path, epochs):
     if not path.exists():

@@ -118,6 +118,7 @@ def test_records_are_not_looked_for_elsewhere_than_where_they_are(study, tmp_pat
     assert not (tmp_path / "records").exists()
 
 
+@pytest.mark.long
 def test_runs_of_one_partition_wait_for_each_other_in_the_queue(study):
     """A backfill asks for a partition's rest while its first run is still at the partition."""
     with study_instance(study.study, study.study_file) as instance:
@@ -160,6 +161,7 @@ def make(context, instance):
     assert job.execute_in_process(instance=instance).success
 
 
+@pytest.mark.long
 def test_a_server_that_does_not_answer(study, database, monkeypatch):
     monkeypatch.setenv("PGPORT", str(free_port()))
     line = refused(prepare, study)
@@ -169,6 +171,7 @@ def test_a_server_that_does_not_answer(study, database, monkeypatch):
     prepare(study)  # nothing was recorded in Postgres: the study may still begin without
 
 
+@pytest.mark.long
 def test_what_is_made_is_recorded_there_and_seen_by_every_command(
     study, database, tmp_path, monkeypatch
 ):
@@ -222,6 +225,7 @@ def test_a_database_that_would_write_another_zones_times_is_refused(
     prepare(study)
 
 
+@pytest.mark.long
 def test_one_database_is_one_studys_in_one_results_folder(
     study, database, cluster, tmp_path, monkeypatch
 ):

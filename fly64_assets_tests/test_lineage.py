@@ -140,6 +140,7 @@ def _wait_for_another_second() -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_an_input_made_again_with_the_same_data_still_holds(made):
     consumed = sha256_of(made.path(DATASET))
     _wait_for_another_second()
@@ -154,6 +155,7 @@ def test_an_input_made_again_with_the_same_data_still_holds(made):
     assert set(states(chain_of(made.path(VIEW))).values()) == {Match.MATCHES}
 
 
+@pytest.mark.long
 def test_an_input_made_again_with_other_data_is_stale_and_shown_as_it_was_consumed(made):
     before = chain_of(made.path(VIEW)).steps[1].made
     made.write_study(seeds={"simulation": 43, "grouping": 123, "subsampling": 456})
@@ -171,6 +173,7 @@ def test_an_input_made_again_with_other_data_is_stale_and_shown_as_it_was_consum
     assert code == 1 and f"made again: other data  {DATASET}" in text
 
 
+@pytest.mark.long
 def test_a_later_edit_of_what_was_made_again_is_an_alteration(made):
     _wait_for_another_second()
     made.make("datasets")
@@ -179,6 +182,7 @@ def test_a_later_edit_of_what_was_made_again_is_an_alteration(made):
     assert states(chain_of(made.path(VIEW)))[DATASET] is Match.ALTERED
 
 
+@pytest.mark.long
 def test_a_making_that_the_event_log_has_lost_is_shown_by_a_later_one_and_said_so(made):
     consumed = chain_of(made.path(VIEW)).steps[1]
     with made.opened() as (_, instance):
@@ -266,6 +270,7 @@ def _metadata(path: Path) -> dict:
     return json.loads(str(read_npz(path, ["_metadata"])["_metadata"][()]))
 
 
+@pytest.mark.long
 def test_a_users_specimen_keeps_its_own_records_and_every_dataset_says_where_it_came_from(
     made_once, tmp_path
 ):
@@ -295,6 +300,7 @@ def test_a_users_specimen_keeps_its_own_records_and_every_dataset_says_where_it_
     assert states(chain_of(study.path(VIEW)))[DATASET] is Match.SAME_DATA
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("carried", ["no JSON", "[]", '{"transformations": [NaN]}', "{}"])
 def test_metadata_of_a_specimen_that_is_no_provenance_is_left_alone(made, carried):
     write_own_specimen(made.folder / "mine.npz", _metadata=np.array(carried))
@@ -345,6 +351,7 @@ def test_an_altered_or_missing_file_of_a_hub_is_named(hub):
     assert call(hub / VIEW)[0] == 1
 
 
+@pytest.mark.long
 def test_a_hub_may_hold_a_later_making_of_the_same_data(made, tmp_path):
     _wait_for_another_second()
     made.make("datasets")

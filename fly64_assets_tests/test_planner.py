@@ -131,6 +131,7 @@ def test_reasons_name_the_setting(two_views):
     assert "train/dataset is stale" in planner.verdict(VIEW, DENSE).reason
 
 
+@pytest.mark.long
 def test_same_seed_same_data_version(two_views):
     context, instance, _ = two_views
     before = context.ledger(instance).latest(DATASET, Condition(1000))
@@ -141,6 +142,7 @@ def test_same_seed_same_data_version(two_views):
     assert states(context, instance, DENSE)["train/overlap_view", "1000|dense"] is State.FRESH
 
 
+@pytest.mark.long
 def test_other_code_that_gives_equal_data_is_made_again_and_nothing_after_it(
     two_views, monkeypatch
 ):
@@ -172,6 +174,7 @@ def test_an_altered_input_is_named_and_refused(two_views):
         planner.trusted(DATASET, Condition(1000))
 
 
+@pytest.mark.long
 def test_an_unchecked_input_is_refused(write_study, fresh_instance):
     context = StudyContext.load(write_study())
     make(context, fresh_instance, "study", Condition(), raises=True)

@@ -133,6 +133,7 @@ def test_a_living_run_is_left_alone(study, instance, worker):
     assert status_of(instance, run_id) is DagsterRunStatus.STARTED and alive(child)
 
 
+@pytest.mark.long
 def test_a_killed_run_fails_its_processes_end_and_its_place_is_free(study, instance, worker):
     identity, process, child = worker
     run_id = started(study, instance, identity)
@@ -174,6 +175,7 @@ def test_a_zombie_is_gone(worker):
     assert (worker_process.PROC / str(identity.pid)).exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -296,6 +298,7 @@ def _fly64(arguments, results):
     }
 
 
+@pytest.mark.long
 def test_kill_9_of_fly64_run_while_it_trains(tmp_path, monkeypatch):
     """A second run is refused meanwhile; a third one, after the kill, clears up at its start."""
     study_file, results = tmp_path / "study.json", tmp_path / "results"

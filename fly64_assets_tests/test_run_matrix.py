@@ -152,6 +152,7 @@ def test_plan_for_people(made):
     assert shown.rstrip().endswith("5 fresh")
 
 
+@pytest.mark.long
 def test_what_may_come_out_the_same_is_not_promised(made, monkeypatch):
     """Other code for phase C: the view follows only if the data come out different."""
     context, _, _ = made
@@ -281,6 +282,7 @@ def test_a_failed_condition_stops_its_reports_only(made, monkeypatch):
     assert matrix.left == {Cell(REPORTS, DENSE): Cell(SCORES, DENSE)}
 
 
+@pytest.mark.long
 def test_the_end_names_what_failed_what_was_left_and_exits_1(made):
     """Real runs: a dose whose files cannot be written fails, and the other one's do not."""
     _, file, results = made
@@ -309,6 +311,7 @@ def _shown(context, planner, conditions):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_who_says_stop_means_all_that_was_asked_for(tmp_path, number):
     """The siblings of what was being made are not begun; what was finished is kept."""
@@ -369,6 +372,7 @@ def snapshot(folder):
     return {path: path.read_bytes() for path in folder.rglob("*.npz")}
 
 
+@pytest.mark.long
 def test_a_dose_and_a_view_that_left_the_study_are_listed_and_kept(made):
     _, file, results = made
     before = snapshot(results)
@@ -386,6 +390,7 @@ def test_a_dose_and_a_view_that_left_the_study_are_listed_and_kept(made):
     assert "orphaned" not in again and re.search(r"1000\|dense +5 fresh", again)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", ["2", "0", "", "one"])
 def test_a_store_of_another_version_is_refused_by_name(made, version):
     _, file, results = made
@@ -412,6 +417,7 @@ def test_a_store_from_before_there_were_versions_is_version_1(made):
     assert (results / "tiny/store" / SCHEMA_FILE).read_text("utf-8") == "1\n"
 
 
+@pytest.mark.long
 def test_a_clock_that_went_backwards_breaks_nothing(made):
     """What was made "in a year" is fresh now, and what is made after it counts as newer."""
     context, _, _ = made
@@ -453,6 +459,7 @@ def test_a_partition_key_that_is_no_dose_and_view_is_refused(key):
         Condition.from_partition_key(key)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("view", ["a/b", "..", "a|b", "/tmp"])
 def test_a_view_named_like_a_path_is_refused(view, tmp_path):
     file = tmp_path / "study.yaml"

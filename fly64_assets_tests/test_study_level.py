@@ -188,6 +188,7 @@ def test_other_levels_of_quality_draw_the_answer_again_and_nothing_else(altered)
         assert all(v.state is State.FRESH for v in planner.survey([Condition(1000, "dense")]))
 
 
+@pytest.mark.long
 def test_an_altered_statistic_is_refused_and_the_table_stays(finished, tmp_path):
     copy = finished.copy_to(tmp_path / "results")
     store = copy.results / "tiny" / "store"

@@ -133,6 +133,7 @@ def test_points_keep_their_order_of_doses(drawn):
         assert all(100_000 / 1.4 < high < 100_000 * 1.4 for _, high in places)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("doses", [(1000,), (1000, 10_000), (500, 1000, 2000, 10_000, 100_000)])
 def test_plots_fit_on_a_page_and_so_does_what_is_in_them(doses):
     with matplotlib.rc_context({**axes_style(), "backend": "agg"}):
@@ -182,6 +183,7 @@ def _words_of_low_doses() -> str:
     return _words(figure)
 
 
+@pytest.mark.long
 def test_equal_data_are_equal_bytes_in_every_form(tmp_path):
     rows = study_rows((1000, 10_000))
     for folder in ("first", "second"):

@@ -216,6 +216,7 @@ def test_a_stale_condition_says_why(altered):
     assert verdict.state is State.STALE
 
 
+@pytest.mark.long
 def test_the_command_prints_where_it_lies_and_makes_nothing_twice(finished):
     done = fly64("report", "--study", finished.study_file, results=finished.results)
     assert done.returncode == 0, done.stderr
@@ -226,6 +227,7 @@ def test_the_command_prints_where_it_lies_and_makes_nothing_twice(finished):
     assert told["conditions"][AT]["state"] == "fresh"
 
 
+@pytest.mark.long
 def test_a_study_without_a_finished_condition_has_none_and_says_so(write_study, tmp_path):
     study = write_study(name="nothing")
     done = fly64("report", "--study", study, results=tmp_path / "none")

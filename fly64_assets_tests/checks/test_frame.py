@@ -182,6 +182,7 @@ def job(bench):
     return run
 
 
+@pytest.mark.long
 def test_check_jobs_judge_every_check_in_one_step_a_product_and_make_nothing(bench, job):
     before = bench.context.ledger(bench.instance).latest(product("pinn_model"), AT).storage_id
     for per, condition in (("dose", Condition(1000)), ("condition", AT)):
@@ -197,6 +198,7 @@ def test_check_jobs_judge_every_check_in_one_step_a_product_and_make_nothing(ben
     assert not {"tensorflow", "keras", "torch"} & set(sys.modules)
 
 
+@pytest.mark.long
 def test_two_faults_are_two_results_and_only_the_blocking_one_fails_the_step(bench, job):
     def leave_path_and_break(scoring):
         scoring["note"] = "/home/somebody/file"
@@ -215,6 +217,7 @@ def test_two_faults_are_two_results_and_only_the_blocking_one_fails_the_step(ben
     assert ended == {"check_comparison_manifest"}
 
 
+@pytest.mark.long
 def test_a_run_that_never_began_takes_no_result_away(bench, job):
     """Planned evaluations of a killed run: what was evaluated before still holds."""
     ledger, item = bench.context.ledger(bench.instance), product("metrics_summary")

@@ -92,6 +92,7 @@ def test_as_made_it_is_whole(bench):
     assert bench.broken("study_report") == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_the_page_is_named(bench, fault):
     change, told = FAULTS[fault]

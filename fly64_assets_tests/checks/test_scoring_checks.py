@@ -183,6 +183,7 @@ def test_a_failed_comparison(bench):
     assert set(broken) == {"completeness", "invariant"}, "the comparison itself did not fail"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "change",
     [

@@ -113,6 +113,7 @@ def test_export_lays_out_the_contract_and_ends_verified(exported):
     assert [path.name for path in hub.parent.iterdir()] == [hub.name]  # nothing left beside it
 
 
+@pytest.mark.long
 def test_exporting_twice_gives_the_same_bytes(exported, finished, tmp_path):
     first = contents(exported[0])
     assert export(finished, tmp_path / "again").returncode == 0
@@ -123,6 +124,7 @@ def test_exporting_twice_gives_the_same_bytes(exported, finished, tmp_path):
     assert reports[0]["checks"] == reports[1]["checks"]
 
 
+@pytest.mark.long
 def test_exporting_over_the_same_hub_changes_nothing(hub, finished):
     before = contents(hub)
     done = export(finished, hub)
@@ -133,6 +135,7 @@ def test_exporting_over_the_same_hub_changes_nothing(hub, finished):
     assert before == after
 
 
+@pytest.mark.long
 def test_something_else_is_refused_and_kept(hub, finished):
     (hub / "summary" / "summary.md").write_text("mine\n")
     (hub / "notes.txt").write_text("mine too\n")
@@ -144,6 +147,7 @@ def test_something_else_is_refused_and_kept(hub, finished):
     assert list(hub.parent.glob(".hub.exporting-*")) == []
 
 
+@pytest.mark.long
 def test_clobber_moves_the_old_aside_and_loses_nothing(hub, finished):
     (hub / "notes.txt").write_text("mine\n")
     before = contents(hub)
@@ -164,11 +168,13 @@ def _refused_at(place: Path, problem: str, finished, **more) -> None:
     assert sorted(place.parent.glob(f"*{place.name}*")) == before
 
 
+@pytest.mark.long
 def test_a_place_among_results_is_refused(finished):
     for place in (finished.results / "tiny" / "hub", finished.results / "other"):
         _refused_at(place, "lies among the studies' results", finished)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["the studies' results", "the project", "the current folder"])
 def test_what_holds_other_things_is_never_moved_aside(what, finished, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
@@ -200,6 +206,7 @@ def test_foreign_content_is_refused_before_anything_is_copied(finished, tmp_path
     assert "copying" not in done.stdout
 
 
+@pytest.mark.long
 def test_a_link_to_an_empty_folder_is_followed(finished, tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -209,6 +216,7 @@ def test_a_link_to_an_empty_folder_is_followed(finished, tmp_path):
     assert set(contents(tmp_path / "real")) == contract_files()
 
 
+@pytest.mark.long
 def test_a_stray_empty_folder_makes_a_hub_another_one(hub, finished):
     (hub / "analysis" / "empty").mkdir()
     done = export(finished, hub)
@@ -267,6 +275,7 @@ def test_a_file_that_changes_while_it_is_copied_gives_no_hub(finished, tmp_path,
     assert [path.name for path in tmp_path.iterdir() if "hub" in path.name] == []
 
 
+@pytest.mark.long
 def test_what_a_killed_export_left_is_swept_and_a_living_one_is_not(hub, finished):
     dead = hub.parent / ".hub.exporting-999999999"
     living = hub.parent / ".hub.exporting-1"

@@ -153,6 +153,7 @@ def test_a_users_specimen_has_a_name_a_sha256_and_no_licence_claimed(made, hub):
     assert entities["#make/specimen"]["object"] == [{"@id": "#specimen-source"}]
 
 
+@pytest.mark.long
 def test_a_shipped_specimen_brings_its_origin_and_its_notice(made, tmp_path):
     shipped = made.copy_to(tmp_path / "shipped")
     shipped.write_study(specimen="labyrinth")
@@ -187,6 +188,7 @@ def test_a_specimen_given_by_a_path_is_named_by_its_file():
     assert origin_in({"dose": 1000}) is None
 
 
+@pytest.mark.long
 def test_a_specimen_given_by_a_path_leaves_no_path_in_the_crate(made, tmp_path):
     moved = made.copy_to(tmp_path / "moved")
     (tmp_path / "scans").mkdir()

@@ -48,6 +48,7 @@ def _counts(arrays: Arrays) -> np.ndarray:
     return np.square(arrays["diffraction"].astype(np.float64) * scale)
 
 
+@pytest.mark.long
 @given(
     forms=st.sets(st.sampled_from(sorted(FORMS))),
     metadata_form=st.sampled_from(METADATA_FORMS),
@@ -255,6 +256,7 @@ def _residuals(arrays: Arrays) -> tuple[float, float]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("last", [False, True], ids=["frames first", "frames last"])
 def test_a_large_hdf5_file_is_read_in_parts(tmp_path, arrays, last):
     import h5py

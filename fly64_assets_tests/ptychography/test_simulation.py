@@ -233,6 +233,7 @@ print(int(status["VmHWM"].split()[0]) // 1024)
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from /proc")
 def test_memory_does_not_grow_with_the_scan(tmp_path: Path) -> None:
     """The large scan's arrays are 74 MB at N = 16; its peak may not show them.

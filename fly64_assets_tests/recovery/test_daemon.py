@@ -22,6 +22,7 @@ def bench(finished, tmp_path):
         yield made
 
 
+@pytest.mark.long
 def test_runs_go_on_without_code_server_and_daemon(bench):
     """The daemon starts another code server: the second fault's run is launched by that one."""
     for kind in (kill_code_server, kill_daemon):

@@ -31,6 +31,7 @@ def bench(finished, tmp_path_factory):
     return Bench.copy_of(site, tmp_path_factory.mktemp("quick"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", UNHARMED, ids=lambda kind: kind.__name__)
 def test_a_fault_loses_nothing_and_claims_nothing(bench, kind):
     if kind in NEED_NAMESPACE and not can_unshare():
@@ -43,6 +44,7 @@ def test_a_fault_loses_nothing_and_claims_nothing(bench, kind):
     pytest.fail(f"it never met the step: {record}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "number"), [(power_cut, 2), (flipped_bit, 2)])
 def test_what_it_harmed_is_made_again(bench, kind, number):
     record = attempt(bench, SCENE, kind, number, rerun=kind is flipped_bit)

@@ -56,6 +56,7 @@ def test_files_are_flushed_before_they_are_renamed_and_folders_after(tmp_path):
         assert any(f"<{folder}>" in text for text in after), (folder, flushed)
 
 
+@pytest.mark.long
 def test_an_input_that_is_altered_while_it_is_read_makes_nothing(tmp_path, monkeypatch):
     """The bit flips after the input was vouched for: staging begins when inputs are loaded."""
     made = make_store(tmp_path)

@@ -26,9 +26,6 @@ from fly64_assets.solvers import ptychi_engines
 from fly64_assets.solvers.interface import Measurement
 from fly64_assets.study import PtyChiSettings
 
-CHECKS = tuple(
-    Path(__file__).with_name(name) for name in ("ptychi_engines_checks.py", "epie_checks.py")
-)
 SETTINGS = PtyChiSettings(
     engine="LSQML",
     noise_model="POISSON",
@@ -57,13 +54,17 @@ def small_measurement() -> Measurement:
     )
 
 
-def test_everything_that_needs_torch():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, CHECKS)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKS[0].parents[2])
-    written = sum(file.read_text("utf-8").count("\ndef test_") for file in CHECKS)
+@pytest.mark.parametrize(
+    "file", ["ptychi_engines_checks.py", pytest.param("epie_checks.py", marks=pytest.mark.long)]
+)
+def test_everything_that_needs_torch(file):
+    checks = Path(__file__).with_name(file)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(checks)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=checks.parents[2])
+    written = checks.read_text("utf-8").count("\ndef test_")
     passed = re.search(r"(\d+) passed", done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert passed and int(passed[1]) >= written > 10
+    assert passed and int(passed[1]) >= written >= 5
     assert "skipped" not in done.stdout and "xfailed" not in done.stdout
 
 

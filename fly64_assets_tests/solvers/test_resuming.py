@@ -27,6 +27,7 @@ def run(kind: str, folder: Path, *killed: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["PtychoPINN", "Baseline", "PtyChi"])
 def test_a_killed_solver_goes_on_to_the_same_bits(kind, tmp_path):
     interrupted, whole = tmp_path / "interrupted", tmp_path / "whole"

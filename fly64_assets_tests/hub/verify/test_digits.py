@@ -14,6 +14,7 @@ MOST_BY_HASH, MOST_RECOMPUTED = 25, 120
 """Numbers of a file that are changed, evenly spread over it."""
 
 
+@pytest.mark.long
 def test_a_digit_of_any_text_is_found_by_its_hash(
     original: Original, memory: Memory, tmp_path: Path
 ):
@@ -36,6 +37,7 @@ def test_a_digit_of_any_text_is_found_by_its_hash(
     assert number > 900
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("template", RECOMPUTED)
 def test_a_digit_is_found_by_recomputation(
     template: str, original: Original, memory: Memory, tmp_path: Path

@@ -77,6 +77,7 @@ def test_the_rim_of_a_frame_is_that_of_the_resampling():
     assert RESAMPLING_PX == TAPS
 
 
+@pytest.mark.long
 def test_the_designs_are_those_of_the_networks():
     """Keras needs a process of its own; ``network_designs.py`` builds networks there."""
     script = Path(__file__).with_name("network_designs.py")

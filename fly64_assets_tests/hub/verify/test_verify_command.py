@@ -32,6 +32,7 @@ def test_a_whole_hub_exits_0_and_stores_its_report(original: Original, tmp_path:
     assert json.loads(again.stdout)["n_valid"] == len(CHECKS)
 
 
+@pytest.mark.long
 def test_a_broken_hub_exits_1_and_names_file_key_and_rule(original: Original, tmp_path: Path):
     forgery = original.copy_to(tmp_path / "hub")
     forgery.json("analysis/metrics_summary.json", lambda content: content.update(n_failed=1))
@@ -50,6 +51,7 @@ def test_a_broken_hub_exits_1_and_names_file_key_and_rule(original: Original, tm
     )
 
 
+@pytest.mark.long
 def test_an_edited_report_is_found_once_and_replaced(original: Original, tmp_path: Path):
     forgery = original.copy_to(tmp_path / "hub")
     assert fly64("verify", forgery.root, results=tmp_path).returncode == 0
@@ -110,6 +112,7 @@ GARBAGE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", GARBAGE)
 def test_garbage_is_judged_and_never_crashes(
     kind: str, original: Original, memory: Memory, tmp_path: Path
@@ -127,6 +130,7 @@ def test_garbage_is_judged_and_never_crashes(
         shutil.rmtree(forgery.root)
 
 
+@pytest.mark.long
 def test_names_that_no_terminal_shows(original: Original, tmp_path: Path):
     forgery = original.copy_to(tmp_path / "hub")
     strange = os.fsencode(forgery.root) + b"/cli/\xff\n\x1b[31m.log"
