@@ -156,6 +156,7 @@ def test_gridsize_1_reads_the_same_section_with_its_own_gridsize(write_study):
     }
 
 
+@pytest.mark.long
 def test_plan_of_both_is_a_plan_of_every_product(write_study, tmp_path):
     study = write_study(arms=MORE)
     done = fly64("plan", "--study", study, "--json", results=tmp_path / "results")

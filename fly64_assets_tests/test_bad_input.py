@@ -119,6 +119,7 @@ def test_a_pickled_array_is_refused_unread(run_with, specimen, tmp_path):
     assert not trap.exists()
 
 
+@pytest.mark.long
 def test_a_users_own_good_specimen_is_planned(specimen, tmp_path):
     """What the refusals above must not refuse: another even canvas, not square."""
     own = _spoil(specimen, "objectGuess", lambda a: np.ascontiguousarray(a[:200, 10:230]))

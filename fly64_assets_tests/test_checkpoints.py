@@ -258,6 +258,7 @@ def interrupted(run: PhaseRun) -> dict[tuple[str, ...], Outcome]:
     raise RuntimeError("interrupted")
 
 
+@pytest.mark.long
 def test_a_step_finds_what_its_last_run_left_until_its_product_is_in_place(opened):
     context, _ = opened
     folder = context.store.checkpoint_folder(SPECIMEN, Condition())

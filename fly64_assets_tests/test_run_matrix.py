@@ -142,6 +142,7 @@ def test_plan_says_what_would_run_on_how_much_and_how_long(made):
     assert plan["totals"]["without_estimate"] == len(unknown) == 2 * (len(conditions) - 2) + of_all
 
 
+@pytest.mark.long
 def test_plan_for_people(made):
     context, file, results = made
     shown = fly64("plan", "--study", file, "--dose", "1000", results=results).stdout

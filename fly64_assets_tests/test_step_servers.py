@@ -50,6 +50,7 @@ def script():
             process.kill()
 
 
+@pytest.mark.long
 def test_a_step_finds_its_own_libraries_and_never_both_solvers(script):
     process, here, found = script
     assert here == [], "what starts the servers loads none of them"

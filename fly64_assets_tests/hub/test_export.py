@@ -224,6 +224,7 @@ def test_a_stray_empty_folder_makes_a_hub_another_one(hub, finished):
     assert "1 of its own (analysis/empty/ ...)" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [("--dose", "77"), ("--view", "odd")])
 def test_a_condition_that_the_study_does_not_name_is_bad_usage(options, finished, tmp_path):
     chosen = {"--dose": "1000", "--view": "dense", **dict([options])}

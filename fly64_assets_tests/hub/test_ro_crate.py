@@ -385,6 +385,7 @@ MUTANTS: dict[str, tuple[Callable[[Document], None], str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_forged_crate_is_caught_by_the_rule_that_it_breaks(hub, name):
     mutate, expected = MUTANTS[name]

@@ -222,6 +222,7 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(arrays, tmp_path):
     assert told.changes == done.changes and not told.rules and done.rules
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", [MEASURED, WHOLE_SCAN], ids=["64 frames", "whole scan"])
 def test_the_measured_scan_imports_without_an_answer(path, tmp_path):
     if not path.exists():

@@ -257,6 +257,7 @@ def test_a_read_only_folder(bare, tmp_path):
     _refused(source, "cannot be written", target=tmp_path / "closed" / "new.npz")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("limit", [1000, 2_000_000, 4_500_000])
 def test_a_full_disk_keeps_the_old_file_and_leaves_nothing_else(tmp_path, limit):
     """A limit on the size of files stands for the disk: the same error of the same calls."""

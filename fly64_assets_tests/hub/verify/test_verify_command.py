@@ -62,6 +62,7 @@ def test_an_edited_report_is_found_once_and_replaced(original: Original, tmp_pat
     assert fly64("verify", forgery.root, results=tmp_path).returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["nothing", "a file", "an empty folder", "another folder"])
 def test_no_hub_exits_2(what: str, tmp_path: Path):
     place = tmp_path / "place"
