@@ -73,6 +73,7 @@ def test_a_step_finds_its_own_libraries_and_never_both_solvers(script):
     assert found["after"] == [found["torch"][0], found["usual"][0]]
 
 
+@pytest.mark.long
 def test_servers_end_with_the_process_that_started_them(script):
     process, _, found = script
     mine = ProcessIdentity.of(process.pid)

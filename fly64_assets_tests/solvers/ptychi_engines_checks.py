@@ -12,6 +12,7 @@ import logging
 import random
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ SETTINGS = PtyChiSettings(
     damping=0.1,
     total_variation=0.0,
 )
+put_off = partial(pytest.param, marks=pytest.mark.long)
 FEW_EPOCHS = SETTINGS.model_copy(update={"epochs": 6, "epochs_per_chunk": 3, "batch_fraction": 0.2})
 
 
@@ -123,6 +125,7 @@ def error_without_global_phase(measurement: Measurement, reconstructed: np.ndarr
     return float(np.linalg.norm(turned - truth) / np.linalg.norm(truth))
 
 
+@pytest.mark.long
 def test_the_forward_model_of_ptychi_at_the_truth_is_the_measurement():
     measurement = measure(n=12)
     solver = ptychi_engines._Solver(measurement, SETTINGS, seed=SEED, threads=1)
@@ -141,7 +144,9 @@ def test_the_forward_model_of_ptychi_at_the_truth_is_the_measurement():
 
 
 @pytest.mark.parametrize(
-    "low", [(N / 2, N / 2), (CANVAS[0] / 2, N / 2), (N / 2, CANVAS[1] / 2)], ids=["all", "y", "x"]
+    "low",
+    [(N / 2, N / 2), put_off((CANVAS[0] / 2, N / 2)), put_off((N / 2, CANVAS[1] / 2))],
+    ids=["all", "y", "x"],
 )
 def test_whole_and_half_canvas_come_out_in_place_and_to_scale(low):
     measurement = measure(low=low)
@@ -215,6 +220,7 @@ def mismatch(probe: np.ndarray, reference: np.ndarray) -> float:
     return float(minimize(remaining, np.zeros(4), method="Nelder-Mead").fun)
 
 
+@pytest.mark.long
 def test_a_wrong_probe_is_refined_at_constant_power():
     truth = measure()
     wrong = replace(
@@ -254,9 +260,9 @@ def test_same_seed_same_bits_however_it_is_chunked():
     assert not np.array_equal(chunked[0].object, run(measurement, seed=SEED + 1).object)
 
 
-@pytest.mark.parametrize("noise_model", ["POISSON", "GAUSSIAN"])
-@pytest.mark.parametrize("batching", ["UNIFORM", "RANDOM", "COMPACT"])
-@pytest.mark.parametrize("refine_probe", [False, True])
+@pytest.mark.parametrize("noise_model", ["POISSON", put_off("GAUSSIAN")])
+@pytest.mark.parametrize("batching", ["UNIFORM", put_off("RANDOM"), put_off("COMPACT")])
+@pytest.mark.parametrize("refine_probe", [False, put_off(True)])
 def test_going_on_from_any_chunk_gives_the_same_bits(refine_probe, batching, noise_model):
     """The random streams of this process stand elsewhere each time, as in another process."""
     changes = {
@@ -505,6 +511,7 @@ def test_a_perfect_start_is_no_divergence():
     np.testing.assert_allclose(run(empty).object, 1, atol=0.01)
 
 
+@pytest.mark.long
 def test_total_variation_smooths_at_low_dose_and_vanishes_at_high_dose():
     def variation(result: ptychi_engines.IterativeReconstruction) -> float:
         scanned = on_scanned_area(noisy, result.object)
