@@ -38,7 +38,7 @@ test: $(INSTALLED)
 
 # What `make test` leaves out: half an hour on two idle cores.
 test-long: $(INSTALLED)
-	@$(BIN)/python -m pytest $(WORKERS) -m "long and not matrix and not browser"
+	@$(BIN)/python -m pytest $(WORKERS) -m long
 
 # The documentation site in site/, from docs/ and from the code; needs no network. Browsers search
 # in it only when it is served.

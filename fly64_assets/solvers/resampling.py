@@ -31,7 +31,8 @@ def central_patches(frames: np.ndarray, shift: np.ndarray, side: int) -> np.ndar
         (n, F, F) complex64, pixel F/2 is the wanted point.
     """
     if not shift.any():
-        core = slice(first := frames.shape[-1] // 2 - side // 2, first + side)
+        first = frames.shape[-1] // 2 - side // 2
+        core = slice(first, first + side)
         return frames[:, core, core].astype(np.complex64)
     rows = _lanczos_rows(shift[:, 0], side, frames.shape[-1])
     columns = _lanczos_rows(shift[:, 1], side, frames.shape[-1]).transpose(0, 2, 1)

@@ -20,6 +20,7 @@ from fly64_assets_tests.solvers.ptychi_engines_checks import (
     measure,
 )
 
+pytestmark = pytest.mark.long
 FEW_EPOCHS = EpieSettings(
     engine="EPIE",
     epochs=6,

@@ -2,13 +2,12 @@
 
 TensorFlow and torch crash the interpreter when they meet, and the suite is one process. So what
 needs TensorFlow stands in ``network_checks.py`` and ``training_checks.py``, ordinary pytest files
-that are not collected by their names; one test here runs each with pytest in a process of its own.
+that are not collected by their names; one test here runs both with pytest in a process of its own.
 """
 
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
 import types
@@ -18,26 +17,19 @@ import pytest
 
 from fly64_assets.errors import SolverEnvironmentError
 from fly64_assets.solvers import tensorflow_runtime
+from fly64_assets_tests.solvers.own_process import PARTS, run_checks
 
 HERE = Path(__file__).parent
+CHECKS = [HERE / "network_checks.py", HERE / "training_checks.py"]
 LIGHT = (
     *("ptychopinn", "baseline", "model_bundle", "inference", "grouping", "resampling"),
     *("refinement", "object_field"),
 )
 
 
-@pytest.mark.parametrize(
-    "file", ["network_checks.py", pytest.param("training_checks.py", marks=pytest.mark.long)]
-)
-def test_everything_that_needs_tensorflow(file):
-    checks = HERE / file
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(checks)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parents[1])
-    written = checks.read_text("utf-8").count("\ndef test_")
-    passed = re.search(r"(\d+) passed", done.stdout)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert passed and int(passed[1]) >= written > 20
-    assert "skipped" not in done.stdout and "xfailed" not in done.stdout
+@pytest.mark.parametrize("part", PARTS)
+def test_everything_that_needs_tensorflow(part):
+    run_checks(CHECKS, part, more_than=30)
 
 
 def test_a_process_that_has_torch_is_refused_before_tensorflow_is_imported(monkeypatch):

@@ -8,8 +8,6 @@ a process of its own.
 
 from __future__ import annotations
 
-import os
-import re
 import subprocess
 import sys
 import types
@@ -26,7 +24,11 @@ from fly64_assets.errors import InputError, SolverEnvironmentError
 from fly64_assets.solvers import ptychi_engines
 from fly64_assets.solvers.interface import Measurement
 from fly64_assets.study import PtyChiSettings
+from fly64_assets_tests.solvers.own_process import PARTS, run_checks
 
+CHECKS = tuple(
+    Path(__file__).with_name(name) for name in ("ptychi_engines_checks.py", "epie_checks.py")
+)
 SETTINGS = PtyChiSettings(
     engine="LSQML",
     noise_model="POISSON",
@@ -55,27 +57,10 @@ def small_measurement() -> Measurement:
     )
 
 
-@pytest.mark.parametrize(
-    ("file", "part"),
-    [
-        ("ptychi_engines_checks.py", "not long"),
-        pytest.param("ptychi_engines_checks.py", "long", marks=pytest.mark.long),
-        pytest.param("epie_checks.py", "not long", marks=pytest.mark.long),
-    ],
-)
-def test_everything_that_needs_torch(file, part):
-    checks = Path(__file__).with_name(file)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", part, checks]
-    # As a step's threads do: the file loads torch before any code of ours could ask for it.
-    waiting = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=checks.parents[2], env=waiting
-    )
-    written = checks.read_text("utf-8").count("\ndef test_")
-    told = dict(reversed(pair) for pair in re.findall(r"(\d+) (passed|deselected)", done.stdout))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert int(told["passed"]) >= 5 <= written <= sum(map(int, told.values()))
-    assert "skipped" not in done.stdout and "xfailed" not in done.stdout
+@pytest.mark.parametrize("part", PARTS)
+def test_everything_that_needs_torch(part):
+    # As a step's threads do: the files load torch before any code of ours could ask for it.
+    run_checks(CHECKS, part, more_than=10, environment={"OMP_WAIT_POLICY": "PASSIVE"})
 
 
 def test_importing_the_adapter_imports_no_solver_library():

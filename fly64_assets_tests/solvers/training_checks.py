@@ -32,6 +32,7 @@ start_tensorflow(2)
 
 from fly64_assets.solvers.training import TrainingDiverged  # noqa: E402 - TensorFlow at its top
 
+pytestmark = pytest.mark.long
 SEED = 123
 COMMON = {
     "epochs": 2,
