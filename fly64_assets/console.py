@@ -14,11 +14,13 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from fly64_assets.catalogue import PRODUCTS
 from fly64_assets.check_states import CheckRow
 from fly64_assets.checks.phase_check import check_step
 from fly64_assets.context import StudyContext
+from fly64_assets.errors import harmless
 from fly64_assets.feasibility import ViewCounts
 from fly64_assets.forecast import Action, Forecast, Planned
 from fly64_assets.hub import numbers
@@ -33,7 +35,15 @@ from fly64_assets.run_events import StepEvent
 from fly64_assets.study import PROJECT_ROOT
 from fly64_assets.work import JOBS, RunRequest
 
-OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
+
+class _Screen(Console):
+    """Rich's console, through which every text goes harmless, whoever wrote it."""
+
+    def render_str(self, text: str, **options: Any) -> Text:  # of all that is printed as text
+        return super().render_str(harmless(text, lines=True), **options)
+
+
+OUT = _Screen(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
 COLOURS = {
     State.FRESH: "green",
     State.UNCHECKED: "yellow",
@@ -76,7 +86,8 @@ def short(path: Path) -> str:
 def _study_line(context: StudyContext) -> str:
     study = context.study
     return (
-        f"study [bold]{study.name}[/] ({short(context.study_file)}): specimen {study.specimen}, "
+        f"study [bold]{study.name}[/] ({escape(short(context.study_file))}): "
+        f"specimen {escape(study.specimen)}, "
         f"{_count(study.doses, 'dose')} x {_count(study.views, 'view')}, "
         f"{study.simulation.positions:,} positions"
     )
@@ -173,7 +184,8 @@ def show_rules(outcomes: Iterable[RuleOutcome]) -> None:
     table = Table("key", "rule", "expected", "actual", "ok")
     for row in outcomes:
         mark = "[green]yes[/]" if row.ok else "[red]NO[/]"
-        table.add_row(row.key, row.rule, escape(str(row.expected)), escape(str(row.actual)), mark)
+        cells = (escape(str(cell)) for cell in (row.key, row.rule, row.expected, row.actual))
+        table.add_row(*cells, mark)
     OUT.print(table)
 
 
@@ -229,7 +241,9 @@ class RunProgress:
             return
         if event.kind == "skipped":
             job = JOBS[request.level]
-            OUT.print(f"[bold]{request.condition}[/]: {job} [green]skipped[/]: {event.text}")
+            OUT.print(
+                f"[bold]{request.condition}[/]: {job} [green]skipped[/]: {escape(event.text)}"
+            )
             return
         if request is not self._request:
             self._request = request
@@ -323,10 +337,10 @@ def show_results(context: StudyContext, results: MatrixResults) -> None:
         OUT.print(f"[yellow]not started[/] {cell}: {cause} did not succeed")
     for condition, verdict in results.broken:
         OUT.print(f"[red]not finished[/] {escape(f'{condition}: {verdict}')}")
-    OUT.print(f"files: {short(results.store)}")
-    OUT.print(f"web UI: {_ui_command(context)}")
+    OUT.print(f"files: {escape(short(results.store))}")
+    OUT.print(f"web UI: {escape(_ui_command(context))}")
     if results.scored:
-        OUT.print(f"deltas: {short(results.scored[-1].deltas_path)}")
+        OUT.print(f"deltas: {escape(short(results.scored[-1].deltas_path))}")
 
 
 def _ui_command(context: StudyContext) -> str:
@@ -342,15 +356,15 @@ def show_status(context: StudyContext, found: Standing) -> None:
     for one in found.conditions:
         OUT.print(f"[bold]{one.condition!s:<16}[/] {_tally(one.verdicts)}")
         for verdict in one.broken:
-            OUT.print(f"  [red]{verdict.state}[/] {verdict.product.name}: {verdict.reason}")
+            OUT.print(f"  [red]{verdict.state}[/] {verdict.product.name}: {escape(verdict.reason)}")
         for path, text in one.blockers:
-            OUT.print(f"  [red]stopped[/] {path}:")
+            OUT.print(f"  [red]stopped[/] {escape(str(path))}:")
             OUT.print("\n".join(f"    {line}" for line in text.splitlines()), markup=False)
     for run in found.runs:
         where = "" if run.pid is None else f", process {run.pid}"
         after = f"; {run.gone}: the next run or the daemon declares it failed" if run.gone else ""
         OUT.print(
-            f"[cyan]in progress[/] {run.what}: run {run.run_id[:8]} {run.status}{where}{after}"
+            f"[cyan]in progress[/] {escape(run.what)}: run {run.run_id[:8]} {run.status}{where}{after}"
         )
     _show_orphans(found.orphans)
     verdicts = [verdict for one in found.conditions for verdict in one.verdicts]
@@ -365,4 +379,4 @@ def show_status(context: StudyContext, found: Standing) -> None:
 
 def _show_orphans(paths: Iterable[str]) -> None:
     for path in paths:
-        OUT.print(f"[yellow]orphaned[/] {path}: the study no longer names it; it is kept")
+        OUT.print(f"[yellow]orphaned[/] {escape(path)}: the study no longer names it; it is kept")

@@ -75,6 +75,30 @@ class SolverEnvironmentError(RuntimeError):
     """TensorFlow and torch would meet in one process, which crashes the interpreter."""
 
 
+LONGEST_LINE = 2000
+"""Characters of a line for people; of a longer one, the middle is left out."""
+
+
+def harmless(text: str, *, lines: bool = False) -> str:
+    """Text for a terminal, whoever wrote it: what is not printable stands there as its escape.
+
+    That takes the power from control characters (escape sequences that recolour, move or retitle),
+    from those that turn the direction of writing or have no width, and from half characters, which
+    no terminal can be sent. The command line prints nothing that has not passed through here.
+
+    Args:
+        text: of messages with what they quote: keys, values, names of files, reasons.
+        lines: whether line ends stay, and lines have any length; else the result is one line.
+    """
+    if not lines and len(text) > LONGEST_LINE:
+        half = LONGEST_LINE // 2
+        text = f"{text[:half]} ... {len(text) - 2 * half:,} characters ... {text[-half:]}"
+    if text.isprintable():
+        return text
+    kept = "\n" if lines else ""
+    return "".join(one if one.isprintable() or one in kept else ascii(one)[1:-1] for one in text)
+
+
 def did_you_mean(typed: str, known: Iterable[str]) -> str:
     """``; did you mean 'dense'?``, or nothing where nothing is near. Numbers are near by value."""
     names = list(known)

@@ -13,6 +13,7 @@ from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement
 from rich.text import Text
 
+from fly64_assets.errors import harmless
 from fly64_assets.progress import duration
 
 
@@ -55,4 +56,4 @@ class LiveLine:
             f"{step} {duration(now - begun)}" + (f": {text}" if text else "")
             for step, (begun, text) in self._steps.items()
         ]
-        return Text(" | ".join(told) or f"starting {duration(now - self._idle_since)}")
+        return Text(harmless(" | ".join(told)) or f"starting {duration(now - self._idle_since)}")

@@ -13,7 +13,6 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from fly64_assets import arms as registry
@@ -37,7 +36,10 @@ from fly64_assets.study_settings import (
 from fly64_assets.study_settings import (
     TrainingSettings as TrainingSettings,
 )
+from fly64_assets.study_yaml import read_study_yaml
 
+LONGEST_CHAIN = 16
+"""Study files that extend one another."""
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 STUDY_VARIABLE = "FLY64_STUDY"
 Split = Literal["train", "test"]
@@ -161,38 +163,6 @@ class Study(Section):
         return self.gridsize**2
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys; in a study file that hides a mistake."""
-
-
-def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {key!r} appears twice", node.start_mark
-            )
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text("utf-8"), _UniqueKeyLoader)  # a SafeLoader
-    except FileNotFoundError:
-        raise UnreadableStudy(path, "", "does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UnreadableStudy(path, "", f"cannot be read as a study file: {reason}") from None
-    except yaml.YAMLError as error:
-        raise InputError(path, "", f"is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise InputError(path, "", "holds no mapping; a study file is a YAML mapping")
-    return content
-
-
 def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """``change`` over ``base``, section by section. Views and lists replace, they do not merge."""
     merged = dict(base)
@@ -203,10 +173,17 @@ def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolve(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A study file's content over that of the study it extends.
+
+    A relative path is relative to the folder in which the file that names it really lies, links
+    followed: it is the same file whichever way the study is reached.
+    """
     path = path.resolve()
     if path in seen:
         raise InputError(path, "extends", "extends itself")
-    content = _read_yaml(path)
+    if len(seen) == LONGEST_CHAIN:
+        raise InputError(seen[0], "extends", f"leads over more than {LONGEST_CHAIN} files")
+    content = read_study_yaml(path)
     if "extends" not in content:
         return content
     parent = content.pop("extends")
@@ -214,24 +191,37 @@ def _resolve(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise InputError(path, "extends", f"{parent!r} is not the path of a study file")
     if "name" not in content:
         raise InputError(path, "name", "missing; a study that extends another has its own name")
-    if not (path.parent / parent).exists():
+    base_file = path.parent / parent
+    if "\0" in parent or not os.path.exists(base_file):
         raise InputError(path, "extends", f"{parent!r} does not exist; it is relative to this file")
-    base = _resolve(path.parent / parent, (*seen, path))
+    base = _resolve(base_file, (*seen, path))
     if isinstance(base.get("specimen"), str) and _is_path(base["specimen"]):
-        base["specimen"] = os.path.relpath(
-            (path.parent / parent).parent / base["specimen"], path.parent
-        )
+        named = base_file.resolve().parent / base["specimen"]
+        relative = os.path.relpath(named, path.parent)
+        if os.path.realpath(path.parent / relative) != os.path.realpath(named):
+            # `..` behind a link to a folder is that folder's parent, which no text can tell.
+            folder = os.path.relpath(os.path.realpath(named.parent), path.parent)
+            relative = os.path.join(folder, named.name)
+        base["specimen"] = relative
     return _merge(base, content)
 
 
 def _is_path(specimen: str) -> bool:
-    return specimen.endswith(".npz")
+    return specimen.endswith(".npz") and "\0" not in specimen
 
 
 def study_path(path: str | Path | None = None) -> Path:
-    """The study file: ``path``, else ``$FLY64_STUDY``, else the project's ``study.yaml``."""
-    chosen = path or os.environ.get(STUDY_VARIABLE)
-    return Path(chosen) if chosen else PROJECT_ROOT / "study.yaml"
+    """The study file: ``path``, else ``$FLY64_STUDY``, else the project's ``study.yaml``.
+
+    Raises:
+        UnreadableStudy: its name is not UTF-8.
+    """
+    chosen = Path(path or os.environ.get(STUDY_VARIABLE) or PROJECT_ROOT / "study.yaml")
+    try:
+        str(chosen).encode()
+    except UnicodeEncodeError:  # records, which are UTF-8, could not name it
+        raise UnreadableStudy(chosen, "", "has a name that is not UTF-8") from None
+    return chosen
 
 
 def _lists_to_tuples(content: dict[str, Any]) -> None:
@@ -268,12 +258,16 @@ def load_study(path: str | Path | None = None) -> Study:
             message += f", got {first['input']!r}{_number_as_text(first['input'])}"
         if first["type"] == "extra_forbidden":
             message = f"unknown key{_near_key(first['loc'])}"
-        also = ", ".join(dict.fromkeys(".".join(map(str, one["loc"])) for one in others))
-        more = f" (and also {also})" if others else ""
+        also = list(dict.fromkeys(".".join(map(str, one["loc"])) for one in others))
+        named = ", ".join(also[:NAMED]) + (f" and {len(also) - NAMED} more" * (len(also) > NAMED))
+        more = f" (and also {named})" if also else ""
         raise InputError(path, key, message + more) from None
 
 
+NAMED = 5
+"""Keys that are named beside the first, where more than one breaks a rule."""
 _WANTED = {
+    "bool_type": "true or false is wanted",
     "tuple_type": "a list is wanted, such as [1, 2]",
     "dict_type": "a section is wanted: keys with their values",
     "model_type": "a section is wanted: keys with their values",
@@ -282,7 +276,7 @@ _WANTED = {
 
 
 def _number_as_text(value: object) -> str:
-    """A remark on what looks like a number and is text to YAML 1.1: ``1e-3`` has no point."""
+    """A remark on what looks like a number and is text: in quotes, or written ``1_000``."""
     try:
         number = float(value) if isinstance(value, str) else math.nan
     except ValueError:
@@ -290,7 +284,7 @@ def _number_as_text(value: object) -> str:
     if not math.isfinite(number):
         return ""
     plain: float = int(number) if number.is_integer() else number
-    return f"; to YAML that is text: write {yaml.safe_dump(plain).split()[0]}"
+    return f"; to YAML that is text: write {plain}"
 
 
 def _near_key(location: tuple[int | str, ...]) -> str:
@@ -313,12 +307,11 @@ def specimen_path(study: Study, path: str | Path | None = None) -> Path:
     if _is_path(study.specimen):
         return study_path(path).resolve().parent / study.specimen
     shipped = Path(__file__).parent / "specimens"
-    found = shipped / f"{study.specimen}.npz"
-    if not found.is_file():
-        names = ", ".join(sorted(file.stem for file in shipped.glob("*.npz")))
+    names = sorted(file.stem for file in shipped.glob("*.npz"))
+    if study.specimen not in names:
         raise InputError(
             study_path(path),
             "specimen",
-            f"{study.specimen!r} is not one of {names} and no path of an .npz",
+            f"{study.specimen!r} is not one of {', '.join(names)} and no path of an .npz",
         )
-    return found
+    return shipped / f"{study.specimen}.npz"

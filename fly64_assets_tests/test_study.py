@@ -101,7 +101,7 @@ def test_impossible_values_are_refused_by_name(tmp_path, path, value, key, rule)
         ("extends: study.yaml\n", "has its own name"),
         ("extends: study.yaml\nname: x\n", "extends itself"),
         ("extends: 3\nname: x\n", "not the path"),
-        ("name: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
+        ("name: !!python/object/apply:os.getcwd []\n", "no tags"),
     ],
 )
 def test_unreadable_study_files_are_refused(tmp_path, text, rule):

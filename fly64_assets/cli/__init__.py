@@ -6,7 +6,10 @@ imports what it needs when it is called, so that ``fly64 --help`` is quick.
 
 from __future__ import annotations
 
+import io
 import os
+import sys
+from typing import Any
 
 import click
 
@@ -19,10 +22,39 @@ from fly64_assets.cli import (
     run_commands,
     verify_command,
 )
+from fly64_assets.cli.options import say
+from fly64_assets.errors import harmless
 
 
 class _InOrderOfUse(click.Group):
-    """Commands are listed as they are used one after the other, each with its whole first words."""
+    """Commands are listed as they are used one after the other, each with its whole first words.
+
+    The way in and out of every command too: what is wrong with the standard streams or with the
+    usage is told as harmlessly as all else.
+    """
+
+    def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        """Run a command as a program: it ends with `SystemExit`, unless not ``standalone_mode``."""
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **options)
+        _require_streams()
+        try:
+            try:
+                sys.exit(super().main(*args, standalone_mode=False, **options))
+            finally:
+                sys.stdout.flush()
+        except click.Abort:
+            sys.exit(1)
+        except click.ClickException as error:
+            usage = click.UsageError(harmless(error.format_message()), getattr(error, "ctx", None))
+            usage.show()
+            sys.exit(error.exit_code)
+        except OSError as error:
+            # What could not be written must not be tried again when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            if not isinstance(error, BrokenPipeError):
+                say(f"error: standard output: {error.strerror or error}", err=True)
+            sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -31,6 +63,23 @@ class _InOrderOfUse(click.Group):
         if cmd.help and not cmd.short_help:
             cmd.short_help = " ".join(cmd.help.split("\n\n", 1)[0].split())
         super().add_command(cmd, name)
+
+
+def _require_streams() -> None:
+    """Standard streams that a command can write to; a file opened later must not become one.
+
+    Whoever closed standard error is told nothing; without standard output there is nothing to do.
+    """
+    if sys.stderr is None:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        while descriptor < 2:
+            descriptor = os.dup(descriptor)
+        sys.stderr = os.fdopen(descriptor, "w")
+    if sys.stdout is None:
+        say("error: standard output: is closed", err=True)
+        sys.exit(1)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # some encodings lack our letters
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @click.group(cls=_InOrderOfUse, context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fly64_assets.cli.options import exit_code, json_option, print_json
-from fly64_assets.errors import InputError
+from fly64_assets.errors import InputError, harmless
 
 if TYPE_CHECKING:
     from fly64_assets.ptychography.importing import ImportReport
@@ -189,7 +189,7 @@ class _Progress:
 
         from fly64_assets.console import OUT
 
-        self._file = escape(file)
+        self._file = escape(harmless(file))
         shown = OUT.is_terminal and not quiet
         self._status = OUT.status(f"reading {self._file}") if shown else None
 

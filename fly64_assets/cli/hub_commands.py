@@ -14,6 +14,7 @@ from fly64_assets.cli.options import (
     matrix_options,
     one_condition_options,
     print_json,
+    say,
 )
 
 
@@ -58,9 +59,9 @@ def export(
         print_json({**content, "moved_aside": aside, "verification": report})
         return 1 if failed else 0
     if done.moved_aside:
-        console.OUT.print(f"moved aside: {console.short(done.moved_aside)}")
+        say(f"moved aside: {console.short(done.moved_aside)}")
     what = "exported" if done.outcome == "exported" else "unchanged since its last export"
-    console.OUT.print(f"{console.short(place)}: {done.n_files} files, {what}")
+    say(f"{console.short(place)}: {done.n_files} files, {what}")
     console.show_deltas(place, METRICS_DELTA_SUMMARY)
     failed, _ = verify_and_show(place)
     return 1 if failed else 0

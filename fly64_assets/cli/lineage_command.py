@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fly64_assets.cli.options import exit_code, json_option, print_json
+from fly64_assets.errors import harmless
 
 if TYPE_CHECKING:
     from fly64_assets.lineage import FileState, Lineage, Step
@@ -114,7 +115,7 @@ def tree_lines(chain: Lineage | CarriedLineage) -> Iterator[str]:
     """A chain as an indented tree; a making that stands above already is only named."""
     from fly64_assets.lineage import Lineage
 
-    yield click.style(chain.file, bold=True)
+    yield _bold(chain.file)
     counts = ", ".join(f"{count} {_coloured(state)}" for state, count in chain.counts().items())
     if isinstance(chain, Lineage):
         yield from _step_lines(chain, 0, 1, set())
@@ -133,14 +134,17 @@ def _counted(count: int, noun: str) -> str:
 def _step_lines(chain: Lineage, position: int, depth: int, shown: set[int]) -> Iterator[str]:
     step, indent = chain.steps[position], "  " * depth
     made = step.made
-    name = click.style(f"{made.asset} ({made.partition or 'study'})", bold=True)
+    name = _bold(f"{made.asset} ({made.partition or 'study'})")
+    time = harmless(made.generated_at)
     if position in shown:
-        yield f"{indent}{name} made {made.generated_at}: see above"
+        yield f"{indent}{name} made {time}: see above"
         return
     shown.add(position)
-    yield f"{indent}{name} made {made.generated_at}"
+    yield f"{indent}{name} made {time}"
+    for state in step.files:
+        yield f"{indent}| {_compared(state)}"
     for line in _details(step):
-        yield f"{indent}| {line}"
+        yield f"{indent}| {harmless(line)}"
     for given in step.inputs:
         yield from _step_lines(chain, given, depth + 1, shown)
 
@@ -149,8 +153,6 @@ def _details(step: Step) -> Iterator[str]:
     from fly64_assets.lineage import seeds_of
 
     made = step.made
-    for state in step.files:
-        yield _compared(state)
     if not made.exact:
         yield "that making has no record of its own any more: what follows is of a later one"
     seeds = _joined(seeds_of(made.settings)) or "none"
@@ -170,7 +172,12 @@ def _compared(state: FileState) -> str:
     found = state.sha256_on_disk
     differs = found is not None and found != state.sha256
     on_disk = f", on disk {found[:DIGITS]}" if differs else ""
-    return f"{_coloured(state.state.value)}  {state.path}  {state.sha256[:DIGITS]}{on_disk}"
+    told = harmless(f"{state.path}  {state.sha256[:DIGITS]}{on_disk}")
+    return f"{_coloured(state.state.value)}  {told}"
+
+
+def _bold(text: str) -> str:
+    return click.style(harmless(text), bold=True)
 
 
 def _joined(values: Mapping[str, Any]) -> str:
@@ -186,11 +193,11 @@ def _transformation_lines(chain: CarriedLineage) -> Iterator[str]:
     beside = {(state.path, state.sha256): state for state in chain.beside}
     for depth, record in enumerate(reversed(chain.transformations), start=1):
         indent = "  " * depth
-        tool = click.style(str(record.get("tool")), bold=True)
-        yield f"{indent}{tool} {record.get('version')} at {record.get('time')}"
+        made = harmless(f"{record.get('version')} at {record.get('time')}")
+        yield f"{indent}{_bold(str(record.get('tool')))} {made}"
         for source, sha256 in (record.get("inputs") or {}).items():
             state = beside.get((source, sha256))
-            told = f"from {source} {sha256[:DIGITS]}" if state is None else _compared(state)
+            told = _compared(state) if state else harmless(f"from {source} {sha256[:DIGITS]}")
             yield f"{indent}| {told}"
         parameters = json.dumps(record.get("parameters"), sort_keys=True, ensure_ascii=False)
-        yield f"{indent}| {parameters}"
+        yield f"{indent}| {harmless(parameters)}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from fly64_assets.errors import InputError, NotTrusted, did_you_mean
+from fly64_assets.errors import InputError, NotTrusted, did_you_mean, harmless
 
 if TYPE_CHECKING:
     from fly64_assets.partitions import Condition
@@ -105,8 +105,13 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def print_json(content: Any) -> None:
-    """One JSON value on standard output."""
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    """One JSON value on standard output, in ASCII: its escapes keep whatever a name holds."""
+    click.echo(json.dumps(content, indent=2))
+
+
+def say(text: str, *, err: bool = False, **style: Any) -> None:
+    """Print a line, made harmless, on standard output or standard error; `click.style` styles it."""
+    click.secho(harmless(text), err=err, **style)
 
 
 def exit_code(command: Command) -> Callable[..., None]:
@@ -117,15 +122,15 @@ def exit_code(command: Command) -> Callable[..., None]:
         try:
             sys.exit(command(*args, **kwargs))
         except InputError as error:
-            click.echo(f"error: {with_next_step(str(error), next_step(error))}", err=True)
+            say(f"error: {with_next_step(str(error), next_step(error))}", err=True)
             sys.exit(2)
         except NotTrusted as error:
             advice = "`fly64 status` says where everything stands"
-            click.echo(f"error: {with_next_step(str(error), advice)}", err=True)
+            say(f"error: {with_next_step(str(error), advice)}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             again = "the same command goes on from there"
-            click.echo(f"stopped; what was finished is kept, {again}", err=True)
+            say(f"stopped; what was finished is kept, {again}", err=True)
             sys.exit(130)
         except Exception as error:
             problem = storage_problem(error)
@@ -133,7 +138,7 @@ def exit_code(command: Command) -> Callable[..., None]:
                 raise
             kept = "what was finished is kept"
             advice = "mend that and repeat the command"
-            click.echo(f"error: {problem}; {kept}; next: {advice}", err=True)
+            say(f"error: {problem}; {kept}; next: {advice}", err=True)
             sys.exit(1)
 
     return run

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import webbrowser
 
 import click
 
-from fly64_assets.cli.options import exit_code, study_option
+from fly64_assets.cli.options import exit_code, print_json, say, study_option
 
 
 @click.command()
@@ -60,16 +59,16 @@ def report(study_file: str | None, open_it: bool, as_json: bool) -> int:
             "sha256": made.files[context.store.relative(path)].sha256 if made else None,
             "conditions": made.settings["conditions"] if made else {},
         }
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        print_json(content)
     elif fresh:
-        click.echo(console.short(path))
+        say(console.short(path))
     if not fresh:
         for event in failures:
-            click.echo(f"failed {event.step}: {event.text}", err=True)
+            say(f"failed {event.step}: {event.text}", err=True)
         why = "" if possible else ": no condition is finished, `fly64 run` first"
-        click.echo(f"error: the report is {verdict.state} ({verdict.reason}){why}", err=True)
+        say(f"error: the report is {verdict.state} ({verdict.reason}){why}", err=True)
         return 1
     if open_it and not webbrowser.open(path.resolve().as_uri()):
-        click.echo("error: no browser could be opened", err=True)
+        say("error: no browser could be opened", err=True)
         return 1
     return 0

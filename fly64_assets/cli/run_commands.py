@@ -15,6 +15,7 @@ from fly64_assets.cli.options import (
     json_option,
     matrix_options,
     print_json,
+    say,
     study_option,
 )
 from fly64_assets.study import PROJECT_ROOT
@@ -139,7 +140,7 @@ def ui(study_file: str | None, port: int) -> int:
 
     context = StudyContext.load(study_file)
     instance = prepare_instance(context.study, context.study_file)
-    click.echo(f"study {context.study.name}: http://127.0.0.1:{port} (stop with Ctrl-C)")
+    say(f"study {context.study.name}: http://127.0.0.1:{port} (stop with Ctrl-C)")
     # Dagster warns of a dagster.yaml in the current folder that is not the instance's, and of
     # `dagster dev` itself: the user can do nothing about either.
     for name in (RESULTS_VARIABLE, INSTANCE_VARIABLE):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fly64_assets.cli.options import exit_code, json_option, print_json
+from fly64_assets.cli.options import exit_code, json_option, print_json, say
 from fly64_assets.process import utc_now
 
 if TYPE_CHECKING:
@@ -23,23 +23,17 @@ class _Lines:
     def __call__(self, outcome: Outcome) -> None:
         if outcome.check.group != self.group:
             self.group = outcome.check.group
-            click.secho(self.group, bold=True)
+            say(self.group, bold=True)
         name = outcome.check.name.removeprefix(f"{self.group}.")
         if outcome.ok:
-            click.echo(f"  ok      {name}")
+            say(f"  ok      {name}")
             return
-        click.secho(f"  FAILED  {name}: {outcome.check.rule}", fg="red")
+        say(f"  FAILED  {name}: {outcome.check.rule}", fg="red")
         shown = 8
         for finding in outcome.findings[:shown]:
-            click.echo(f"          {_printable(str(finding))}")
+            say(f"          {finding}")
         if len(outcome.findings) > shown:
-            click.echo(f"          ... and {len(outcome.findings) - shown} more")
-
-
-def _printable(text: str) -> str:
-    """Names in a hub may be anything, also what no terminal can show."""
-    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)
+            say(f"          ... and {len(outcome.findings) - shown} more")
 
 
 @click.command()
@@ -74,10 +68,10 @@ def verify_and_show(hub: Path, *, quiet: bool = False) -> tuple[bool, dict[str, 
         write_report(hub, content)
     except OSError as error:  # a read-only hub can be verified as well
         reason = error.strerror or str(error)
-        click.echo(f"warning: {hub}: verification_report.json: not written: {reason}", err=True)
+        say(f"warning: {hub}: verification_report.json: not written: {reason}", err=True)
     n_checks = len(report.outcomes)
     if report.failed and not quiet:
-        click.secho(f"FAILED: {len(report.failed)} of {n_checks} checks", fg="red", bold=True)
+        say(f"FAILED: {len(report.failed)} of {n_checks} checks", fg="red", bold=True)
     elif not quiet:
-        click.secho(f"verified: {n_checks} checks hold", fg="green", bold=True)
+        say(f"verified: {n_checks} checks hold", fg="green", bold=True)
     return bool(report.failed), content
