@@ -363,9 +363,8 @@ def show_status(context: StudyContext, found: Standing) -> None:
     for run in found.runs:
         where = "" if run.pid is None else f", process {run.pid}"
         after = f"; {run.gone}: the next run or the daemon declares it failed" if run.gone else ""
-        OUT.print(
-            f"[cyan]in progress[/] {escape(run.what)}: run {run.run_id[:8]} {run.status}{where}{after}"
-        )
+        told = f"{run.what}: run {run.run_id[:8]} {run.status}{where}{after}"
+        OUT.print(f"[cyan]in progress[/] {escape(told)}")
     _show_orphans(found.orphans)
     verdicts = [verdict for one in found.conditions for verdict in one.verdicts]
     if all(verdict.state is State.MISSING for verdict in verdicts):

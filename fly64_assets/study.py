@@ -20,10 +20,10 @@ from fly64_assets.errors import InputError, UnreadableStudy, did_you_mean
 from fly64_assets.study_settings import (
     AutomationSettings,
     BaselineSettings,
+    Dose,
     DoseResponseSettings,
     EpieSettings,
     OverlapSettings,
-    Positive,
     PtyChiSettings,
     PtychoPINNSettings,
     ScoringSettings,
@@ -50,6 +50,13 @@ MODELS = ("PtychoPINN", "Baseline", "PtyChi")
 """The published identifiers of the three arms (METRICS-NAMING-001), in report order. A study may
 switch further arms on (``Study.arms``)."""
 
+LONGEST_NAME = 64
+"""Of a study or view: with dose, arm and file it is part of one name, of which 255 bytes are room
+in every file system."""
+MOST_CONDITIONS = 1000
+BYTES_PER_PIXEL = 12
+"""Of a simulated frame: amplitude and true patch."""
+LARGEST_DATASET = 1 << 37
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -57,7 +64,7 @@ class Study(Section):
     """One study: the matrix of doses and views, and every setting of every phase."""
 
     schema_version: Literal[1] = Field(description="version of this file format")
-    name: str = Field(
+    name: Annotated[str, Field(max_length=LONGEST_NAME)] = Field(
         description=(
             "name of the study and of its results folder; lower-case letters, digits, - and _"
         )
@@ -74,7 +81,7 @@ class Study(Section):
             "further ones"
         )
     )
-    doses: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(
+    doses: Annotated[tuple[Dose, ...], Field(min_length=1)] = Field(
         description="mean detected photons per exposure, ascending"
     )
     views: Annotated[dict[str, ViewSettings], Field(min_length=1)] = Field(
@@ -83,13 +90,13 @@ class Study(Section):
         )
     )
     seeds: Seeds = Field(description="seeds of everything that is drawn by chance")
-    patch_size: Positive = Field(
+    patch_size: Annotated[int, Field(ge=12, le=1024)] = Field(
         description="N in px, side of a diffraction pattern and of the probe; even"
     )
     gridsize: Literal[1, 2] = Field(
         description="C = gridsize squared patterns enter PtychoPINN together"
     )
-    threads: Positive = Field(
+    threads: Annotated[int, Field(gt=0, le=256)] = Field(
         description="threads of each solver process; bitwise equal results need equal threads"
     )
     device: Literal["auto", "cpu", "gpu"] = Field(
@@ -112,8 +119,11 @@ class Study(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Study:
         for name in (self.name, *self.views):
-            if not NAME_PATTERN.fullmatch(name):
-                raise ValueError(f"name {name!r}: lower-case letters, digits, '-' and '_' only")
+            if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:
+                raise ValueError(
+                    f"name {name!r}: lower-case letters, digits, '-' and '_' only, at most "
+                    f"{LONGEST_NAME} of them"
+                )
         self._require_arms()
         if len(set(self.doses)) != len(self.doses):
             raise ValueError(f"doses: {list(self.doses)} names a dose twice")
@@ -128,14 +138,23 @@ class Study(Section):
             )
         for name in ("ptychopinn", "baseline"):
             frame = getattr(self, name).frame_px
-            if frame % 2 or frame > self.patch_size:
-                raise ValueError(
-                    f"{name}.frame_px: {frame} is not even and at most N = {self.patch_size}"
-                )
+            if frame > self.patch_size:
+                raise ValueError(f"{name}.frame_px: {frame} is larger than N = {self.patch_size}")
         if self.scoring.stitch_crop_px > self.patch_size:
             raise ValueError(
                 f"scoring.stitch_crop_px: M = {self.scoring.stitch_crop_px} is larger than "
                 f"N = {self.patch_size}"
+            )
+        if (conditions := len(self.doses) * len(self.views)) > MOST_CONDITIONS:
+            raise ValueError(
+                f"doses, views: {conditions:,} conditions; {MOST_CONDITIONS:,} is the most"
+            )
+        dataset = self.simulation.positions * self.patch_size**2 * BYTES_PER_PIXEL
+        if dataset > LARGEST_DATASET:
+            raise ValueError(
+                f"simulation.positions: {self.simulation.positions:,} of {self.patch_size} x "
+                f"{self.patch_size} px are {dataset / 2**30:,.0f} GiB a dose; at most "
+                f"{LARGEST_DATASET >> 30} GiB are simulated"
             )
         return self
 

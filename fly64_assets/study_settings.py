@@ -1,8 +1,10 @@
 """What each section of a study file may say: types, bounds and a description of every key.
 
-No model has defaults: every constant of the platform stands in the study file. The descriptions are
-what the schema of the study file shows in an editor, and the documentation in a table. The study as
-a whole, its consistency and its reading are in ``study.py``.
+A bound is there because something that reads the value has it, and knows no clear words for it:
+float32 arithmetic, a random generator, memory, a network's layers. No model has defaults: every
+constant of the platform stands in the study file. The descriptions are what the schema of the study
+file shows in an editor, and the documentation in a table. The study as a whole, its consistency and
+its reading are in ``study.py``.
 """
 
 from __future__ import annotations
@@ -11,27 +13,34 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Positive = Annotated[int, Field(gt=0)]
-PositiveNumber = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+from fly64_assets.cron import cron_problem
+
+LARGEST = 10**12
+"""Of any number: its square is a float32, as is that of its inverse."""
+Positive = Annotated[int, Field(gt=0, le=1_000_000)]
+PositiveNumber = Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)]
+Weight = Annotated[float, Field(ge=0, le=LARGEST)]
+Fraction = Annotated[float, Field(ge=1e-6, le=1 - 1e-6)]
+Dose = Annotated[int, Field(gt=0, le=LARGEST)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Section(BaseModel):
     """Strict, immutable and without defaults: an unknown, missing or mistyped key is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Seeds(Section):
     """Every random number of the study comes from one of these."""
 
-    simulation: Annotated[int, Field(ge=0)] = Field(description="positions and photon noise")
-    grouping: Annotated[int, Field(ge=0)] = Field(
+    simulation: Seed = Field(description="positions and photon noise")
+    grouping: Seed = Field(
         description=(
             "training groups; the networks' weights and order; order of pty-chi's mini-batches"
         )
     )
-    subsampling: Annotated[int, Field(ge=0)] = Field(
+    subsampling: Seed = Field(
         description="the random subset of an image_fraction; blocks of the intervals"
     )
 
@@ -40,13 +49,13 @@ class SimulationSettings(Section):
     """Phase C: the simulated scan."""
 
     positions: Positive = Field(description="number of scan positions, both halves together")
-    margin_px: Annotated[float, Field(ge=0)] = Field(
+    margin_px: Weight = Field(
         description="px kept free between an outermost patch and the edge of the canvas"
     )
-    shift_padding_px: Annotated[int, Field(ge=0)] = Field(
+    shift_padding_px: Annotated[int, Field(ge=0, le=1024)] = Field(
         description="px of context around a patch for its sub-pixel Fourier shift"
     )
-    split_guard_px: Annotated[float, Field(ge=0)] = Field(
+    split_guard_px: Weight = Field(
         description="positions nearer than this to the split line, in px, are dropped"
     )
 
@@ -74,7 +83,7 @@ class ViewSettings(Section):
 class OverlapSettings(Section):
     """Phase D: how a view is selected and measured."""
 
-    neighbor_count: Positive = Field(
+    neighbor_count: Annotated[int, Field(gt=0, le=1000)] = Field(
         description=(
             "K: a full group is a centre and its K nearest neighbours; at least gridsize squared"
         )
@@ -94,12 +103,16 @@ class OverlapSettings(Section):
     overlap_tolerance: Fraction = Field(
         description="how far a view's overlap may lie from its target_overlap"
     )
-    min_groups: Annotated[int, Field(ge=2)] = Field(
+    min_groups: Annotated[int, Field(ge=2, le=1_000_000)] = Field(
         description="a view with fewer groups is refused before anything runs"
     )
-    min_images: Annotated[int, Field(ge=2)] = Field(
+    min_images: Annotated[int, Field(ge=2, le=1_000_000)] = Field(
         description="a view with fewer images is refused before anything runs"
     )
+
+
+SMALLEST_FRAME_PX = 12
+"""The resampling kernel (`solvers.resampling.TAPS`) takes 4 px from each side of a frame."""
 
 
 class TrainingSettings(Section):
@@ -115,17 +128,24 @@ class TrainingSettings(Section):
     learning_rate: PositiveNumber = Field(
         description="Adam's, at the start; cosine decay from there"
     )
-    final_rate_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+    final_rate_fraction: Annotated[float, Field(ge=1e-6, le=1)] = Field(
         description="the last learning rate as a part of the first"
     )
     clip_norm: PositiveNumber = Field(description="largest norm of the gradient")
-    validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+    validation_fraction: Annotated[float, Field(ge=1e-6, lt=0.5)] = Field(
         description="part of the train view held out to choose the best epoch"
     )
-    width: Annotated[int, Field(ge=4)] = Field(description="channels of the U-Net's first level")
-    depth: Annotated[int, Field(ge=1)] = Field(description="levels of the U-Net below the first")
-    frame_px: Positive = Field(
-        description="S, side in px of the frame that the network predicts; even, at most patch_size"
+    width: Annotated[int, Field(ge=4, le=512)] = Field(
+        description="channels of the U-Net's first level"
+    )
+    depth: Annotated[int, Field(ge=1, le=5)] = Field(
+        description="levels of the U-Net below the first"
+    )
+    frame_px: Annotated[int, Field(gt=0, le=1024)] = Field(
+        description=(
+            "S, side in px of the frame that the network predicts: a multiple of 2^(depth + 1), "
+            "at least 12, at most patch_size"
+        )
     )
     weight_averaging: Fraction = Field(
         description="momentum of the running mean of the weights that is kept"
@@ -133,6 +153,21 @@ class TrainingSettings(Section):
     regularisation: PositiveNumber = Field(
         description="of the back-projection, as a fraction of the brightest illumination"
     )
+
+    @model_validator(mode="after")
+    def _frame_halves(self) -> TrainingSettings:
+        step = 2 ** (self.depth + 1)
+        if self.frame_px % step:
+            raise ValueError(
+                f"frame_px: {self.frame_px} is no multiple of 2^(depth + 1) = {step}, by which "
+                "the network's levels halve it"
+            )
+        if self.frame_px < SMALLEST_FRAME_PX:
+            raise ValueError(
+                f"frame_px: {self.frame_px} is smaller than {SMALLEST_FRAME_PX}: the resampling "
+                "of a frame to its position leaves nothing of it"
+            )
+        return self
 
 
 class BaselineSettings(TrainingSettings):
@@ -162,20 +197,18 @@ class FieldSettings(Section):
     patterns_per_pixel: PositiveNumber = Field(
         description="of the patterns that one step looks at, about so many light a pixel"
     )
-    first_smoothness_counts: Annotated[float, Field(ge=0)] = Field(
+    first_smoothness_counts: Weight = Field(
         description=(
             "weight, in counts, of the prior that the change be smooth, from a constant object"
         )
     )
-    further_smoothness_counts: Annotated[float, Field(ge=0)] = Field(
-        description="the same after a pass"
-    )
+    further_smoothness_counts: Weight = Field(description="the same after a pass")
     spacing_px: PositiveNumber = Field(
         description=(
             "least distance in px of the positions at which a pass predicts between two rounds"
         )
     )
-    folds: Positive = Field(
+    folds: Annotated[int, Field(gt=0, le=100)] = Field(
         description="estimates that the network is trained on, each without a part of the patterns"
     )
     least_share: Fraction = Field(description="part of the patterns that the first of them sees")
@@ -185,11 +218,13 @@ class FieldSettings(Section):
 class PtychoPINNSettings(TrainingSettings):
     """The physics-informed network."""
 
-    loss_group_size: Positive = Field(description="patterns that one prediction has to explain")
-    loss_neighbours: Positive = Field(
+    loss_group_size: Annotated[int, Field(gt=0, le=1000)] = Field(
+        description="patterns that one prediction has to explain"
+    )
+    loss_neighbours: Annotated[int, Field(gt=0, le=1000)] = Field(
         description="nearest images that they are drawn from; at least loss_group_size - 1"
     )
-    loss_reach: PositiveNumber = Field(
+    loss_reach: Annotated[float, Field(ge=1e-6, le=10)] = Field(
         description=(
             "how far from the group's first position a loss looks for them, as a fraction of the "
             "probe's diameter"
@@ -220,7 +255,7 @@ class IterativeSettings(Section):
     epochs_per_chunk: Positive = Field(
         description="progress is reported, and a checkpoint kept, after each chunk of epochs"
     )
-    batch_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+    batch_fraction: Annotated[float, Field(ge=1e-6, le=1)] = Field(
         description="part of the view's images in one mini-batch"
     )
     batch_limit: Positive = Field(
@@ -241,7 +276,7 @@ class IterativeSettings(Section):
             "first on, when the object is still 1, it takes up the object's scattering"
         )
     )
-    total_variation: Annotated[float, Field(ge=0)] = Field(
+    total_variation: Weight = Field(
         description=(
             "weight of the total-variation step after each epoch times the photons per pixel that "
             "the object received, so that one value fits all doses and overlaps; 0 leaves the "
@@ -269,13 +304,13 @@ class EpieSettings(IterativeSettings):
     """The extended ptychographic iterative engine (ePIE), of pty-chi too."""
 
     engine: Literal["EPIE"] = Field(description="the solver's name in pty-chi")
-    object_step: Annotated[float, Field(gt=0, le=2)] = Field(
+    object_step: Annotated[float, Field(ge=1e-6, le=2)] = Field(
         description=(
             "alpha of the object's update; updates of a mini-batch are added up, so that the more "
             "its images overlap, the smaller it must be"
         )
     )
-    probe_step: Annotated[float, Field(gt=0, le=2)] = Field(
+    probe_step: Annotated[float, Field(ge=1e-6, le=2)] = Field(
         description="alpha of the probe's update, if it is refined"
     )
 
@@ -283,7 +318,7 @@ class EpieSettings(IterativeSettings):
 class ScoringSettings(Section):
     """Phase G: how a reconstruction is held against the truth."""
 
-    ms_ssim_sigma_px: Annotated[float, Field(ge=0)] = Field(
+    ms_ssim_sigma_px: Annotated[float, Field(ge=0, le=100)] = Field(
         description=(
             "sigma in px of the Gaussian pre-smoothing of amplitude and phase before MS-SSIM"
         )
@@ -295,7 +330,7 @@ class ScoringSettings(Section):
             "most patch_size"
         )
     )
-    max_shift_px: PositiveNumber = Field(
+    max_shift_px: Annotated[float, Field(gt=0, le=100)] = Field(
         description="a larger registration shift, in px, is not applied"
     )
     reference_ms_ssim: bool = Field(
@@ -312,7 +347,7 @@ class StatisticsSettings(Section):
             "to each other than this count as one"
         )
     )
-    resamples: Annotated[int, Field(ge=100)] = Field(
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = Field(
         description="how many times the area is put together anew from such blocks"
     )
     confidence: Fraction = Field(description="of the intervals")
@@ -321,7 +356,7 @@ class StatisticsSettings(Section):
 class DoseResponseSettings(Section):
     """What is asked of the study as a whole."""
 
-    quality_levels: tuple[Fraction, ...] = Field(
+    quality_levels: Annotated[tuple[Fraction, ...], Field(max_length=100)] = Field(
         description="MS-SSIM values: from which dose on does each arm reach them?"
     )
 
@@ -332,9 +367,15 @@ class AutomationSettings(Section):
     cron: str = Field(
         description="cron expression, in UTC: when the nightly completion of the study begins"
     )
-    tries: Positive = Field(
+    tries: Annotated[int, Field(gt=0, le=100)] = Field(
         description=(
             "of one partition in one night; only a run whose process ended from outside is tried "
             "again"
         )
     )
+
+    @model_validator(mode="after")
+    def _cron_comes_round(self) -> AutomationSettings:
+        if problem := cron_problem(self.cron):
+            raise ValueError(f"cron: {self.cron!r} {problem}")
+        return self

@@ -34,7 +34,9 @@ LONGEST_NUMBER = 40
 _TOO_DEEP = f"values are nested more than {DEEPEST} levels deep"
 _PLAIN, _QUOTED = "plain", "quoted"
 _NULLS = ("", "~", "null", "Null", "NULL")
-_BOOLEANS = {text: text.lower() == "true" for text in "true True TRUE false False FALSE".split()}
+_BOOLEANS = {
+    text: text.lower() == "true" for text in ["true", "True", "TRUE", "false", "False", "FALSE"]
+}
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _OTHER_BASE = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")

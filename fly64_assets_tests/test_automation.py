@@ -386,7 +386,7 @@ def test_a_study_file_that_breaks_a_rule_starts_nothing_and_says_which(
 
 def test_a_bad_cron_expression_is_refused(write_study):
     path = write_study(automation={"cron": "99 2 * * *"})
-    with pytest.raises(InputError, match=r"automation\.cron: '99 2 \* \* \*' is no cron"):
+    with pytest.raises(InputError, match=r"automation: cron: '99 2 \* \* \*' has the minute '99'"):
         build_definitions(StudyContext.load(path))
 
 

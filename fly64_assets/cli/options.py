@@ -109,9 +109,9 @@ def print_json(content: Any) -> None:
     click.echo(json.dumps(content, indent=2))
 
 
-def say(text: str, *, err: bool = False, **style: Any) -> None:
-    """Print a line, made harmless, on standard output or standard error; `click.style` styles it."""
-    click.secho(harmless(text), err=err, **style)
+def say(text: str, *, err: bool = False, lines: bool = False, **style: Any) -> None:
+    """Print a line (or ``lines``), made harmless; ``style`` is that of `click.style`."""
+    click.secho(harmless(text, lines=lines), err=err, **style)
 
 
 def exit_code(command: Command) -> Callable[..., None]:
@@ -126,7 +126,7 @@ def exit_code(command: Command) -> Callable[..., None]:
             sys.exit(2)
         except NotTrusted as error:
             advice = "`fly64 status` says where everything stands"
-            say(f"error: {with_next_step(str(error), advice)}", err=True)
+            say(f"error: {with_next_step(str(error), advice)}", err=True, lines=True)
             sys.exit(1)
         except KeyboardInterrupt:
             again = "the same command goes on from there"
