@@ -101,10 +101,12 @@ def show_plan(
     context: StudyContext,
     forecast: Forecast,
     counts: Mapping[str, Mapping[str, ViewCounts]],
+    undefined: Iterable[str],
 ) -> None:
-    """Views with their counts, then every product that is not fresh: on how much, why, how long.
+    """Views with counts, then every product that is not fresh: on how much, why, how long.
 
-    A cell of which all of that was said of an earlier one only names that one.
+    A cell of which all of that was said of an earlier one only names that one. ``undefined`` is
+    what of the scores will be blank.
     """
     OUT.print(_study_line(context))
     table = Table("view", "split", "images", "centres", "training groups", "overlap reached")
@@ -120,6 +122,8 @@ def show_plan(
                 "-" if reached is None else f"{reached:.3f}",
             )
     OUT.print(table)
+    for line in undefined:
+        OUT.print(line)
     cells: dict[Condition, list[Planned]] = {}
     for planned in forecast.planned:
         cells.setdefault(planned.verdict.condition, []).append(planned)

@@ -257,7 +257,7 @@ def _unreached(axis: Axes, metric: str, rows: pd.DataFrame) -> None:
 
 def without_interval(rows: pd.DataFrame) -> list[str]:
     """Metrics and arms of which some point has no interval: ``FRC50 of PtyChi``."""
-    bare = rows[rows["low"].isna() | rows["high"].isna()]
+    bare = rows[rows["mean"].notna() & (rows["low"].isna() | rows["high"].isna())]
     return [
         f"{METRICS[metric].title} of {', '.join(of_metric['model'].unique())}"
         for metric, of_metric in bare.groupby("metric", sort=False)

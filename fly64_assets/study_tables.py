@@ -170,6 +170,8 @@ def needed_text(row: Mapping[str, Any]) -> str:
 
 def score_text(mean: float, low: float, high: float, metric: str) -> str:
     """A score with its interval: ``0.969 (0.954 to 0.981)``; alone where it has none."""
+    if math.isnan(mean):
+        return numbers.UNDEFINED
     shown, *ends = (numbers.score(value, "brief", metric) for value in (mean, low, high))
     return shown if math.isnan(low) or math.isnan(high) else f"{shown} ({ends[0]} to {ends[1]})"
 

@@ -68,7 +68,12 @@ def test_demo_study_differs_only_where_it_says_so():
         (("views",), {"../up": {"target_overlap": 0.5}}, "", "lower-case letters"),
         (("scoring", "stitch_crop_px"), 65, "", "M = 65 is larger than N = 64"),
         (("patch_size",), 63, "", "odd"),
-        (("ptychopinn", "frame_px"), 66, "ptychopinn", "frame_px: 66 is no multiple of 2^(depth + 1) = 8"),
+        (
+            ("ptychopinn", "frame_px"),
+            66,
+            "ptychopinn",
+            "frame_px: 66 is no multiple of 2^(depth + 1) = 8",
+        ),
         (("baseline", "frame_px"), 47, "baseline", "frame_px: 47 is no multiple"),
         (("ptychi", "damping"), 0.0, "ptychi.damping", "greater than or equal to 0.000000000001"),
         (("gridsize",), 3, "gridsize", "1 or 2"),

@@ -11,6 +11,7 @@ from fly64_assets import arms
 from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset
 from fly64_assets.catalogue import Key, product
 from fly64_assets.context import StudyContext
+from fly64_assets.hub import numbers
 from fly64_assets.planner import digest
 from fly64_assets.solvers.replicates import array_name
 from fly64_assets.study import SPLITS, ScoringSettings, StatisticsSettings
@@ -78,7 +79,8 @@ def _shown(found: Mapping[str, list[Statistic]]) -> dict[str, Any]:
     lines = ["| split | difference | metric | mean | low | high | sign settled |", "|" + "---|" * 7]
     lines += [
         f"| {split} | {row.model} - {row.reference} | {row.metric} {row.component} "
-        f"| {row.mean:+.4f} | {row.low:+.4f} | {row.high:+.4f} | {'yes' if row.settled else 'no'} |"
+        f"| {' | '.join(numbers.signed(end, 4) for end in (row.mean, row.low, row.high))} "
+        f"| {'yes' if row.settled else 'no'} |"
         for split, row in rows
     ]
     settled = sum(bool(row.settled) for _, row in rows)

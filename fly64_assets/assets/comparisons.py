@@ -19,6 +19,8 @@ from fly64_assets import arms
 from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_split, write_json
 from fly64_assets.catalogue import Key, Product
 from fly64_assets.context import StudyContext
+from fly64_assets.hub import numbers
+from fly64_assets.hub.interval_table import COMPONENTS
 from fly64_assets.planner import digest
 from fly64_assets.process import program_version, utc_now
 from fly64_assets.solvers.interface import Measurement, measurement_of
@@ -138,7 +140,8 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
     log(
         "scored: "
         + "; ".join(
-            f"{row.model} MS-SSIM phase {row.phase:.3f} amplitude {row.amplitude:.3f}"
+            f"{row.model} MS-SSIM phase {numbers.score(row.phase, 'brief', 'ms_ssim')} "
+            f"amplitude {numbers.score(row.amplitude, 'brief', 'ms_ssim')}"
             for row in table.rows
             if row.metric == "ms_ssim"
         )
@@ -153,6 +156,7 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
         for row in table.rows
         if row.metric in ("ms_ssim", "mae")
         for column in ("phase", "amplitude")
+        if getattr(row, column) is not None
     }
     shown["status"] = MetadataValue.text("success")
     return Outcome(digest([repr(timeless), array_digest(stored)]), shown)
@@ -190,13 +194,19 @@ def _fitted(detail: ModelScore) -> dict[str, Any]:
 
 
 def _write_curves(path: Path, curves: Mapping[str, FrcCurve]) -> None:
+    """Shells by frequency; a component in which the truth has no contrast is blank."""
+    frequency = next(iter(curves.values())).frequency
+    columns = [frequency.tolist()] + [
+        curves[name].correlation.tolist() if name in curves else [None] * len(frequency)
+        for name in COMPONENTS
+    ]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("frequency_nyquist", *curves))
-        frequency = next(iter(curves.values())).frequency
-        columns = (curve.correlation for curve in curves.values())
-        rows = zip(frequency, *columns, strict=True)
-        writer.writerows([f"{value:.6f}" for value in row] for row in rows)
+        writer.writerow(("frequency_nyquist", *COMPONENTS))
+        writer.writerows(
+            ["" if value is None else f"{value:.6f}" for value in row]
+            for row in zip(*columns, strict=True)
+        )
 
 
 def _body(item: Product) -> Body:

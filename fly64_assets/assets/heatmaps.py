@@ -27,6 +27,8 @@ def _body(item: Product) -> Body:
     split = str(item.split)
 
     def draw_split(run: PhaseRun) -> Mapping[Key, Outcome]:
+        import numpy as np
+
         from fly64_assets.pictures import MapStyle, heatmap_plot
         from fly64_assets.ptychography.npz import array_digest
 
@@ -51,6 +53,7 @@ def _body(item: Product) -> Body:
             shown |= {
                 f"{model} mean {style.label} {component}": float(local.values.mean())
                 for (model, component), local in maps.items()
+                if np.isfinite(local.values).all()
             }
             shown[f"{name}_heatmap"] = _inline(preview, f"{style.label} per model")
         arrays = {
@@ -71,16 +74,17 @@ def _maps(
 ) -> tuple[dict[str, Any], Maps, Maps]:
     """Truth by component, then local MS-SSIM and local correlation by (model, component).
 
+    Of a component in which the truth has no contrast, maps are NaN.
+
     Raises:
         InputError: the comparison failed, so there is nothing to draw.
     """
     import numpy as np
 
     from fly64_assets.pictures import LocalMap
-    from fly64_assets.ptychography import metrics
     from fly64_assets.ptychography.local_maps import correlation, local_correlation, local_ms_ssim
     from fly64_assets.ptychography.npz import read_npz
-    from fly64_assets.ptychography.scoring import phases, read_csv
+    from fly64_assets.ptychography.scoring import data_ranges, phases, read_csv
 
     scoring = json.loads(given.path("scoring.json").read_text("utf-8"))
     if scoring["status"] != "success":
@@ -95,20 +99,24 @@ def _maps(
         "phase": phases(complex_truth, complex_truth)[0],
         "amplitude": np.abs(complex_truth),
     }
+    ranges = data_ranges(complex_truth)
     ms_ssim: dict[tuple[str, str], LocalMap] = {}
     correlations: dict[tuple[str, str], LocalMap] = {}
     for model in models:
         image = arrays[model].astype(np.complex128)
         images = {"phase": phases(complex_truth, image)[1], "amplitude": np.abs(image)}
         for component, pair in ((name, (truth[name], images[name])) for name in truth):
-            values = local_ms_ssim(
-                *pair, data_range=metrics.data_range(truth[component]), sigma_px=sigma_px
-            )
+            span, nowhere = ranges[component], np.full(complex_truth.shape, np.nan)
             score = numbers.score(getattr(scores[model], component), "brief", "ms_ssim")
-            ms_ssim[model, component] = LocalMap(values, f"MS-SSIM {score}")
-            score = numbers.correlation(correlation(*pair))
+            together = numbers.correlation(None if span is None else correlation(*pair))
+            ms_ssim[model, component] = LocalMap(
+                nowhere
+                if span is None
+                else local_ms_ssim(*pair, data_range=span, sigma_px=sigma_px),
+                f"MS-SSIM {score}",
+            )
             correlations[model, component] = LocalMap(
-                local_correlation(*pair), f"correlation {score}"
+                nowhere if span is None else local_correlation(*pair), f"correlation {together}"
             )
     return truth, ms_ssim, correlations
 

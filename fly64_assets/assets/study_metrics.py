@@ -61,7 +61,8 @@ def make_study_metrics(run: PhaseRun) -> Mapping[Key, Outcome]:
 
     conditions = list(run.settings["gathered"])
     rows = [row for condition in conditions for row in _rows(run, condition)]
-    table = pd.DataFrame(rows).astype({"settled": "boolean", "low": "float64", "high": "float64"})
+    numbers = dict.fromkeys(("value", "mean", "low", "high"), "float64")
+    table = pd.DataFrame(rows).astype({"settled": "boolean", **numbers})
     text = table.to_csv(index=False, lineterminator="\n")
     (run.staging / "study_metrics.csv").write_text(text, encoding="utf-8", newline="\n")
     table.to_parquet(run.staging / "study_metrics.parquet", engine="pyarrow", index=False)

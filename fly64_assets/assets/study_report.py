@@ -70,7 +70,7 @@ def _curve(path: Path) -> FrcCurve:
 
     rows = _rows(path)
     columns = ("frequency_nyquist", "phase", "amplitude")
-    return FrcCurve(*([float(row[name]) for row in rows] for name in columns))
+    return FrcCurve(*([float(row[name] or "nan") for row in rows] for name in columns))
 
 
 def _split(run: PhaseRun, condition: str, split: str) -> Split:

@@ -101,7 +101,7 @@ def make_summary(run: PhaseRun) -> Mapping[Key, Outcome]:
         for model, metrics in content["aggregate_metrics"].items()
         for metric, values in metrics.items()
         for name, value in values.items()
-        if name.startswith("mean_")
+        if name.startswith("mean_") and value is not None
     }
     return {SUMMARY.key: Outcome(_version(content), shown)}
 

@@ -250,36 +250,47 @@ def _scores(run: CheckRun) -> Iterable[RuleOutcome]:
                 if (model, metric) not in rows:  # that is for completeness to say
                     continue
                 stated = getattr(rows[model, metric], component)
+                same = stated == value or (
+                    None not in (stated, value) and abs(stated - value) <= CSV_ROUNDING
+                )
                 yield RuleOutcome(
                     f"{split} {model} {metric} {component}",
                     "as the stored images give it",
-                    f"{value:.6f}",
-                    f"{stated:.6f}",
-                    stated == value or abs(stated - value) <= CSV_ROUNDING,
+                    *("blank" if one is None else f"{one:.6f}" for one in (value, stated)),
+                    same,
                 )
 
 
 def _recomputed(
     run: CheckRun, truth: np.ndarray, aligned: np.ndarray, unaligned: np.ndarray
-) -> dict[tuple[str, str], float]:
-    """(row, component) -> value. Errors and PSNR are written out here, in their definition."""
+) -> dict[tuple[str, str], float | None]:
+    """(row, component) -> value, None where the truth has no contrast for it.
+
+    Errors and PSNR are written out here, in their definition.
+    """
     import numpy as np
 
     from fly64_assets.ptychography import metrics, reference_ms_ssim
-    from fly64_assets.ptychography.scoring import REFERENCE, phases
+    from fly64_assets.ptychography.scoring import NEED_CONTRAST, REFERENCE, data_ranges, phases
 
     scoring = run.study.scoring
     truth, aligned = truth.astype(np.complex128), aligned.astype(np.complex128)
     pairs = {"amplitude": (np.abs(truth), np.abs(aligned)), "phase": phases(truth, aligned)}
-    found: dict[tuple[str, str], float] = {}
+    ranges = data_ranges(truth)
+    constant = [component for component, span in ranges.items() if span is None]
+    found: dict[tuple[str, str], float | None] = {
+        (metric, component): None for metric in NEED_CONTRAST for component in constant
+    }
     for component, (there, image) in pairs.items():
-        span = float(np.ptp(there))
         mse = float(np.square(there - image).mean())
+        found["mae", component] = float(np.abs(there - image).mean())
+        found["mse", component] = mse
+        span = ranges[component]
+        if span is None:
+            continue
         curve = metrics.frc(there, image, scoring.frc_threshold)
         sigma = scoring.ms_ssim_sigma_px
         for metric, value in {
-            "mae": float(np.abs(there - image).mean()),
-            "mse": mse,
             "psnr": 10 * float(np.log10(span**2 / mse)) if mse else float("inf"),
             "ssim": metrics.ssim(there, image, data_range=span),
             "ms_ssim": metrics.ms_ssim(there, image, data_range=span, sigma_px=sigma).value,
@@ -289,7 +300,10 @@ def _recomputed(
             found[metric, component] = value
     if scoring.reference_ms_ssim:
         published = reference_ms_ssim.by_component(
-            pairs["amplitude"], pairs["phase"], sigma_px=scoring.ms_ssim_sigma_px
+            pairs["amplitude"],
+            pairs["phase"],
+            sigma_px=scoring.ms_ssim_sigma_px,
+            defined=ranges.keys() - set(constant),
         )
         found |= {(REFERENCE, component): value for component, value in published.items()}
     # A global phase changes no amplitude, so this one follows from the unaligned object.

@@ -19,7 +19,7 @@ from fly64_assets.catalogue import product, products_in
 from fly64_assets.checks.common_checks import ABSOLUTE, ANY_TIME, UTC_TIME, equals
 from fly64_assets.checks.phase_check import Check, CheckRun
 from fly64_assets.hub.costs import COLUMNS, costs_of, total_costs
-from fly64_assets.hub.numbers import INAPPLICABLE
+from fly64_assets.hub.numbers import INAPPLICABLE, UNDEFINED
 from fly64_assets.io_manager import StoredInput
 from fly64_assets.ledger import Provenance
 from fly64_assets.partitions import Condition
@@ -216,7 +216,7 @@ def _of_kind(page: Page, wanted: str) -> Iterator[tuple[str, str, str]]:
 def _unlike(page: Page, scores: Mapping[str, Cells]) -> Iterator[str]:
     for key, column, text in _of_kind(page, "data-row"):
         source = scores.get(key, {}).get(column, "")
-        if not agrees(text, source):
+        if not (agrees(text, source) if source or key not in scores else text == UNDEFINED):
             yield f"{key} {column} shows {text}, is {source or 'nothing'}"
 
 

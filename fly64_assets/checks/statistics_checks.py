@@ -33,15 +33,17 @@ def _statistics(run: CheckRun) -> list[Cells]:
     return _rows(run.path("comparison_statistics.csv"))
 
 
-def _tables(run: CheckRun) -> dict[tuple[str, ...], float]:
+def _tables(run: CheckRun) -> dict[tuple[str, ...], float | None]:
     """(split, model, metric, component) -> the score in a comparison's CSV; then their means.
+
+    None where one is blank.
 
     Of the metrics that have intervals.
     """
     from fly64_assets.ptychography.score_statistics import NAMES
 
-    found: dict[tuple[str, ...], float] = {
-        (split, row["model"], row["metric"], component): float(row[component])
+    found: dict[tuple[str, ...], float | None] = {
+        (split, row["model"], row["metric"], component): _number(row[component])
         for split in SPLITS
         for row in _rows(run.other(split, "comparison").path("comparison_metrics.csv"))
         if row["metric"] in NAMES
@@ -49,11 +51,19 @@ def _tables(run: CheckRun) -> dict[tuple[str, ...], float]:
     }
     for _, *score in [key for key in found if key[0] == SPLITS[0]]:
         of_splits = [found[split, *score] for split in SPLITS if (split, *score) in found]
-        found[BOTH, *score] = math.fsum(of_splits) / len(of_splits)
+        known = [value for value in of_splits if value is not None]
+        whole = len(known) == len(of_splits)
+        found[BOTH, *score] = math.fsum(known) / len(known) if whole else None
     return found
 
 
-def _close(one: float, other: float) -> bool:
+def _number(cell: str) -> float | None:
+    return float(cell) if cell else None
+
+
+def _close(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
     return one == other or math.isclose(one, other, rel_tol=0, abs_tol=TOLERANCE)
 
 
@@ -78,9 +88,12 @@ def _scores(run: CheckRun) -> Iterable[RuleOutcome]:
         score = row["metric"], row["component"]
         value = tables[row["split"], row["model"], *score]
         if row["reference"]:
-            value -= tables[row["split"], row["reference"], *score]
-        if not (_close(value, float(row["value"])) or math.isnan(value)):
-            wrong.append(f"{' '.join(named[rows.index(row)])}: {row['value']}, table {value:.6f}")
+            other = tables[row["split"], row["reference"], *score]
+            value = None if value is None or other is None else value - other
+        unknown = value is not None and math.isnan(value)
+        if not (_close(value, _number(row["value"])) or unknown):
+            told = "blank" if value is None else f"{value:.6f}"
+            wrong.append(f"{' '.join(named[rows.index(row)])}: {row['value']}, table {told}")
     told = "all" if not wrong else "; ".join(wrong[:3])
     yield RuleOutcome("value", "as in the tables", "all", told, not wrong)
 
@@ -105,6 +118,8 @@ def _intervals(run: CheckRun) -> Iterable[RuleOutcome]:
 
 
 def _ends(row: Cells) -> bool:
+    if not row["value"]:
+        return not row["mean"] and not row["low"] and not row["high"]
     if not row["low"] or not row["high"]:
         return row["low"] == row["high"] and row["covers"] == "nothing"
     return float(row["low"]) <= float(row["high"])
@@ -131,6 +146,8 @@ def _trainings(row: Cells, networks: set[str], replicates: int) -> int:
 
 def _covers(row: Cells, networks: set[str], replicates: int) -> str:
     several = _trainings(row, networks, replicates) > 1
+    if not row["value"]:
+        return "nothing"
     if row["metric"] == "frc50":
         return "training seed" if several else "nothing"
     return "space and training seed" if several else "space"
@@ -175,8 +192,8 @@ def _delta_intervals(run: CheckRun) -> Iterable[RuleOutcome]:
         if row["reference"] in PUBLISHED and row["metric"] in ("ms_ssim", "mae"):
             where = (row["split"], f"vs_{row['reference']}", row["metric"], row["component"])
             expected[where] = (
-                *(float(row[name]) for name in ("mean", "low", "high")),
-                row["settled"] == "yes",
+                *(_number(row[name]) for name in ("mean", "low", "high")),
+                {"yes": True, "no": False, "": None}[row["settled"]],
                 row["covers"],
             )
     told = "all" if found == expected else f"{len(found)}, {len(expected)} expected"

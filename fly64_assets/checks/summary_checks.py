@@ -22,16 +22,20 @@ from fly64_assets.study import MODELS, SPLITS
 SUBJECT, *OTHERS = MODELS
 TOLERANCE = 1e-9
 """Of recomputed numbers: far below the CSV's six decimals, above the order of a sum."""
-Scores = dict[str, dict[str, dict[str, float]]]
+Scores = dict[str, dict[str, dict[str, float | None]]]
+RECORDED = ("registration_", "computation_time_s")
+"""How the metrics begin that stand in the column ``value``."""
 
 
 def _table(path: Path) -> Scores:
-    """model -> metric -> column -> number, of the columns that are filled."""
+    """model -> metric -> column -> number, None where it is blank, of the columns that apply."""
     scores: Scores = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            filled = {k: float(row[k]) for k in ("amplitude", "phase", "value") if row[k]}
-            scores.setdefault(row["model"], {})[row["metric"]] = filled
+            recorded = row["metric"].startswith(RECORDED)
+            columns = ("value",) if recorded else ("amplitude", "phase")
+            numbers = {name: float(row[name]) if row[name] else None for name in columns}
+            scores.setdefault(row["model"], {})[row["metric"]] = numbers
     return scores
 
 
@@ -79,10 +83,16 @@ def _recomputed_summary(run: CheckRun) -> Iterable[RuleOutcome]:
         aggregates[model] = {"ms_ssim": {}, "mae": {}}
         for metric, column in _headline():
             values = [tables[split][model][metric][column] for split in SPLITS]
-            aggregates[model][metric][f"mean_{column}"] = math.fsum(values) / len(values)
+            aggregates[model][metric][f"mean_{column}"] = _mean(values)
             if metric == "ms_ssim":
-                aggregates[model][metric][f"best_{column}"] = max(values)
+                best = None if None in values else max(values)
+                aggregates[model][metric][f"best_{column}"] = best
     yield from _compare("aggregate_metrics", aggregates, summary["aggregate_metrics"])
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if len(known) == len(values) else None
 
 
 def _headline() -> Iterator[tuple[str, str]]:
@@ -129,11 +139,12 @@ def _deltas(tables: Mapping[str, Scores], splits: Iterable[str]) -> dict[str, An
     deltas: dict[str, Any] = {f"vs_{other}": {"ms_ssim": {}, "mae": {}} for other in OTHERS}
     for other in OTHERS:
         for metric, column in _headline():
-            means = [
-                math.fsum(tables[split][model][metric][column] for split in splits) / len(splits)
+            mine, its = (
+                _mean([tables[split][model][metric][column] for split in splits])
                 for model in (SUBJECT, other)
-            ]
-            deltas[f"vs_{other}"][metric][column] = means[0] - means[1]
+            )
+            delta = None if mine is None or its is None else mine - its
+            deltas[f"vs_{other}"][metric][column] = delta
     return deltas
 
 

@@ -48,7 +48,7 @@ def plan(study_file: str | None, doses: str | None, views: str | None, as_json: 
         splits = {view: {s: asdict(c) for s, c in counts[view].items()} for view in counts}
         print_json({"study": context.study.name, "views": splits, **forecast.to_json()})
     else:
-        console.show_plan(context, forecast, counts)
+        console.show_plan(context, forecast, counts, preview.undefined(counts))
     return 0
 
 

@@ -118,7 +118,7 @@ def _curve(subject: Subject, model: str) -> dict[str, list[float]]:
     path = subject.path(f"{model}_frc_curve.csv")
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+    return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]}
 
 
 def _intervals(axis: Axes, labels: Sequence[str], rows: Sequence[Any]) -> None:
@@ -127,7 +127,8 @@ def _intervals(axis: Axes, labels: Sequence[str], rows: Sequence[Any]) -> None:
         colour = drawing.STYLES[0 if row.settled else 1][0]
         if row.low is not None and row.high is not None:
             axis.plot([row.low, row.high], [place, place], color=colour, linewidth=2)
-        axis.plot(row.mean, place, "o", color=colour, markersize=4)
+        if row.mean is not None:
+            axis.plot(row.mean, place, "o", color=colour, markersize=4)
     axis.set_yticks(range(len(rows)), labels)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.axvline(0, color="black", linewidth=0.8)

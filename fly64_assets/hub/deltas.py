@@ -69,7 +69,7 @@ def metrics_delta_summary(
     """Deltas of the means over the splits, and of each split by itself.
 
     Args:
-        summary: the condition's metrics summary.
+        summary: the condition's metrics summary; a delta of a score that is not defined is None.
         summary_sha256: of the file that ``summary`` was read from.
         generated_at: UTC, ``YYYY-MM-DDTHH:MM:SSZ``.
         intervals: see `intervals`.

@@ -60,7 +60,8 @@ def score_interval_table(statistics: Statistics) -> Table:
                 numbers.score_within(row.mean, row.low, row.high, row.metric)
                 for row in (found[column] for column in columns)
             )
-            rows.append((over, model, *cells, found[columns[0]].covers))
+            covers = next(found[key].covers for key in columns if found[key].mean is not None)
+            rows.append((over, model, *cells, covers))
     header = ("over", "model", *(f"{numbers.LABELS[metric]} {name}" for metric, name in columns))
     return Table((*header, "covers"), rows, words=("model", "covers"))
 

@@ -7,32 +7,39 @@ from typing import Any
 
 from fly64_assets.hub import layout
 from fly64_assets.ptychography.metrics import METRICS
-from fly64_assets.ptychography.scoring import ScoreRow
+from fly64_assets.ptychography.scoring import RECORDED, ScoreRow
 from fly64_assets.study import SPLITS
 
 AGGREGATED = ("ms_ssim", "mae")
 COUNTS = ("n_images_total", "n_images_kept", "n_centres")
 
 
-def _scores(rows: Sequence[ScoreRow]) -> dict[str, dict[str, dict[str, float]]]:
-    """model -> metric -> {amplitude, phase} or {value}, as far as a row has them."""
-    scores: dict[str, dict[str, dict[str, float]]] = {}
+def _scores(rows: Sequence[ScoreRow]) -> dict[str, dict[str, dict[str, float | None]]]:
+    """model -> metric -> {amplitude, phase} or {value}; None where a score is not defined."""
+    scores: dict[str, dict[str, dict[str, float | None]]] = {}
     for row in rows:
-        columns = {"amplitude": row.amplitude, "phase": row.phase, "value": row.value}
-        scores.setdefault(row.model, {})[row.metric] = {
-            name: value for name, value in columns.items() if value is not None
-        }
+        scores.setdefault(row.model, {})[row.metric] = (
+            {"value": row.value}
+            if row.metric in RECORDED
+            else {"amplitude": row.amplitude, "phase": row.phase}
+        )
     return scores
 
 
-def _aggregate(jobs: Sequence[Mapping[str, Any]], model: str, metric: str) -> dict[str, float]:
-    """Mean over the splits, and for a metric that is better higher also the best of them."""
-    aggregate = {}
+def _aggregate(
+    jobs: Sequence[Mapping[str, Any]], model: str, metric: str
+) -> dict[str, float | None]:
+    """Mean over the splits, and for a metric that is better higher also the best of them.
+
+    None where one of them is not defined.
+    """
+    aggregate: dict[str, float | None] = {}
     for column in ("amplitude", "phase"):
         values = [job["metrics"][model][metric][column] for job in jobs]
-        aggregate[f"mean_{column}"] = sum(values) / len(values)
+        defined = None not in values
+        aggregate[f"mean_{column}"] = sum(values) / len(values) if defined else None
         if METRICS[metric].direction == "higher":
-            aggregate[f"best_{column}"] = max(values)
+            aggregate[f"best_{column}"] = max(values) if defined else None
     return aggregate
 
 

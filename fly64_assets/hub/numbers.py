@@ -15,7 +15,9 @@ from fly64_assets.hub.deltas import METRICS, OTHERS, SUBJECT
 Kind = Literal["aggregate", "job", "delta", "brief", "brief_delta"]
 
 MISSING = "N/A"
-"""A number that should be there and is not."""
+"""A difference that cannot be told, and any other number that should be there and is not."""
+UNDEFINED = "not defined"
+"""A score of a component in which the truth has no contrast."""
 INAPPLICABLE = "-"
 """A cell for which there is no number to give."""
 LABELS = {"ms_ssim": "MS-SSIM", "mae": "MAE"}
@@ -39,11 +41,11 @@ def decimals(kind: Kind, metric: str) -> int:
 
 
 def score(value: float | None, kind: Kind, metric: str) -> str:
-    """A metric's value: ``0.889``, or ``N/A`` where it is missing."""
-    return MISSING if value is None else f"{value:.{decimals(kind, metric)}f}"
+    """A metric's value: ``0.889``, or ``not defined``."""
+    return UNDEFINED if value is None else f"{value:.{decimals(kind, metric)}f}"
 
 
-def score_within(value: float, low: float | None, high: float | None, metric: str) -> str:
+def score_within(value: float | None, low: float | None, high: float | None, metric: str) -> str:
     """A mean with its interval, ``0.9737 [0.9641, 0.9803]``; alone where there is none."""
     value_text, *ends = (score(number, "job", metric) for number in (value, low, high))
     return value_text if low is None or high is None else f"{value_text} [{', '.join(ends)}]"
@@ -79,9 +81,9 @@ def overlap(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3f}"
 
 
-def correlation(value: float) -> str:
-    """A correlation, -1 to 1: ``0.953``."""
-    return f"{value:.3f}"
+def correlation(value: float | None) -> str:
+    """A correlation, -1 to 1: ``0.953``, or ``not defined``."""
+    return UNDEFINED if value is None else f"{value:.3f}"
 
 
 def condition(dose: int, view: str) -> str:
@@ -105,7 +107,7 @@ def cpu_seconds(value: float | None) -> str:
 
 
 def yes_no(flag: float | bool | None) -> str:
-    """A flag, whether it came as a truth value or as 0 and 1."""
+    """A flag, whether it came as a truth value or as 0 and 1; ``N/A`` where there is none."""
     return MISSING if flag is None else "yes" if flag else "no"
 
 

@@ -85,9 +85,13 @@ def shown_scores(sources: Sources, model: str, metric: str, names: Iterable[str]
 
 
 def sanity_status(sources: Sources, model: str) -> str:
-    """OK, LOW with what is low, or MISSING: the mean MS-SSIM against `MS_SSIM_SANITY`."""
-    means = {c: sources.aggregate(model, "ms_ssim", f"mean_{c}") for c in COMPONENTS}
-    if any(value is None for value in means.values()):
+    """OK, LOW with what is low, or MISSING: the mean MS-SSIM against `MS_SSIM_SANITY`.
+
+    A component in which the truth has no contrast is left out.
+    """
+    found = {c: sources.aggregate(model, "ms_ssim", f"mean_{c}") for c in COMPONENTS}
+    means = {c: value for c, value in found.items() if value is not None}
+    if not means:
         return "MISSING"
     metric = METRICS["ms_ssim"]
     low = [SHORT[c] for c, value in means.items() if metric.is_better(MS_SSIM_SANITY, value)]

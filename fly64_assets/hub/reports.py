@@ -196,7 +196,9 @@ def _job_scores(sources: Sources, split: str) -> Table:
             for component in COMPONENTS
         ]
         if name == CENSORED:
-            shown = [numbers.yes_no(value) for value in values]
+            shown = [
+                numbers.UNDEFINED if value is None else numbers.yes_no(value) for value in values
+            ]
             rows.append((f"{title_of('frc50')} never crossing", *["-"] * 2, *shown))
             continue
         strict = " strict" if name != base else ""

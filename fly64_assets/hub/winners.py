@@ -60,7 +60,7 @@ def best(
         if not any(is_better(rival, value) for rival in scores.values())
     ]
     if not leaders:
-        return numbers.MISSING
+        return numbers.UNDEFINED
     known = {
         (row.model, row.reference): row
         for row in rows

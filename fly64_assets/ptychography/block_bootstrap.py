@@ -18,6 +18,8 @@ from fly64_assets.ptychography import metrics
 
 SMALLEST_NUMBER = 4
 """Blocks below which nothing is said: an interval from two or three pieces is a guess."""
+MOST_DRAWN = 100_000_000
+"""Blocks in all resamples together: a number each is kept, for each map in turn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,27 @@ def number_of_blocks(shape: tuple[int, int], block_px: int) -> int:
     return round(shape[0] * shape[1] / block_px**2)
 
 
+def require_blocks(shape: tuple[int, int], block_px: int, resamples: int) -> int:
+    """`number_of_blocks`, where they are enough for intervals and not too many for memory.
+
+    Raises:
+        ValueError: a block is larger than the area, fewer than `SMALLEST_NUMBER` fit, or all that
+            are drawn are more than `MOST_DRAWN`.
+    """
+    blocks = number_of_blocks(shape, block_px)
+    if block_px > min(shape) or blocks < SMALLEST_NUMBER:
+        raise ValueError(
+            f"{blocks} blocks of {block_px} px on an area of {shape[0]} x {shape[1]} px; "
+            f"at least {SMALLEST_NUMBER} whole ones are needed"
+        )
+    if blocks * resamples > MOST_DRAWN:
+        raise ValueError(
+            f"{blocks:,} blocks of {block_px} px in each of {resamples:,} resamples; "
+            f"{MOST_DRAWN:,} is the most"
+        )
+    return blocks
+
+
 class BlockResampling:
     """The blocks of every resample, drawn once and used for all maps.
 
@@ -76,16 +99,11 @@ class BlockResampling:
         seed: of the draw.
 
     Raises:
-        ValueError: a block is larger than the area, or fewer than `SMALLEST_NUMBER` fit.
+        ValueError: see `require_blocks`.
     """
 
     def __init__(self, shape: tuple[int, int], block_px: int, resamples: int, seed: int) -> None:
-        blocks = number_of_blocks(shape, block_px)
-        if block_px > min(shape) or blocks < SMALLEST_NUMBER:
-            raise ValueError(
-                f"{blocks} blocks of {block_px} px on an area of {shape[0]} x {shape[1]} px; "
-                f"at least {SMALLEST_NUMBER} whole ones are needed"
-            )
+        blocks = require_blocks(shape, block_px, resamples)
         self.shape, self.block_px, self.resamples = shape, block_px, resamples
         self.blocks = blocks
         self._origins = np.random.default_rng(seed).integers(

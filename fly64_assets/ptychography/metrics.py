@@ -45,6 +45,7 @@ class MetricDefinition:
         applies_to: components of a complex object that it is computed on.
         data_range: what the metric takes for the data range, in words.
         strict: whether it is also reported with only the global phase removed.
+        needs_contrast: whether it is not defined where the truth is constant, see `data_range`.
     """
 
     name: str
@@ -57,6 +58,7 @@ class MetricDefinition:
     applies_to: tuple[str, ...]
     data_range: str
     strict: bool
+    needs_contrast: bool
 
     def is_better(self, value: float, reference: float) -> bool:
         """Whether ``value`` is strictly better than ``reference``."""
@@ -77,29 +79,40 @@ _SQUARED_UNIT = {"amplitude": "1", "phase": "rad^2"}
 _DECIBEL = {"amplitude": "dB", "phase": "dB"}
 _NYQUIST = {"amplitude": "fraction of Nyquist", "phase": "fraction of Nyquist"}
 
-# name, title, direction, minimum, maximum, equal, units, applies to, data range, strict
+# name, title, direction, minimum, maximum, equal, units, applies to, data range, strict, contrast
 _DEFINITIONS = (
-    ("mae", "MAE", "lower", 0.0, _INF, 0.0, _OBJECT_UNIT, COMPONENTS, _NO_RANGE, True),
-    ("mse", "MSE", "lower", 0.0, _INF, 0.0, _SQUARED_UNIT, COMPONENTS, _NO_RANGE, True),
-    ("psnr", "PSNR", "higher", -_INF, _INF, _INF, _DECIBEL, COMPONENTS, _TRUTH_RANGE, True),
-    ("ssim", "SSIM", "higher", -1.0, 1.0, 1.0, _NUMBER, COMPONENTS, _TRUTH_RANGE, True),
-    ("ms_ssim", "MS-SSIM", "higher", 0.0, 1.0, 1.0, _NUMBER, COMPONENTS, _TRUTH_RANGE, True),
-    ("frc50", "FRC50", "higher", 0.0, 1.0, 1.0, _NYQUIST, COMPONENTS, _NO_RANGE, False),
+    ("mae", "MAE", "lower", 0.0, _INF, 0.0, _OBJECT_UNIT, COMPONENTS, _NO_RANGE, True, False),
+    ("mse", "MSE", "lower", 0.0, _INF, 0.0, _SQUARED_UNIT, COMPONENTS, _NO_RANGE, True, False),
+    ("psnr", "PSNR", "higher", -_INF, _INF, _INF, _DECIBEL, COMPONENTS, _TRUTH_RANGE, True, True),
+    ("ssim", "SSIM", "higher", -1.0, 1.0, 1.0, _NUMBER, COMPONENTS, _TRUTH_RANGE, True, True),
+    ("ms_ssim", "MS-SSIM", "higher", 0.0, 1.0, 1.0, _NUMBER, COMPONENTS, _TRUTH_RANGE, True, True),
+    ("frc50", "FRC50", "higher", 0.0, 1.0, 1.0, _NYQUIST, COMPONENTS, _NO_RANGE, False, True),
 )
 METRICS: dict[str, MetricDefinition] = {row[0]: MetricDefinition(*row) for row in _DEFINITIONS}
 """The quality metrics, in the order of their rows in files."""
 
 
-def data_range(truth: np.ndarray) -> float:
-    """Maximum minus minimum of ``truth``.
+LEAST_RANGE = 16 * float(np.finfo(np.float32).eps)
+"""Of a component's size: what varies by no more than this is the rounding of complex64."""
+
+
+def data_range(truth: np.ndarray, size: float) -> float | None:
+    """Maximum minus minimum of ``truth``; None where it has no contrast.
+
+    This is the one rule of what has contrast. Without it no metric exists that is relative to the
+    range, or to what varies at all (`MetricDefinition.needs_contrast`).
+
+    Args:
+        truth: amplitude, or phase in rad, in the scoring area.
+        size: what rounding is relative to: the largest amplitude; of a phase, 1 rad.
 
     Raises:
-        ValueError: the truth is constant, so that no metric relative to its range exists.
+        ValueError: the truth is not finite.
     """
     span = float(np.max(truth) - np.min(truth))
-    if not span > 0 or not np.isfinite(span):
-        raise ValueError(f"the truth's data range is {span}: it is constant or not finite")
-    return span
+    if not np.isfinite(span):
+        raise ValueError(f"the truth's data range is {span}: it is not finite")
+    return span if span > LEAST_RANGE * size else None
 
 
 def real_pair(truth: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

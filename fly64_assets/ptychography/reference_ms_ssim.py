@@ -8,6 +8,7 @@ other values; so it has another name, and a row of its own only in studies that 
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 
 import numpy as np
 from scipy import ndimage
@@ -18,7 +19,6 @@ from fly64_assets.ptychography.metrics import (
     METRICS,
     MS_SSIM_WEIGHTS,
     MetricDefinition,
-    data_range,
     real_pair,
 )
 
@@ -37,6 +37,7 @@ DEFINITION = MetricDefinition(
     applies_to=COMPONENTS,
     data_range="the larger of the ranges of truth and image",
     strict=False,
+    needs_contrast=True,
 )
 
 
@@ -54,15 +55,14 @@ def reference_ms_ssim(truth: np.ndarray, image: np.ndarray, *, sigma_px: float =
         sigma_px: Gaussian smoothing of both before anything else; 0 is none.
 
     Raises:
-        ValueError: arrays that do not match, are not finite or smaller than the window, or are
-            both constant.
+        ValueError: arrays that do not match, are not finite or smaller than the window.
     """
     pair = list(real_pair(truth, image))
     if min(pair[0].shape) < WINDOW_PX:
         raise ValueError(f"an array of {pair[0].shape} px is smaller than {WINDOW_PX} px")
     if sigma_px > 0:
         pair = [ndimage.gaussian_filter(array, sigma_px) for array in pair]
-    span = data_range(max(pair, key=np.ptp))
+    span = float(max(np.ptp(array) for array in pair))
     value = 1.0
     for weight in MS_SSIM_WEIGHTS:
         term = float(structural_similarity(*pair, win_size=WINDOW_PX, data_range=span))
@@ -78,6 +78,7 @@ def by_component(
     phases: tuple[np.ndarray, np.ndarray],
     *,
     sigma_px: float,
+    defined: Container[str] = COMPONENTS,
 ) -> dict[str, float]:
     """Component -> value, with the published study's treatment of each.
 
@@ -86,9 +87,12 @@ def by_component(
     Args:
         amplitudes, phases: (truth, image), (H, W) each; phases in rad.
         sigma_px: of the smoothing.
+        defined: components in which the truth has contrast.
     """
     mapped = ((array + math.pi) / (2 * math.pi) for array in phases)
+    given = {"amplitude": (*amplitudes, sigma_px), "phase": (*mapped, 0.0)}
     return {
-        "amplitude": reference_ms_ssim(*amplitudes, sigma_px=sigma_px),
-        "phase": reference_ms_ssim(*mapped),
+        component: reference_ms_ssim(truth, image, sigma_px=sigma)
+        for component, (truth, image, sigma) in given.items()
+        if component in defined
     }

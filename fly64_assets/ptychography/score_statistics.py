@@ -26,7 +26,7 @@ from fly64_assets.ptychography import metrics
 from fly64_assets.ptychography.alignment import align
 from fly64_assets.ptychography.block_bootstrap import BlockResampling, GridMap, on_grid, whole
 from fly64_assets.ptychography.metrics import COMPONENTS, METRICS
-from fly64_assets.ptychography.scoring import STRICT_SUFFIX, Area, phases
+from fly64_assets.ptychography.scoring import STRICT_SUFFIX, Area, data_ranges, phases
 from fly64_assets.study import BOTH, ScoringSettings, StatisticsSettings
 
 Covers = Literal["space", "space and training seed", "training seed", "nothing"]
@@ -55,7 +55,8 @@ class Statistic:
         reference: the arm that is subtracted; empty for a score.
         metric: a row of the score table.
         component: ``amplitude`` or ``phase``.
-        value: the score in the table, or the difference of two: of the first training.
+        value: the score in the table, or the difference of two: of the first training; None, as
+            is all that follows from it, where the truth has no contrast and the metric needs it.
         mean: over the trainings of a network; equal to ``value`` where there is one.
         low, high: the ends of the interval; None where nothing is covered.
         settled: of a difference: whether the interval leaves zero out, so that the sign is known.
@@ -67,8 +68,8 @@ class Statistic:
     reference: str
     metric: str
     component: str
-    value: float
-    mean: float
+    value: float | None
+    mean: float | None
     low: float | None
     high: float | None
     settled: bool | None
@@ -158,8 +159,16 @@ def mean_of(halves: Sequence[Judged]) -> Judged:
 def _mean(parts: Sequence[_Training]) -> _Training:
     """One training's scores, each the mean over the halves; so in the resamples, one by one."""
     return _Training(
-        {key: float(np.mean([part.values[key] for part in parts])) for key in parts[0].values},
-        {key: np.mean([part.draws[key] for part in parts], axis=0) for key in parts[0].draws},
+        {
+            key: float(np.mean([part.values[key] for part in parts]))
+            for key in parts[0].values
+            if all(key in part.values for part in parts)
+        },
+        {
+            key: np.mean([part.draws[key] for part in parts], axis=0)
+            for key in parts[0].draws
+            if all(key in part.draws for part in parts)
+        },
     )
 
 
@@ -178,10 +187,7 @@ def _training(
 ) -> _Training:
     aligned = align(image, truth, area.slices, max_shift_px=scoring.max_shift_px)
     inside = truth[area.slices].astype(np.complex128)
-    ranges = {
-        "amplitude": metrics.data_range(np.abs(inside)),
-        "phase": metrics.data_range(phases(inside, inside)[0]),
-    }
+    ranges = data_ranges(inside)
     values: Values = {}
     draws: Draws = {}
     for suffix, scored in (("", aligned.object), (STRICT_SUFFIX, aligned.strict)):
@@ -198,27 +204,32 @@ def _training(
                 values[name + suffix, component] = float(value[0])
             for name, resampled in _scores(redrawn, span).items():
                 draws[name + suffix, component] = resampled
-            if not suffix:
+            if not suffix and span is not None:
                 values[GLOBAL, component] = metrics.frc(*pair, scoring.frc_threshold).frc50
     return _Training(values, draws)
 
 
 def _maps(
-    truth: np.ndarray, image: np.ndarray, *, data_range: float, sigma_px: float
+    truth: np.ndarray, image: np.ndarray, *, data_range: float | None, sigma_px: float
 ) -> dict[str, list[GridMap]]:
     """The maps whose means make the scores, on the area's pixels."""
     shape, error = truth.shape, truth - image
+    errors = {"mae": [whole(np.abs(error))], "mse": [whole(error**2)]}
+    if data_range is None:
+        return errors
     terms = metrics.ms_ssim_maps(truth, image, data_range=data_range, sigma_px=sigma_px)
-    return {
-        "mae": [whole(np.abs(error))],
-        "mse": [whole(error**2)],
+    return errors | {
         "ssim": [on_grid(metrics.ssim_map(truth, image, data_range=data_range), shape)],
         "ms_ssim": [on_grid(term, shape, scale) for scale, term in enumerate(terms)],
     }
 
 
-def _scores(means: Mapping[str, Sequence[np.ndarray]], data_range: float) -> dict[str, np.ndarray]:
+def _scores(
+    means: Mapping[str, Sequence[np.ndarray]], data_range: float | None
+) -> dict[str, np.ndarray]:
     """Scores from the means of maps, elementwise; see ``metrics.py`` for each."""
+    if data_range is None:
+        return {name: means[name][0] for name in ("mae", "mse")}
     terms = np.stack(means["ms_ssim"])
     weights = metrics.ms_ssim_weights(len(terms))[:, None]
     (mse,) = means["mse"]
@@ -263,7 +274,12 @@ class Judged:
         made = np.stack([training.draws[key] for training in self.trainings[arm]])
         return made[self.drawn[arm], np.arange(made.shape[1])]
 
+    def _defined(self, arm: str, key: tuple[str, str]) -> bool:
+        return key in self.trainings[arm][0].values
+
     def score(self, arm: str, key: tuple[str, str]) -> Statistic:
+        if not self._defined(arm, key):
+            return _undefined(arm, "", key, len(self.trainings[arm]))
         values = self._values(arm, key)
         ends: tuple[float, float] | tuple[None, None]
         if key[0] == GLOBAL:
@@ -274,6 +290,9 @@ class Judged:
         return Statistic(arm, "", *key, float(values[0]), mean, *ends, None, covers, len(values))
 
     def difference(self, arm: str, reference: str, key: tuple[str, str]) -> Statistic:
+        if not self._defined(arm, key):
+            trainings = max(len(self.trainings[name]) for name in (arm, reference))
+            return _undefined(arm, reference, key, trainings)
         values, others = self._values(arm, key), self._values(reference, key)
         if key[0] == GLOBAL:
             low, high = _seed_interval([values, -others], self.confidence)
@@ -286,6 +305,10 @@ class Judged:
         mean = float(_apart(values.mean(keepdims=True), others.mean(keepdims=True))[0])
         covers = _covers(key, trainings)
         return Statistic(arm, reference, *key, value, mean, low, high, settled, covers, trainings)
+
+
+def _undefined(arm: str, reference: str, key: tuple[str, str], trainings: int) -> Statistic:
+    return Statistic(arm, reference, *key, None, None, None, None, None, NOTHING, trainings)
 
 
 def _apart(values: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -373,8 +396,8 @@ def read_statistics(path: Path) -> dict[str, list[Statistic]]:
                 reference,
                 metric,
                 component,
-                float(value),
-                float(mean),
+                float(value) if value else None,
+                float(mean) if mean else None,
                 float(low) if low else None,
                 float(high) if high else None,
                 {"yes": True, "no": False, "": None}[settled],

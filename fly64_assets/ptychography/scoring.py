@@ -42,6 +42,19 @@ ROW_NAMES = (
 """Every metric row of one model, in file order."""
 REFERENCE = reference_ms_ssim.DEFINITION.name
 """Follows `ROW_NAMES` where a study asks for it."""
+NEED_CONTRAST = frozenset(
+    {
+        *(name for name, definition in METRICS.items() if definition.needs_contrast),
+        *(
+            name + STRICT_SUFFIX
+            for name, definition in METRICS.items()
+            if definition.strict and definition.needs_contrast
+        ),
+        CENSORED,
+        REFERENCE,
+    }
+)
+"""Rows that are blank for a component in which the truth has no contrast."""
 _NUMBER = re.compile(r"-?(\d+\.\d{6}|inf)")
 
 
@@ -101,7 +114,7 @@ class ModelScore:
 
     Attributes:
         aligned: arrays and fitted ambiguities.
-        frc: curve per component, of the aligned object.
+        frc: curve per component in which the truth has contrast, of the aligned object.
         ms_ssim: by (row name, component), so that the terms behind a value can be read.
     """
 
@@ -118,7 +131,7 @@ class ScoreTable:
         rows: in the order of the models as given, then of `row_names`.
         area: on the canvas.
         truth: (h, w) complex64, the truth in the area.
-        data_ranges: the truth's range in the area per component: amplitude (1) and phase (rad).
+        data_ranges: see `data_ranges`.
         models: by name, in the same order.
         warnings: in the same order; empty when there is nothing to say.
     """
@@ -126,7 +139,7 @@ class ScoreTable:
     rows: tuple[ScoreRow, ...]
     area: Area
     truth: np.ndarray
-    data_ranges: Mapping[str, float]
+    data_ranges: Mapping[str, float | None]
     models: Mapping[str, ModelScore]
     warnings: tuple[ScoreWarning, ...]
 
@@ -192,6 +205,19 @@ def phases(truth: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return truth_phase, truth_phase + np.angle(image * truth.conj())
 
 
+def data_ranges(truth: np.ndarray) -> dict[str, float | None]:
+    """The range of amplitude (1) and phase (rad) of a complex array; None without contrast.
+
+    Args:
+        truth: (h, w) complex, in the scoring area.
+    """
+    amplitude = np.abs(truth)
+    return {
+        "amplitude": metrics.data_range(amplitude, float(amplitude.max())),
+        "phase": metrics.data_range(phases(truth, truth)[0], 1.0),
+    }
+
+
 def score(
     reconstructions: Mapping[str, np.ndarray],
     truth: np.ndarray,
@@ -211,14 +237,13 @@ def score(
     Raises:
         DegenerateReconstruction: a reconstruction is empty, constant or not finite; the model is
             named.
-        ValueError: unknown models, no model, times for other models, or a constant truth.
+        ValueError: unknown models, no model, times for other models, or a truth without contrast.
     """
     _check_models(reconstructions, computation_time_s)
     inside = truth[area.slices].astype(np.complex128)
-    ranges = {
-        "amplitude": metrics.data_range(np.abs(inside)),
-        "phase": metrics.data_range(phases(inside, inside)[0]),
-    }
+    ranges = data_ranges(inside)
+    if set(ranges.values()) == {None}:
+        raise ValueError("the truth is constant in the area: no score is defined")
     rows: list[ScoreRow] = []
     models: dict[str, ModelScore] = {}
     warnings: list[ScoreWarning] = []
@@ -258,23 +283,25 @@ def _check_models(
 def _score_model(
     aligned: Aligned,
     truth: np.ndarray,
-    ranges: Mapping[str, float],
+    ranges: Mapping[str, float | None],
     settings: ScoringSettings,
 ) -> tuple[ModelScore, dict[str, dict[str, float]]]:
-    """Details, and per row name the value of each component."""
-    values: dict[str, dict[str, float]] = {name: {} for name in ROW_NAMES}
+    """Details, and per row name the value of each component, as far as it is defined."""
+    values: dict[str, dict[str, float]] = {name: {} for name in row_names(settings)}
     terms: dict[tuple[str, str], MsSsim] = {}
     curves: dict[str, FrcCurve] = {}
     for suffix, image in (("", aligned.object), (STRICT_SUFFIX, aligned.strict)):
         image = image.astype(np.complex128)
         pairs = {"amplitude": (np.abs(truth), np.abs(image)), "phase": phases(truth, image)}
         for component, pair in pairs.items():
+            values["mae" + suffix][component] = metrics.mae(*pair)
+            values["mse" + suffix][component] = metrics.mse(*pair)
             span = ranges[component]
+            if span is None:
+                continue
             multi = metrics.ms_ssim(*pair, data_range=span, sigma_px=settings.ms_ssim_sigma_px)
             terms["ms_ssim" + suffix, component] = multi
             for name, value in {
-                "mae": metrics.mae(*pair),
-                "mse": metrics.mse(*pair),
                 "psnr": metrics.psnr(*pair, data_range=span),
                 "ssim": metrics.ssim(*pair, data_range=span),
                 "ms_ssim": multi.value,
@@ -286,7 +313,10 @@ def _score_model(
                 values[CENSORED][component] = float(curve.censored)
         if settings.reference_ms_ssim and not suffix:
             values[REFERENCE] = reference_ms_ssim.by_component(
-                pairs["amplitude"], pairs["phase"], sigma_px=settings.ms_ssim_sigma_px
+                pairs["amplitude"],
+                pairs["phase"],
+                sigma_px=settings.ms_ssim_sigma_px,
+                defined={name for name, span in ranges.items() if span is not None},
             )
     return ModelScore(aligned, curves, terms), values
 
@@ -329,7 +359,8 @@ def _warnings(model: str, detail: ModelScore, settings: ScoringSettings) -> list
 def write_csv(path: Path, rows: Iterable[ScoreRow]) -> None:
     """Write rows as UTF-8 with LF: six decimals, blank where a column does not apply.
 
-    An infinite PSNR (reconstruction equal to the truth) is written as ``inf``.
+    An infinite PSNR (reconstruction equal to the truth) is written as ``inf``; blank too is what
+    needs contrast where the truth has none.
 
     Raises:
         ValueError: a value is NaN.
@@ -397,6 +428,8 @@ def _parsed(path: Path, number: int, line: str) -> ScoreRow:
         if column not in applies and cell:
             raise refuse(f"{metric} has {column} {cell!r}; that column does not apply to it")
         if column in applies:
+            if not cell and metric in NEED_CONTRAST:
+                continue
             if not _NUMBER.fullmatch(cell):
                 raise refuse(f"{metric} {column} {cell!r} is not a number with six decimals")
             values[column] = float(cell)

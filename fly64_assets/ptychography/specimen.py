@@ -11,10 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.npz import array_digest, read_npz
+from fly64_assets.ptychography.npz import array_digest, describe_npz, read_npz
 
 OBJECT_KEY = "objectGuess"
 PROBE_KEY = "probeGuess"
+LARGEST_SIDE_PX = 8192
+"""Of the canvas: every solver holds several of it in memory."""
+LARGEST_MODULUS, SMALLEST_MODULUS = 10.0, 1e-6
+"""Of the brightest pixel of an object: about 1 in a transmission; beyond, amplitudes leave what
+DATA-001 holds (below 10) or what single precision does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +47,16 @@ def load_specimen(path: str | Path, *, patch_size: int) -> Specimen:
         patch_size: N of the study, px.
 
     Raises:
-        InputError: a key is missing, not complex64, not 2-d, not finite; the canvas is odd or not
-            larger than N; the probe is zero or its side is not N; or the file cannot be read.
+        InputError: a key is missing, not complex64, not 2-d, not finite; the canvas is odd, not
+            larger than N or too large; the object is dark or brighter than any transmission; the
+            probe is zero or its side is not N; or the file cannot be read.
     """
+    headers = describe_npz(path)
+    for key in (OBJECT_KEY, PROBE_KEY):  # by what it says of itself: nothing huge is read
+        shape = headers[key].shape if key in headers else ()
+        if any(side > LARGEST_SIDE_PX for side in shape):
+            problem = f"shape is {shape}; a side has at most {LARGEST_SIDE_PX} px"
+            raise InputError(path, key, problem)
     arrays = read_npz(path, [OBJECT_KEY, PROBE_KEY])
     for key, array in arrays.items():
         if array.dtype != np.complex64:
@@ -69,6 +81,13 @@ def load_specimen(path: str | Path, *, patch_size: int) -> Specimen:
     if probe.shape != (patch_size, patch_size):
         problem = f"probe size is {probe.shape}, different from N = {patch_size}"
         raise InputError(path, PROBE_KEY, problem)
+    brightest = float(np.abs(object_).max())
+    if not SMALLEST_MODULUS <= brightest <= LARGEST_MODULUS:
+        problem = (
+            f"its largest modulus is {brightest:g}; a transmission has {SMALLEST_MODULUS:g} to "
+            f"{LARGEST_MODULUS:g}"
+        )
+        raise InputError(path, OBJECT_KEY, problem)
     power = float(np.square(np.abs(probe), dtype=np.float64).sum())
     if power == 0:
         raise InputError(path, PROBE_KEY, "probe is zero everywhere")

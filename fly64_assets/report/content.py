@@ -152,7 +152,7 @@ def _quality_scale(scores: Scores) -> Scale:
     values = [
         float(row["mean"])
         for row in scores.rows.values()
-        if (row["metric"], row["component"]) == HEADLINE and not row["reference"]
+        if (row["metric"], row["component"]) == HEADLINE and not row["reference"] and row["mean"]
     ]
     low, high = min(values, default=0.0), max(values, default=1.0)
     return Scale("quality", "MS-SSIM of the phase", "", low, high, "cividis")
@@ -190,6 +190,8 @@ def _cell(
 
 
 def _coloured(row: Row, quality: Scale) -> Score:
+    if not row["mean"]:
+        return score_of(row)
     paper = quality.colour(quality.fraction(float(row["mean"])))
     return score_of(row, style=f"background-color: {paper}; color: {ink(paper)}")
 

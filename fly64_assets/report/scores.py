@@ -68,7 +68,7 @@ def score_of(row: Row, *, signed: bool = False, style: str = "") -> Score:
     """A row's mean and interval; of a difference, with its sign, whether it is settled too."""
     ends = [_number(row, end, signed=signed) if row[end] else "" for end in ("low", "high")]
     mark = words = ""
-    if row["reference"]:
+    if row["reference"] and row["mean"]:
         better = (float(row["mean"]) > 0) == (row["better"] == "higher")
         settled = {"True": "yes", "False": "no"}.get(row["settled"], "")
         mark, words = SETTLED[settled, better]
@@ -76,6 +76,8 @@ def score_of(row: Row, *, signed: bool = False, style: str = "") -> Score:
 
 
 def _number(row: Row, column: str, *, signed: bool) -> str:
+    if not row[column]:
+        return numbers.UNDEFINED
     value, metric = float(row[column]), row["metric"]
     return numbers.delta(value, metric, "job") if signed else numbers.score(value, "job", metric)
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from fly64_assets.arms import NAMES, NETWORKS
 from fly64_assets.ledger import STATES
 from fly64_assets.ptychography.score_statistics import Covers
-from fly64_assets.ptychography.scoring import RECORDED, REFERENCE, ROW_NAMES
+from fly64_assets.ptychography.scoring import NEED_CONTRAST, RECORDED, REFERENCE, ROW_NAMES
 from fly64_assets.schemas.values import (
     ARM,
     AT,
@@ -259,17 +259,18 @@ def comparison_manifest() -> Json:
     )
 
 
-def _both(description: str) -> Json:
-    return record(description, {name: number(f"of the {name}") for name in COMPONENTS})
+def _both(metric: str) -> Json:
+    """A score of each component; null where the truth has no contrast and the metric needs it."""
+    kinds = {name: number(f"of the {name}") for name in COMPONENTS}
+    if metric in NEED_CONTRAST:
+        kinds = {name: null_or(kind) for name, kind in kinds.items()}
+    return record("the score", kinds)
 
 
 def metrics_summary() -> Json:
     """Phase G: scores of both splits."""
     recorded = record("a recorded value", {"value": number("px, 0 or 1, or s")})
-    rows = {
-        name: recorded if name in RECORDED else _both("the score")
-        for name in (*ROW_NAMES, REFERENCE)
-    }
+    rows = {name: recorded if name in RECORDED else _both(name) for name in (*ROW_NAMES, REFERENCE)}
     metrics = mapping(
         "arm -> metric -> its columns",
         {"enum": list(NAMES)},
@@ -278,8 +279,12 @@ def metrics_summary() -> Json:
     job = record(
         "one half", {**AT, "metrics_csv": described("the table", PATH), "metrics": metrics}
     )
-    best = {f"{kind}_{name}": number(kind) for name in COMPONENTS for kind in ("mean", "best")}
-    mean = {name: value for name, value in best.items() if name.startswith("mean")}
+    best = {
+        f"{kind}_{name}": null_or(number(f"{kind}; null where a half's is"))
+        for name in COMPONENTS
+        for kind in ("mean", "best")
+    }
+    mean = {f"mean_{name}": number("mean") for name in COMPONENTS}
     compliance = record(
         "whether a dataset states its provenance",
         {
@@ -340,7 +345,7 @@ def metrics_delta_summary() -> Json:
     interval = record(
         "one difference",
         {
-            "mean": number("over all trainings"),
+            "mean": null_or(number("over all trainings")),
             "low": null_or(number("lower end")),
             "high": null_or(number("upper end")),
             "settled": {
@@ -426,7 +431,7 @@ def scoring() -> Json:
             "data_ranges": record(
                 "of the truth in the area",
                 {
-                    name: number("rad" if name == "phase" else "1", exclusiveMinimum=0)
+                    name: null_or(number("rad" if name == "phase" else "1", exclusiveMinimum=0))
                     for name in COMPONENTS
                 },
             ),

@@ -31,7 +31,7 @@ def _field(name: str, kind: str, description: str, **constraints: Any) -> Field:
 def _scores() -> dict[str, Any]:
     return _table(
         "The scores of one split: a row for each metric of each arm, six decimals, blank where a "
-        "column does not apply.",
+        "column does not apply, and where the truth has no contrast and the metric needs it.",
         _field("model", "string", "the arm", enum=list(NAMES)),
         _field(
             "metric",
@@ -70,8 +70,13 @@ def _statistics() -> dict[str, Any]:
         ),
         _field("metric", "string", "the metric", enum=[*ROW_NAMES, REFERENCE]),
         _field("component", "string", "what it is of", enum=["amplitude", "phase"]),
-        _field("value", "number", "as in comparison_metrics.csv, or its difference"),
-        _field("mean", "number", "over all trainings"),
+        _field(
+            "value",
+            "number",
+            "as in comparison_metrics.csv, or its difference; blank where that is not defined",
+            required=False,
+        ),
+        _field("mean", "number", "over all trainings; blank where not defined", required=False),
         _field("low", "number", "lower end; blank where there is no interval", required=False),
         _field("high", "number", "upper end; blank where there is no interval", required=False),
         _field(
@@ -91,8 +96,17 @@ def _frc_curve() -> dict[str, Any]:
     return _table(
         "Fourier ring correlation of one arm's aligned object with the truth.",
         _field("frequency_nyquist", "number", "as a fraction of Nyquist", minimum=0, maximum=1),
-        _field("amplitude", "number", "correlation of the amplitude", minimum=-1, maximum=1),
-        _field("phase", "number", "correlation of the phase", minimum=-1, maximum=1),
+        *(
+            _field(
+                name,
+                "number",
+                f"correlation of the {name}; blank where the truth has no contrast in it",
+                required=False,
+                minimum=-1,
+                maximum=1,
+            )
+            for name in ("amplitude", "phase")
+        ),
         key=("frequency_nyquist",),
     )
 

@@ -21,7 +21,7 @@ from fly64_assets.hub.verify.recomputed import (
     strict_scores,
 )
 from fly64_assets.hub.verify.reconstructions import reconstruction
-from fly64_assets.hub.verify.scores import FOLDER, TABLE, area_of, score_table
+from fly64_assets.hub.verify.scores import FOLDER, TABLE, area_of, as_text, score_table
 from fly64_assets.hub.verify.views import compare_lineage
 from fly64_assets.study import SPLITS
 
@@ -87,8 +87,8 @@ def log(hub: Hub) -> Iterator[Finding]:
             yield Finding(path, "line 1", f"is {shown(lines[:1])}, expected {first!r}")
         stated = score_table(hub, split)
         last = "scored: " + "; ".join(
-            f"{model} MS-SSIM phase {stated[model, 'ms_ssim']['phase']:.6f} "
-            f"amplitude {stated[model, 'ms_ssim']['amplitude']:.6f}"
+            f"{model} MS-SSIM phase {as_text(stated[model, 'ms_ssim']['phase'], '.6f')} "
+            f"amplitude {as_text(stated[model, 'ms_ssim']['amplitude'], '.6f')}"
             for model in arms(hub)
             if (model, "ms_ssim") in stated
         )

@@ -90,6 +90,9 @@ RECORDED = (
 METRIC_ROWS = (*BY_COMPONENT, *RECORDED)
 REFERENCE = "reference_ms_ssim"
 """The row that follows them, and the setting of the study that asks for it."""
+DEFINED_ALWAYS = ("mae", "mse", "mae_strict", "mse_strict")
+NEED_CONTRAST = (*(name for name in BY_COMPONENT if name not in DEFINED_ALWAYS), REFERENCE)
+"""Rows that are blank for a component in which the truth is constant in the scored area."""
 COMPONENTS = ("amplitude", "phase")
 
 NUMBER = re.compile(r"-?\d+\.\d{6}")

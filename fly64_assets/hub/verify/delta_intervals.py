@@ -32,8 +32,11 @@ def delta_intervals(hub: Hub) -> Iterator[Finding]:
     def of(where: tuple[str, ...]) -> dict[str, Any]:
         cells = stated[where]
         return {
-            **{name: float(cells[name]) for name in ("mean", "low", "high")},
-            "settled": cells["settled"] == "yes",
+            **{
+                name: float(cells[name]) if cells[name] else None
+                for name in ("mean", "low", "high")
+            },
+            "settled": cells["settled"] == "yes" if cells["mean"] else None,
             "covers": cells["covers"],
         }
 
@@ -64,12 +67,17 @@ def settled_winner(hub: Hub, split: str, other: str, metric: str, component: str
     return SUBJECT if (float(cells["high"]) > 0) == (BETTER[metric] == "higher") else other
 
 
-def named_best(hub: Hub, split: str, scores: dict[str, float], metric: str, component: str) -> str:
+def named_best(
+    hub: Hub, split: str, given: dict[str, float | None], metric: str, component: str
+) -> str:
     """Who has the best score, and of whom no interval says that they are worse.
 
     Two models that are not PtychoPINN have no interval of their difference; then those of their
     scores must not meet.
     """
+    scores = {model: value for model, value in given.items() if value is not None}
+    if not scores:
+        return "not defined"
     wanted = max(scores.values()) if BETTER[metric] == "higher" else min(scores.values())
     leaders = [model for model, value in scores.items() if value == wanted]
 

@@ -24,6 +24,7 @@ from fly64_assets.hub.verify.report_numbers import (
     target_overlap,
     title,
 )
+from fly64_assets.hub.verify.scores import as_text
 from fly64_assets.hub.verify.summaries import mean_deltas, scores_of, split_deltas
 from fly64_assets.hub.verify.views import counts, overlap_numbers
 from fly64_assets.study import SPLITS
@@ -40,7 +41,9 @@ def _scores(hub: Hub) -> list[Row]:
     for split in SPLITS:
         table = scores_of(hub, split)
         for model in arms(hub):
-            cells = (f"{table[model][m][c]:.4f}" for m in LABELS for c in contract.COMPONENTS)
+            cells = (
+                as_text(table[model][m][c], ".4f") for m in LABELS for c in contract.COMPONENTS
+            )
             rows.append((split, model, *cells))
     return rows
 

@@ -58,7 +58,10 @@ def scores_of_area(
     suffix: str,
     frc_threshold: float | None = None,
 ) -> dict[str, Any]:
-    """Row name -> component -> value, with the terms of MS-SSIM; complex128 arrays of the area."""
+    """Row name -> component -> value, with the terms of MS-SSIM; complex128 arrays of the area.
+
+    None where a row needs contrast and the truth has none.
+    """
     from fly64_assets.ptychography import metrics
 
     rows: dict[str, Any] = {}
@@ -66,18 +69,25 @@ def scores_of_area(
         ("amplitude", (np.abs(truth), np.abs(image))),
         ("phase", phase_pair(truth, image)),
     ):
-        span = float(pair[0].max() - pair[0].min())
+        rows.setdefault("mae" + suffix, {})[component] = float(np.abs(pair[0] - pair[1]).mean())
+        rows.setdefault("mse" + suffix, {})[component] = float(((pair[0] - pair[1]) ** 2).mean())
+        size = float(pair[0].max()) if component == "amplitude" else 1.0
+        span = metrics.data_range(pair[0], size)
+        rows.setdefault("range", {})[component] = span
+        rows.setdefault("terms", {})
+        if span is None:
+            undefined = [f"{name}{suffix}" for name in ("psnr", "ssim", "ms_ssim")]
+            for name in undefined + ["frc50", "frc50_censored"] * (frc_threshold is not None):
+                rows.setdefault(name, {})[component] = None
+            continue
         multi = metrics.ms_ssim(*pair, data_range=span, sigma_px=sigma_px)
         for name, value in {
-            "mae": float(np.abs(pair[0] - pair[1]).mean()),
-            "mse": float(((pair[0] - pair[1]) ** 2).mean()),
             "psnr": metrics.psnr(*pair, data_range=span),
             "ssim": metrics.ssim(*pair, data_range=span),
             "ms_ssim": multi.value,
         }.items():
             rows.setdefault(name + suffix, {})[component] = value
-        rows.setdefault("terms", {})[f"ms_ssim{suffix} {component}"] = list(multi.terms)
-        rows.setdefault("range", {})[component] = span
+        rows["terms"][f"ms_ssim{suffix} {component}"] = list(multi.terms)
         if frc_threshold is not None:
             curve = metrics.frc(*pair, frc_threshold)
             rows.setdefault("curves", {})[component] = curve
@@ -131,14 +141,17 @@ def reference_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
     return hub.once("reference", [path], measure, sigma, arms(hub))
 
 
-def _published(truth: np.ndarray, image: np.ndarray, sigma_px: float) -> dict[str, float]:
+def _published(truth: np.ndarray, image: np.ndarray, sigma_px: float) -> dict[str, float | None]:
     """The published study's MS-SSIM by component: phases unsmoothed, in turns from -pi on."""
     from fly64_assets.ptychography.reference_ms_ssim import reference_ms_ssim
 
-    turns = (phase / (2 * np.pi) + 0.5 for phase in phase_pair(truth, image))
+    turns = [phase / (2 * np.pi) + 0.5 for phase in phase_pair(truth, image)]
+    ranges = scores_of_area(truth, image, 0.0, "")["range"]
     return {
-        "amplitude": reference_ms_ssim(np.abs(truth), np.abs(image), sigma_px=sigma_px),
-        "phase": reference_ms_ssim(*turns),
+        "amplitude": None
+        if ranges["amplitude"] is None
+        else reference_ms_ssim(np.abs(truth), np.abs(image), sigma_px=sigma_px),
+        "phase": None if ranges["phase"] is None else reference_ms_ssim(*turns),
     }
 
 
@@ -160,7 +173,9 @@ def strict_scores(hub: Hub, split: str) -> dict[str, dict[str, Any]]:
     return hub.once("strict", [path], measure, sigma, tuple(box), arms(hub))
 
 
-def same_number(stated: float, value: float) -> bool:
+def same_number(stated: float | None, value: float | None) -> bool:
+    if stated is None or value is None:
+        return stated is value
     return stated == value or abs(stated - value) <= LAST_DIGIT
 
 
@@ -168,14 +183,16 @@ def _hold(hub: Hub, split: str, model: str, rows: dict[str, Any]) -> Iterator[Fi
     path, stated = hub.comparison(split, "comparison_metrics.csv"), score_table(hub, split)
     for metric in (*contract.BY_COMPONENT, contract.REFERENCE):
         for component, value in rows.get(metric, {}).items():
-            found = stated.get((model, metric), {}).get(component)
-            if found is None or not same_number(found, value):
-                yield Finding(
-                    path,
-                    f"{model} {metric} {component}",
-                    f"is {'missing' if found is None else f'{found:.6f}'}, the arrays give "
-                    f"{value:.6f}",
-                )
+            row = stated.get((model, metric))
+            found = None if row is None else row[component]
+            if row is None or not same_number(found, value):
+                told = "missing" if row is None else _told(found)
+                reason = f"is {told}, the arrays give {_told(value)}"
+                yield Finding(path, f"{model} {metric} {component}", reason)
+
+
+def _told(value: float | None) -> str:
+    return "blank (not defined)" if value is None else f"{value:.6f}"
 
 
 @check("scores.fitted_recomputed", TABLE, "every fitted score is that of the aligned arrays")
@@ -211,8 +228,11 @@ def frc_curves(hub: Hub) -> Iterator[Finding]:
             if header != ["frequency_nyquist", *contract.COMPONENTS]:
                 yield Finding(path, "header", f"is {header}")
             curves = rows["curves"]
-            columns = [curves["amplitude"].frequency]
-            columns += [curves[component].correlation for component in contract.COMPONENTS]
+            frequency = next(iter(curves.values())).frequency
+            columns = [frequency] + [
+                curves[name].correlation if name in curves else [None] * len(frequency)
+                for name in contract.COMPONENTS
+            ]
             if len(lines) != len(columns[0]):
                 yield Finding(path, "", f"has {len(lines)} shells, expected {len(columns[0])}")
                 continue
@@ -220,11 +240,13 @@ def frc_curves(hub: Hub) -> Iterator[Finding]:
                 zip(lines, zip(*columns, strict=True), strict=True), 2
             ):
                 if len(line) != 3 or not all(
-                    contract.NUMBER.fullmatch(cell) and same_number(float(cell), value)
+                    cell == ""
+                    if value is None
+                    else contract.NUMBER.fullmatch(cell) and same_number(float(cell), value)
                     for cell, value in zip(line, values, strict=True)
                 ):
                     reason = f"is {','.join(line)}, expected " + ",".join(
-                        f"{v:.6f}" for v in values
+                        "" if v is None else f"{v:.6f}" for v in values
                     )
                     yield Finding(path, f"line {number}", reason)
 

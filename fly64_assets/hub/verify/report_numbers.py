@@ -121,11 +121,11 @@ def datasets_table(hub: Hub) -> list[Row]:
     return rows
 
 
-def sanity_status(means: Mapping[str, float]) -> str:
+def sanity_status(means: Mapping[str, float | None]) -> str:
     low = [
         short
         for short, component in (("amp", "amplitude"), ("phase", "phase"))
-        if means[f"mean_{component}"] < SANE
+        if (mean := means[f"mean_{component}"]) is not None and mean < SANE
     ]
     return f"LOW ({','.join(low)})" if low else "OK"
 
@@ -187,9 +187,16 @@ def _score_intervals(hub: Hub) -> list[Row]:
     for split, over in OVER.items():
         for model in arms(hub):
             found = [stated[split, model, "", *column] for column in columns]
-            numbers = ([float(cells[k]) for k in ("mean", "low", "high")] for cells in found)
-            cells = (f"{mean:.4f} [{low:.4f}, {high:.4f}]" for mean, low, high in numbers)
-            rows.append((over, model, *cells, found[0]["covers"]))
+            numbers = [
+                [float(cells[k]) for k in ("mean", "low", "high")] if cells["mean"] else None
+                for cells in found
+            ]
+            texts = (
+                "{:.4f} [{:.4f}, {:.4f}]".format(*ends) if ends else "not defined"
+                for ends in numbers
+            )
+            covers = next(c["covers"] for c, ends in zip(found, numbers, strict=True) if ends)
+            rows.append((over, model, *texts, covers))
     return rows
 
 
@@ -202,9 +209,13 @@ def _delta_intervals(hub: Hub) -> list[Row]:
             for metric in LABELS:
                 for component in contract.COMPONENTS:
                     found = stated[split, SUBJECT, other, metric, component]
-                    ends = (delta_text(float(found[k]), metric) for k in ("mean", "low", "high"))
+                    ends = (
+                        delta_text(float(found[k]) if found[k] else None, metric)
+                        for k in ("mean", "low", "high")
+                    )
                     name = f"{LABELS[metric]} {component}"
-                    rows.append((over, other, name, *ends, found["settled"], found["covers"]))
+                    settled = found["settled"] or "N/A"
+                    rows.append((over, other, name, *ends, settled, found["covers"]))
     return rows
 
 

@@ -33,6 +33,7 @@ from fly64_assets.hub.verify.report_numbers import (
     tables_of_deltas,
     title,
 )
+from fly64_assets.hub.verify.scores import as_text
 from fly64_assets.hub.verify.summaries import aggregates, mean_deltas, scores_of
 from fly64_assets.study import BOTH, SPLITS
 
@@ -110,11 +111,12 @@ def _scores_table(hub: Hub, split: str) -> list[Row]:
                 name + suffix,
                 better,
                 unit,
-                *(f"{table[m][key][c]:.4f}" for m in arms(hub) for c in contract.COMPONENTS),
+                *(as_text(table[m][key][c], ".4f") for m in arms(hub) for c in contract.COMPONENTS),
             )
         )
     flags = (table[m]["frc50_censored"][c] for m in arms(hub) for c in contract.COMPONENTS)
-    never = ("FRC50 never crossing", "-", "-", *("yes" if flag else "no" for flag in flags))
+    told = ("not defined" if flag is None else "yes" if flag else "no" for flag in flags)
+    never = ("FRC50 never crossing", "-", "-", *told)
     return [*rows, never]
 
 
@@ -141,7 +143,7 @@ def metrics_summary(hub: Hub) -> Iterator[Finding]:
     aggregate: list[Row] = [("model", *(f"{metric_title(m, c)} {kind}" for m, c, kind in columns))]
     for model in arms(hub):
         values = (means[model][metric][f"{kind}_{c}"] for metric, c, kind in columns)
-        aggregate.append((model, *(f"{value:.3f}" for value in values)))
+        aggregate.append((model, *(as_text(value, ".3f") for value in values)))
     compliance: list[Row] = [
         (
             *("dose", "split", "file", "has metadata", "has canonical transform", "compliant"),
@@ -176,14 +178,14 @@ def _model_table(hub: Hub, model: str) -> list[Row]:
     rows: list[Row] = [("metric", "better", "mean", "best", *SPLITS)]
     for metric in LABELS:
         for component in contract.COMPONENTS:
-            best = means[metric].get(f"best_{component}")
+            best = means[metric].get(f"best_{component}", "-")
             rows.append(
                 (
                     metric_title(metric, component),
                     BETTER[metric],
-                    f"{means[metric][f'mean_{component}']:.3f}",
-                    "-" if best is None else f"{best:.3f}",
-                    *(f"{table[metric][component]:.4f}" for table in tables),
+                    as_text(means[metric][f"mean_{component}"], ".3f"),
+                    best if best == "-" else as_text(best, ".3f"),
+                    *(as_text(table[metric][component], ".4f") for table in tables),
                 )
             )
     return rows
@@ -218,8 +220,8 @@ def _sanity(hub: Hub) -> list[tuple[str, str, str, str]]:
     return [
         (
             model,
-            f"{means['ms_ssim']['mean_amplitude']:.3f}",
-            f"{means['ms_ssim']['mean_phase']:.3f}",
+            as_text(means["ms_ssim"]["mean_amplitude"], ".3f"),
+            as_text(means["ms_ssim"]["mean_phase"], ".3f"),
             sanity_status(means["ms_ssim"]),
         )
         for model, means in aggregates(hub).items()
@@ -295,8 +297,8 @@ def digest(hub: Hub) -> Iterator[Finding]:
     for model in arms(hub):
         cells: list[str] = []
         for metric in LABELS:
-            cells.append(f"{test[model][metric]['phase']:.4f}")
-            cells.append(f"{means[model][metric]['mean_phase']:.3f}")
+            cells.append(as_text(test[model][metric]["phase"], ".4f"))
+            cells.append(as_text(means[model][metric]["mean_phase"], ".3f"))
         scores.append((model, *cells, sanity_status(means[model]["ms_ssim"])))
     deltas: list[Row] = [
         ("delta", "better", "phase test", "phase mean", "amplitude test", "amplitude mean")

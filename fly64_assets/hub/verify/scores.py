@@ -24,15 +24,21 @@ FOLDER = "analysis/dose_{dose}/{view}/{{train,test}}"
 TABLE = FOLDER + "/comparison_metrics.csv"
 CANVAS, ALIGNED = "reconstructions.npz", "reconstructions_aligned.npz"
 
-Table = dict[tuple[str, str], dict[str, float]]
-"""(model, metric) -> {amplitude, phase} or {value}."""
+Table = dict[tuple[str, str], dict[str, float | None]]
+"""(model, metric) -> {amplitude, phase} or {value}; None where a score is blank."""
+
+
+def as_text(value: float | None, spec: str) -> str:
+    """A score for people; it is not defined where the truth has no contrast."""
+    return "not defined" if value is None else format(value, spec)
 
 
 def score_table(hub: Hub, split: str) -> Table:
     """A split's comparison_metrics.csv.
 
     Raises:
-        Broken: a line is not (model, metric, six-decimal numbers where they apply, blank else).
+        Broken: a line is not (model, metric, six-decimal numbers where they apply, blank else; and
+            blank, if at all, where contrast is needed).
     """
     path = hub.comparison(split, "comparison_metrics.csv")
     models = arms(hub)
@@ -64,8 +70,11 @@ def _parse(path: str, cells: list[list[str]], models: Collection[str]) -> Table:
         if metric not in (*contract.METRIC_ROWS, contract.REFERENCE):
             raise Broken(path, line, f"metric {metric!r} is none of the contract's")
         applies = ("value",) if metric in contract.RECORDED else contract.COMPONENTS
-        values = {}
+        values: dict[str, float | None] = {}
         for column, cell in zip(contract.COLUMNS[2:], numbers, strict=True):
+            if column in applies and not cell and metric in contract.NEED_CONTRAST:
+                values[column] = None
+                continue
             if (column in applies) != bool(cell):
                 raise Broken(path, line, f"{metric} {column} is {cell!r}; filled are {applies}")
             if cell:
@@ -104,7 +113,7 @@ def ranges(hub: Hub) -> Iterator[Finding]:
         path = hub.comparison(split, "comparison_metrics.csv")
         for (model, metric), values in score_table(hub, split).items():
             for column, value in values.items():
-                if not _possible(metric, value):
+                if value is not None and not _possible(metric, value):
                     yield Finding(path, f"{model} {metric} {column}", f"cannot be {value:g}")
 
 

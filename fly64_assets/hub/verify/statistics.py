@@ -129,9 +129,16 @@ def _same(found: str, value: Any) -> bool:
 
 
 def _row(hub: Hub, made: dict[str, Any], model: str, reference: str, key: Key) -> Row:
-    """What a row has to say; where an end rounds to zero, whether it is settled is left open."""
+    """What a row has to say; where an end rounds to zero, whether it is settled is left open.
+
+    Of what is not defined, nothing but its trainings.
+    """
     arms = [made[name] for name in (model, reference) if name]
     signs = (1, -1)
+    if any(key not in scores for arm in arms for scores, _ in arm["trainings"]):
+        blank = dict.fromkeys(("value", "mean", "low", "high", "settled"), "")
+        trainings = max(len(arm["trainings"]) for arm in arms)
+        return {**blank, "covers": "nothing", "replicates": str(trainings)}
     values = [np.array([scores[key] for scores, _ in arm["trainings"]]) for arm in arms]
     trainings = max(len(each) for each in values)
     expected: Row = {
@@ -255,7 +262,11 @@ def _means(halves: list[dict[str, Any]]) -> dict[str, Any]:
         made[model] = {
             "trainings": [
                 tuple(
-                    {key: sum(part[key] for part in parts) / len(parts) for key in parts[0]}
+                    {
+                        key: sum(part[key] for part in parts) / len(parts)
+                        for key in parts[0]
+                        if all(key in part for part in parts)
+                    }
                     for parts in zip(*training, strict=True)
                 )
                 for training in pairs
@@ -273,7 +284,7 @@ def _whole(
     sigma: float,
     known: dict[str, Any] | None,
 ) -> dict[Key, float]:
-    """Scores of a whole area: those of the stored arrays, or of a further training's."""
+    """Scores of a whole area, as far as defined: of the stored arrays, or a further training's."""
     if known is None:
         threshold = float(setting(hub, "scoring", "frc_threshold"))
         fitted, strict = (image.astype(np.complex128) for image in images)
@@ -281,7 +292,12 @@ def _whole(
             **scores_of_area(truth, fitted, sigma, "", threshold),
             **scores_of_area(truth, strict, sigma, "_strict"),
         }
-    return {(name, c): float(known[name][c]) for name in METRICS for c in contract.COMPONENTS}
+    return {
+        (name, c): float(known[name][c])
+        for name in METRICS
+        for c in contract.COMPONENTS
+        if known[name][c] is not None
+    }
 
 
 class _Blocks:
@@ -312,7 +328,7 @@ class _Blocks:
     def of(
         self, truth: np.ndarray, images: tuple[np.ndarray, np.ndarray], sigma: float
     ) -> dict[Key, np.ndarray]:
-        """Scores in each resample."""
+        """Scores in each resample, as far as they are defined."""
         from fly64_assets.ptychography import metrics
 
         found: dict[Key, np.ndarray] = {}
@@ -322,7 +338,13 @@ class _Blocks:
                 ("amplitude", (np.abs(truth), np.abs(image))),
                 ("phase", phase_pair(truth, image)),
             ):
-                span = float(one.max() - one.min())
+                mse = self.mean((one - other) ** 2, 0, 1)
+                found["mae" + suffix, component] = self.mean(np.abs(one - other), 0, 1)
+                found["mse" + suffix, component] = mse
+                size = float(one.max()) if component == "amplitude" else 1.0
+                span = metrics.data_range(one, size)
+                if span is None:
+                    continue
                 edge = metrics.WINDOW_RADIUS_PX
                 scales = metrics.ms_ssim_maps(one, other, data_range=span, sigma_px=sigma)
                 terms = [
@@ -330,13 +352,10 @@ class _Blocks:
                     for s, values in enumerate(scales)
                 ]
                 powers = metrics.ms_ssim_weights(len(terms))
-                mse = self.mean((one - other) ** 2, 0, 1)
                 similar = metrics.ssim_map(one, other, data_range=span)
                 with np.errstate(divide="ignore"):
                     decibel = 20 * np.log10(span) - 10 * np.log10(mse)
                 for name, values in {
-                    "mae": self.mean(np.abs(one - other), 0, 1),
-                    "mse": mse,
                     "psnr": decibel,
                     "ssim": np.minimum(self.mean(similar, edge, 1), 1),
                     "ms_ssim": math.prod(t**p for t, p in zip(terms, powers, strict=True)),

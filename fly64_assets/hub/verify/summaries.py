@@ -127,9 +127,9 @@ def summary_counts(hub: Hub) -> Iterator[Finding]:
         yield Finding(contract.SUMMARY, "n_failed", "a summary is refused while any job failed")
 
 
-def scores_of(hub: Hub, split: str) -> dict[str, dict[str, dict[str, float]]]:
-    """model -> metric -> the filled columns of a split's table, which must be complete."""
-    by_model: dict[str, dict[str, dict[str, float]]] = {model: {} for model in arms(hub)}
+def scores_of(hub: Hub, split: str) -> dict[str, dict[str, dict[str, float | None]]]:
+    """model -> metric -> the columns that apply of a split's table, which must be complete."""
+    by_model: dict[str, dict[str, dict[str, float | None]]] = {model: {} for model in arms(hub)}
     table = score_table(hub, split)
     for model in by_model:
         for metric in metric_rows(hub):
@@ -158,16 +158,21 @@ def summary_scores(hub: Hub) -> Iterator[Finding]:
 
 
 def aggregates(hub: Hub) -> dict[str, Any]:
-    """Means over both splits of MS-SSIM and MAE, and the best of MS-SSIM, from the tables."""
+    """Means over both splits of MS-SSIM and MAE, and the best of MS-SSIM, from the tables.
+
+    None where one of them is blank.
+    """
     tables = [scores_of(hub, split) for split in SPLITS]
 
-    def of(model: str, metric: str) -> dict[str, float]:
-        found: dict[str, float] = {}
+    def of(model: str, metric: str) -> dict[str, float | None]:
+        found: dict[str, float | None] = {}
         for component in contract.COMPONENTS:
             values = [table[model][metric][component] for table in tables]
-            found[f"mean_{component}"] = sum(values) / len(values)
+            known = [value for value in values if value is not None]
+            whole = len(known) == len(values)
+            found[f"mean_{component}"] = sum(known) / len(known) if whole else None
             if metric == "ms_ssim":
-                found[f"best_{component}"] = max(values)
+                found[f"best_{component}"] = max(known) if whole else None
         return found
 
     return {m: {metric: of(m, metric) for metric in ("ms_ssim", "mae")} for m in arms(hub)}
