@@ -321,10 +321,19 @@ def specimen_path(study: Study, path: str | Path | None = None) -> Path:
     """Where the study's specimen lies: a user's NPZ beside the study file, or a shipped one.
 
     Raises:
-        InputError: ``specimen`` is neither a path ending in ``.npz`` nor the name of a shipped one.
+        InputError: ``specimen`` is neither a path ending in ``.npz`` nor the name of a shipped one,
+            or a path that no file can have. Whether there is one is not asked.
     """
     if _is_path(study.specimen):
-        return study_path(path).resolve().parent / study.specimen
+        file = study_path(path).resolve().parent / study.specimen
+        try:
+            file.exists()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InputError(
+                study_path(path), "specimen", f"{study.specimen!r}: {reason}"
+            ) from None
+        return file
     shipped = Path(__file__).parent / "specimens"
     names = sorted(file.stem for file in shipped.glob("*.npz"))
     if study.specimen not in names:

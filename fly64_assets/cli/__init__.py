@@ -6,6 +6,7 @@ imports what it needs when it is called, so that ``fly64 --help`` is quick.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -22,7 +23,7 @@ from fly64_assets.cli import (
     run_commands,
     verify_command,
 )
-from fly64_assets.cli.options import say
+from fly64_assets.cli.options import STORAGE_ERRORS, say
 from fly64_assets.errors import harmless
 
 
@@ -50,6 +51,8 @@ class _InOrderOfUse(click.Group):
             usage.show()
             sys.exit(error.exit_code)
         except OSError as error:
+            if error.filename is not None or error.errno not in (errno.EPIPE, *STORAGE_ERRORS):
+                raise
             # What could not be written must not be tried again when the interpreter ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             if not isinstance(error, BrokenPipeError):

@@ -96,7 +96,7 @@ LEAST_RANGE = 16 * float(np.finfo(np.float32).eps)
 """Of a component's size: what varies by no more than this is the rounding of complex64."""
 
 
-def data_range(truth: np.ndarray, size: float) -> float | None:
+def data_range(truth: np.ndarray, size: float | None = None) -> float | None:
     """Maximum minus minimum of ``truth``; None where it has no contrast.
 
     This is the one rule of what has contrast. Without it no metric exists that is relative to the
@@ -104,7 +104,7 @@ def data_range(truth: np.ndarray, size: float) -> float | None:
 
     Args:
         truth: amplitude, or phase in rad, in the scoring area.
-        size: what rounding is relative to: the largest amplitude; of a phase, 1 rad.
+        size: what rounding is relative to: by default the largest value; of a phase, 1 rad.
 
     Raises:
         ValueError: the truth is not finite.
@@ -112,6 +112,7 @@ def data_range(truth: np.ndarray, size: float) -> float | None:
     span = float(np.max(truth) - np.min(truth))
     if not np.isfinite(span):
         raise ValueError(f"the truth's data range is {span}: it is not finite")
+    size = float(np.abs(truth).max()) if size is None else size
     return span if span > LEAST_RANGE * size else None
 
 

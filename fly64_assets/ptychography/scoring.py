@@ -211,9 +211,8 @@ def data_ranges(truth: np.ndarray) -> dict[str, float | None]:
     Args:
         truth: (h, w) complex, in the scoring area.
     """
-    amplitude = np.abs(truth)
     return {
-        "amplitude": metrics.data_range(amplitude, float(amplitude.max())),
+        "amplitude": metrics.data_range(np.abs(truth)),
         "phase": metrics.data_range(phases(truth, truth)[0], 1.0),
     }
 

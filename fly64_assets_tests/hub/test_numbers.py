@@ -16,7 +16,7 @@ from fly64_assets.ptychography.metrics import METRICS
         (numbers.score(0.07491, "brief", "mae"), "0.0749"),
         (numbers.score(6.88, "brief", "computation_time_s"), "6.9"),
         (numbers.score(float("inf"), "job", "psnr"), "inf"),
-        (numbers.score(None, "job", "psnr"), "N/A"),
+        (numbers.score(None, "job", "psnr"), "not defined"),
         (numbers.delta(0.02, "ms_ssim"), "+0.020"),
         (numbers.delta(-0.0032407, "mae"), "-0.003241"),
         (numbers.delta(0.0, "mae"), "+0.000000"),

@@ -160,7 +160,9 @@ def test_sanity_names_what_is_low(written):
         (0.8, 0.8, "OK"),
         (0.7999999, 0.9, "LOW (amp)"),
         (0.1, 0.1, "LOW (amp,phase)"),
-        (None, 0.9, "MISSING"),
+        (None, 0.9, "OK"),
+        (0.7, None, "LOW (amp)"),
+        (None, None, "MISSING"),
     ],
 )
 def test_sanity_is_judged_on_the_raw_mean(amplitude, phase, status):
@@ -305,7 +307,7 @@ def _statistic(model: str, other: str, low: float, high: float) -> Statistic:
             {"PtyChi": (0.0, 0.0), "Baseline": (0.05, 0.15)},
             "PtychoPINN and PtyChi",
         ),
-        ({}, {}, "N/A"),
+        ({}, {}, "not defined"),
     ],
 )
 def test_the_best_is_told_with_those_it_is_not_settled_against(scores, differences, told):

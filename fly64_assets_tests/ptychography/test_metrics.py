@@ -385,10 +385,28 @@ def test_arrays_that_cannot_be_compared_are_refused(truth_array, image, message)
         metrics.ms_ssim(truth_array, image, data_range=1.0)
 
 
-def test_arrays_below_the_window_and_a_constant_truth_are_refused() -> None:
+def test_arrays_below_the_window_and_a_broken_truth_are_refused() -> None:
     with pytest.raises(ValueError, match="11 px window"):
         metrics.ms_ssim(np.ones((10, 40)), np.ones((10, 40)), data_range=1.0)
     with pytest.raises(ValueError, match="no shell"):
         metrics.frc(np.ones((3, 40)), np.ones((3, 40)), 0.5)
-    with pytest.raises(ValueError, match="constant"):
-        metrics.data_range(np.ones((4, 4)))
+    with pytest.raises(ValueError, match="not finite"):
+        metrics.data_range(np.full((4, 4), np.nan))
+
+
+@pytest.mark.parametrize(
+    ("values", "size", "span"),
+    [
+        (np.ones((4, 4)), None, None),
+        (np.zeros((4, 4)), None, None),
+        (1e-8 * np.ones((4, 4)), None, None),
+        (np.float32(0.3) + np.eye(4) * np.finfo(np.float32).eps, None, None),
+        (np.eye(4) * 1e-7, 1.0, None),  # a constant phase, rounded in single precision
+        (np.eye(4) * 1e-7, None, 1e-7),  # a faint amplitude
+        (np.eye(4) * 3e-6, 1.0, 3e-6),
+        (1 + np.eye(4) * 0.01, None, 0.01),
+    ],
+)
+def test_contrast_is_what_exceeds_rounding_of_single_precision(values, size, span) -> None:
+    found = metrics.data_range(values, size)
+    assert found == (span if span is None else pytest.approx(span))

@@ -71,8 +71,7 @@ def scores_of_area(
     ):
         rows.setdefault("mae" + suffix, {})[component] = float(np.abs(pair[0] - pair[1]).mean())
         rows.setdefault("mse" + suffix, {})[component] = float(((pair[0] - pair[1]) ** 2).mean())
-        size = float(pair[0].max()) if component == "amplitude" else 1.0
-        span = metrics.data_range(pair[0], size)
+        span = metrics.data_range(pair[0], 1.0 if component == "phase" else None)
         rows.setdefault("range", {})[component] = span
         rows.setdefault("terms", {})
         if span is None:

@@ -341,8 +341,7 @@ class _Blocks:
                 mse = self.mean((one - other) ** 2, 0, 1)
                 found["mae" + suffix, component] = self.mean(np.abs(one - other), 0, 1)
                 found["mse" + suffix, component] = mse
-                size = float(one.max()) if component == "amplitude" else 1.0
-                span = metrics.data_range(one, size)
+                span = metrics.data_range(one, 1.0 if component == "phase" else None)
                 if span is None:
                     continue
                 edge = metrics.WINDOW_RADIUS_PX
