@@ -85,7 +85,7 @@ def load_specimen(path: str | Path, *, patch_size: int) -> Specimen:
     if not SMALLEST_MODULUS <= brightest <= LARGEST_MODULUS:
         problem = (
             f"its largest modulus is {brightest:g}; a transmission has {SMALLEST_MODULUS:g} to "
-            f"{LARGEST_MODULUS:g}"
+            f"{LARGEST_MODULUS:g}: divide it by its mean modulus"
         )
         raise InputError(path, OBJECT_KEY, problem)
     power = float(np.square(np.abs(probe), dtype=np.float64).sum())
