@@ -214,3 +214,25 @@ def test_the_csv_is_read_back_and_refuses_what_it_is_not(rows, tmp_path: Path):
     with pytest.raises(InputError, match="cannot be read"):
         read_statistics(tmp_path / "none.csv")
     assert text.splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_without_contrast_in_one_half_that_half_and_the_mean_are_blank(tmp_path: Path):
+    flat = np.exp(1j * np.angle(TRUTH)).astype(np.complex64)
+    of_halves = {
+        split: judge(
+            {"PtychoPINN": [noisy(0.1), noisy(0.1, 1)], "PtyChi": [noisy(0.1, 2)]},
+            *(truth, AREA, SETTINGS, CHOSEN),
+            seed=1,
+        )
+        for split, truth in (("train", flat), ("test", TRUTH))
+    }
+    path = tmp_path / "statistics.csv"
+    path.write_text(to_csv(with_mean(of_halves, [("PtychoPINN", "PtyChi")])), "utf-8")
+    for split, rows in read_statistics(path).items():
+        for row in rows:
+            metric = row.metric.removesuffix("_strict")
+            defined = split == "test" or row.component == "phase" or metric in ("mae", "mse")
+            assert (row.value is not None) == (row.mean is not None) == defined, row
+            if not defined:
+                assert (row.low, row.high, row.settled, row.covers) == (None, None, None, "nothing")
+                assert row.replicates == (2 if row.model == "PtychoPINN" else 1)

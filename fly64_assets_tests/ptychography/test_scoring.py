@@ -368,3 +368,46 @@ def test_missing_rows_are_named(table) -> None:
     only = [row for row in table.rows if row.model != "PtyChi"]
     assert scoring.missing_rows(only) == [("PtyChi", name) for name in ROW_NAMES]
     assert scoring.missing_rows([]) == [(model, name) for model in MODELS for name in ROW_NAMES]
+
+
+CONSTANT = {
+    "amplitude": np.exp(1j * np.angle(TRUTH)).astype(np.complex64),
+    "phase": (np.abs(TRUTH) * np.exp(0.3j)).astype(np.complex64),
+}
+"""Truths without contrast in a component, rounded to single precision."""
+
+
+@pytest.mark.parametrize("component", CONSTANT)
+def test_a_component_without_contrast_is_blank_and_the_other_as_ever(component, tmp_path) -> None:
+    truth, settings = CONSTANT[component], SETTINGS.model_copy(update={"reference_ms_ssim": True})
+    generator = np.random.default_rng(0)
+    noisy_truth = truth + 0.05 * (generator.standard_normal((2, *truth.shape)).T @ [1, 1j]).T
+    objects = {"PtychoPINN": truth, "PtyChi": noisy_truth}
+    table = scoring.score(objects, truth, AREA, settings, dict.fromkeys(objects, 1.0))
+    other = "phase" if component == "amplitude" else "amplitude"
+    assert table.data_ranges[component] is None and table.data_ranges[other] > 0.1
+    perfect = by_name(table, "PtychoPINN")
+    assert getattr(perfect["ms_ssim"], other) == pytest.approx(1, abs=1e-6)
+    assert getattr(perfect["mae"], component) == pytest.approx(0, abs=1e-5)
+    for model in objects:
+        for name, row in by_name(table, model).items():
+            blank = getattr(row, component) is None
+            assert blank == (name in scoring.NEED_CONTRAST or name in scoring.RECORDED), name
+            assert (getattr(row, other) is None) == (name in scoring.RECORDED), name
+        assert set(table.models[model].frc) == {other}
+    path = tmp_path / "scores.csv"
+    scoring.write_csv(path, table.rows)
+    names = scoring.row_names(settings)
+    assert [row.metric for row in scoring.read_csv(path)] == 2 * list(names)
+    assert not scoring.missing_rows(scoring.read_csv(path), objects, names)
+    text = path.read_text("utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("PtyChi,mae,"))
+    path.write_text(text.replace(line, "PtyChi,mae,,0.1,"), "utf-8")
+    with pytest.raises(InputError, match="mae amplitude '' is not a number"):
+        scoring.read_csv(path)
+
+
+def test_a_truth_without_any_contrast_has_no_scores() -> None:
+    flat = np.full(TRUTH.shape, 0.5 + 0.5j, np.complex64)
+    with pytest.raises(ValueError, match="constant"):
+        scoring.score({"PtyChi": TRUTH}, flat, AREA, SETTINGS, {"PtyChi": 1.0})
