@@ -28,6 +28,7 @@ from fly64_assets.partitions import Condition
 from fly64_assets.planner import State, Verdict
 from fly64_assets.progress import duration
 from fly64_assets.ptychography.rules import RuleOutcome
+from fly64_assets.restore import At, Restoration
 from fly64_assets.results import MatrixResults, Standing, orphans
 from fly64_assets.run_events import StepEvent
 from fly64_assets.study import PROJECT_ROOT
@@ -195,6 +196,19 @@ def show_checks(rows: Iterable[CheckRow], counts: Mapping[str, int]) -> None:
                 )
         OUT.print("* blocking: nothing consumes the asset unless it passed")
     OUT.print("checks: " + ", ".join(f"{state} {count}" for state, count in counts.items()))
+
+
+def show_restored(found: Restoration, verdicts: Mapping[At, Verdict]) -> None:
+    """What was recorded again and is not fresh yet, and what could not be, a line each."""
+    for at, reason in found.lost.items():
+        OUT.print(f"[red]not restored[/] {at[0].name} {at[1]}: {escape(reason)}")
+    for verdict in verdicts.values():
+        if verdict.state is not State.FRESH:
+            OUT.print(f"[{COLOURS[verdict.state]}]restored, but[/] {escape(str(verdict))}")
+    done = "restored" if verdicts or not found.restored else "would be restored"
+    OUT.print(f"records: {len(found.restored)} {done}, {len(found.lost)} not")
+    if found.lost:
+        OUT.print("next: `fly64 run` makes what is missing or altered again")
 
 
 class RunProgress:

@@ -35,8 +35,13 @@ def instance_folder(study: Study) -> Path:
     return results_folder(study) / "dagster"
 
 
-def prepare_instance(study: Study, study_file: Path) -> Path:
+def prepare_instance(study: Study, study_file: Path, *, records_lost: bool = False) -> Path:
     """Make the study's instance folder and point this process and its children at it.
+
+    Args:
+        study, study_file: whose it is.
+        records_lost: that its records be made again (`fly64 restore`): an empty database, or
+            another storage, may take the place of the one that held them.
 
     Returns:
         The folder, which is also in ``DAGSTER_HOME`` from here on.
@@ -47,7 +52,8 @@ def prepare_instance(study: Study, study_file: Path) -> Path:
     """
     folder, source = instance_folder(study), _settings_file()
     text = _read(source)
-    _require_same_storage(folder, source, text)
+    if not records_lost:
+        _require_same_storage(folder, source, text)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         settings = folder / SETTINGS
@@ -55,7 +61,7 @@ def prepare_instance(study: Study, study_file: Path) -> Path:
             # Settings that cannot be used never become the folder's.
             write_whole(folder / UNPROVEN, text)
             with opened(folder, source, UNPROVEN) as instance:
-                record_owner.claim(instance, folder, study, source)
+                record_owner.claim(instance, folder, study, source, anew=records_lost)
             os.replace(folder / UNPROVEN, settings)
         elif not settings.is_file() or settings.read_text("utf-8") != text:
             write_whole(settings, text)
@@ -70,9 +76,11 @@ def prepare_instance(study: Study, study_file: Path) -> Path:
 
 
 @contextmanager
-def study_instance(study: Study, study_file: Path) -> Iterator[DagsterInstance]:
-    """The study's instance, open. Raises InputError as `prepare_instance` does."""
-    folder = prepare_instance(study, study_file)
+def study_instance(
+    study: Study, study_file: Path, *, records_lost: bool = False
+) -> Iterator[DagsterInstance]:
+    """The study's instance, open; arguments and InputError as of `prepare_instance`."""
+    folder = prepare_instance(study, study_file, records_lost=records_lost)
     with opened(folder, _settings_file()) as instance:
         yield instance
 
@@ -137,7 +145,7 @@ def _require_same_storage(folder: Path, source: Path, text: str) -> None:
         source,
         "storage",
         f"is not where the study's records are, which {used} says; set {INSTANCE_VARIABLE} to the "
-        f"file that the study was begun with, or move {folder.parent} aside to begin anew",
+        "file that the study was begun with; `fly64 restore` brings the records to another one",
     )
 
 
