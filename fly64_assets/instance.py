@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -20,7 +22,7 @@ from dagster import DagsterInstance
 
 from fly64_assets import record_owner
 from fly64_assets.errors import UnusableInstance, UnwritableResults
-from fly64_assets.store import results_folder, write_whole
+from fly64_assets.store import require_database_path, results_folder, write_whole
 from fly64_assets.study import PROJECT_ROOT, STUDY_VARIABLE, Study
 
 INSTANCE_VARIABLE = "FLY64_INSTANCE"
@@ -28,6 +30,10 @@ SETTINGS = "dagster.yaml"
 UNPROVEN = ".dagster.yaml.new"
 STORAGES = ("storage", "run_storage", "event_log_storage", "schedule_storage")
 """The keys of ``dagster.yaml`` that say where records are."""
+DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+"""What a command that only looks reads of the files below an instance's folder."""
+COPIES = 5
+"""Tries to copy a database that another process writes to."""
 PACKAGES = {"postgres": "dagster_postgres", "mysql": "dagster_mysql"}
 
 
@@ -99,7 +105,7 @@ def read_only_instance(study: Study) -> Iterator[DagsterInstance]:
             yield instance
         return
     _require_same_storage(folder, source, text)
-    with opened(folder, source) as instance:
+    with opened_to_read(folder, source) as instance:
         if _storage(source, text):
             record_owner.require(instance, folder, study, source)
         yield instance
@@ -154,6 +160,50 @@ def _kind(storage: dict[str, Any]) -> dict[str, list[str]]:
 
 
 @contextmanager
+def opened_to_read(folder: Path, source: Path) -> Iterator[DagsterInstance]:
+    """The instance of a folder, which may be another user's or on a read-only file system.
+
+    SQLite and Dagster write to a database also to read it. Where they may not, a copy is read.
+
+    Args and Raises: as of `opened`.
+    """
+    databases = [folder / place for place in DATABASES]
+    places = [folder, *(database.parent for database in databases), *databases]
+    if all(os.access(place, os.W_OK) for place in places if place.exists()):
+        with opened(folder, source) as instance:
+            yield instance
+        return
+    with tempfile.TemporaryDirectory(prefix="fly64-") as copy:
+        shutil.copyfile(folder / SETTINGS, Path(copy, SETTINGS))
+        for database, place in zip(databases, DATABASES, strict=True):
+            if database.exists():
+                Path(copy, place).parent.mkdir(parents=True, exist_ok=True)
+                _copy_database(database, Path(copy, place))
+        with opened(Path(copy), source) as instance:
+            yield instance
+
+
+def _copy_database(database: Path, copy: Path) -> None:
+    """Copy a database with what SQLite has not yet moved into it, as both were at one moment."""
+    parts = [database, database.with_name(f"{database.name}-wal")]
+
+    def state() -> list[tuple[int, int] | None]:
+        found = [part.stat() if part.exists() else None for part in parts]
+        return [(each.st_size, each.st_mtime_ns) if each else None for each in found]
+
+    for _ in range(COPIES):
+        before = state()
+        for part, there in zip(parts, before, strict=True):
+            to = copy.with_name(part.name)
+            to.unlink(missing_ok=True)
+            if there is not None:
+                shutil.copyfile(part, to)
+        if state() == before:
+            return
+    raise UnusableInstance(database, "", "is being written to all the time; try again later")
+
+
+@contextmanager
 def opened(folder: Path, source: Path, settings: str = SETTINGS) -> Iterator[DagsterInstance]:
     """The instance of a folder.
 
@@ -165,6 +215,7 @@ def opened(folder: Path, source: Path, settings: str = SETTINGS) -> Iterator[Dag
     Raises:
         InputError: its settings break a rule, or its database cannot be reached.
     """
+    require_database_path(folder)
     _require_packages(source)
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # "Retrying failed database connection", with a traceback
@@ -182,6 +233,8 @@ def opened(folder: Path, source: Path, settings: str = SETTINGS) -> Iterator[Dag
 
 def _require_packages(source: Path) -> None:
     for settings in _storage(source, _read(source)).values():
+        if isinstance(settings, dict) and isinstance(settings.get("sqlite"), dict):
+            require_database_path(Path(str(settings["sqlite"].get("base_dir"))))
         for name, package in PACKAGES.items():
             if isinstance(settings, dict) and name in settings and find_spec(package) is None:
                 install = "pip install -c constraints.txt 'fly64_assets[postgres]'"

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from fly64_assets.catalogue import BY_KEY, Product
-from fly64_assets.errors import InProgress, InputError, UnwritableResults
+from fly64_assets.errors import InProgress, InputError, UnusableResults, UnwritableResults
 from fly64_assets.partitions import Condition
 from fly64_assets.study import PROJECT_ROOT, Study
 
@@ -40,9 +41,38 @@ class FileRecord:
 
 
 def results_folder(study: Study) -> Path:
-    """The folder of everything that a study makes: ``$FLY64_RESULTS`` or ``results``, by name."""
-    base = os.environ.get(RESULTS_VARIABLE)
-    return (Path(base) if base else PROJECT_ROOT / "results").resolve() / study.name
+    """The folder of everything that a study makes: ``$FLY64_RESULTS`` or ``results``, by name.
+
+    Raises:
+        InputError: no results can lie there.
+    """
+    named = os.environ.get(RESULTS_VARIABLE)
+    base = named or str(PROJECT_ROOT / "results")
+    if base.startswith("~"):
+        raise UnusableResults(RESULTS_VARIABLE, base, "begins with ~, which only a shell expands")
+    try:
+        folder = Path(base).resolve() / study.name
+        is_file = any(path.exists() and not path.is_dir() for path in (folder.parent, folder))
+    except (OSError, RuntimeError) as error:  # too long, not to be looked into, links in a circle
+        problem = getattr(error, "strerror", None) or "links lead in a circle"
+        raise UnusableResults(RESULTS_VARIABLE, base, problem) from None
+    if is_file:
+        raise UnusableResults(RESULTS_VARIABLE, str(folder), "is or lies below a file, no folder")
+    require_database_path(folder)
+    return folder
+
+
+def require_database_path(folder: Path) -> None:
+    """Refuse a folder whose databases Dagster would look for elsewhere: it reads paths as URLs.
+
+    Raises:
+        InputError: the path holds what a URL means something else by.
+    """
+    found = re.search("[?]|%[0-9A-Fa-f]{2}", str(folder))
+    if found:
+        raise UnusableResults(
+            folder, "", f"has {found[0]!r} in it, which Dagster reads as part of a URL"
+        )
 
 
 def sha256_of(path: Path) -> str:
