@@ -18,6 +18,7 @@ from rich.table import Column, Table
 from fly64_assets.catalogue import PRODUCTS
 from fly64_assets.check_states import CheckRow
 from fly64_assets.checks.phase_check import check_step
+from fly64_assets.cleaning import Removed
 from fly64_assets.context import StudyContext
 from fly64_assets.feasibility import ViewCounts
 from fly64_assets.forecast import Action, Forecast, Planned
@@ -209,6 +210,15 @@ def show_restored(found: Restoration, verdicts: Mapping[At, Verdict]) -> None:
     OUT.print(f"records: {len(found.restored)} {done}, {len(found.lost)} not")
     if found.lost:
         OUT.print("next: `fly64 run` makes what is missing or altered again")
+
+
+def show_removed(removed: Iterable[Removed], *, dry_run: bool) -> None:
+    """What was removed (or would be) of each kind, and how much."""
+    verb, total = "would remove" if dry_run else "removed", 0
+    for each in removed:
+        OUT.print(f"{verb} {each.kind}: {each.count}, {each.bytes / 1e6:.1f} MB")
+        total += each.bytes
+    OUT.print(f"{verb} {total / 1e6:.1f} MB" if total else "nothing to remove")
 
 
 class RunProgress:

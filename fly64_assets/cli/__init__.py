@@ -64,6 +64,7 @@ for command in (
     verify_command.verify,
     lineage_command.lineage,
     record_commands.restore,
+    record_commands.clean,
     data_commands.data001,
     data_commands.import_,
     help_commands.schema,

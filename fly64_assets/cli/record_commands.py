@@ -50,3 +50,49 @@ def restore(study_file: str | None, dry_run: bool, as_json: bool) -> int:
     else:
         console.show_restored(found, states)
     return 1 if found.lost or failed else 0
+
+
+@click.command()
+@study_option
+@click.option(
+    "--older-than",
+    "days",
+    type=click.FloatRange(min=0),
+    default=None,
+    metavar="DAYS",
+    help="Keep runs that are younger; default: 30.",
+)
+@dry_run_option
+@json_option
+@exit_code
+def clean(study_file: str | None, days: float | None, dry_run: bool, as_json: bool) -> int:
+    """Remove what runs left and nobody needs: old records and logs, dead working files.
+
+    The runs of the latest record of every product, and of the one before it, are kept with their
+    logs; so are all files of the store, its records, and hubs. A night begins with this.
+
+    Example: fly64 clean --study studies/demo.yaml --dry-run
+    """
+    from dataclasses import asdict
+
+    from fly64_assets import console
+    from fly64_assets.cleaning import KEEP_DAYS
+    from fly64_assets.cleaning import clean as remove_unneeded
+    from fly64_assets.context import StudyContext
+    from fly64_assets.instance import read_only_instance, study_instance
+
+    context = StudyContext.load(study_file)
+    if dry_run or not context.store.root.is_dir():
+        opened = read_only_instance(context.study)
+    else:
+        context.store.require_writable()
+        opened = study_instance(context.study, context.study_file)
+    keep_days = KEEP_DAYS if days is None else days
+    with opened as instance:
+        removed = remove_unneeded(context, instance, keep_days=keep_days, dry_run=dry_run)
+    if as_json:
+        named = {"study": context.study.name, "dry_run": dry_run}
+        print_json({**named, "removed": [asdict(each) for each in removed]})
+    else:
+        console.show_removed(removed, dry_run=dry_run)
+    return 0
