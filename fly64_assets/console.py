@@ -32,6 +32,7 @@ from fly64_assets.ptychography.rules import RuleOutcome
 from fly64_assets.restore import At, Restoration
 from fly64_assets.results import MatrixResults, Standing, orphans
 from fly64_assets.run_events import StepEvent
+from fly64_assets.stored_records import file_of
 from fly64_assets.study import PROJECT_ROOT
 from fly64_assets.work import JOBS, RunRequest
 
@@ -378,7 +379,11 @@ def show_status(context: StudyContext, found: Standing) -> None:
         )
     _show_orphans(found.orphans)
     verdicts = [verdict for one in found.conditions for verdict in one.verdicts]
-    if all(verdict.state is State.MISSING for verdict in verdicts):
+    if not all(verdict.state is State.MISSING for verdict in verdicts):
+        return
+    if any(file_of(context.store, v.product, v.condition).is_file() for v in verdicts):
+        OUT.print("nothing is recorded of what lies in the store: `fly64 restore` records it again")
+    else:
         whole = len(found.conditions) == len(context.study.doses) * len(context.study.views)
         what = "this study" if whole else "what you asked for"
         OUT.print(

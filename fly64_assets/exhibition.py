@@ -15,21 +15,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from fly64_assets.catalogue import Product
 from fly64_assets.exhibits.exhibit import Exhibit, Picture, StoredPicture, Subject, Table
 from fly64_assets.partitions import Condition
-from fly64_assets.store import Store
+from fly64_assets.store import Store, served_address
 from fly64_assets.study import Study
 
 Warn = Callable[[str], None]
 PICTURES = "pictures"
 """Metadata key of the folder that the pictures lie in."""
-SERVED = "/fly64"
-"""Path of the web server below which the files of a study's results folder lie."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +155,9 @@ def exhibited(
 
 def _linked(picture: Drawn, file: Path) -> MetadataValue:
     """The picture as Markdown, with its caption and where it lies in the results folder."""
-    address = quote(f"{SERVED}/{file.as_posix()}")
-    return MetadataValue.md(
-        f"![{picture.name}]({address})\n\n{picture.caption} File: `{file.as_posix()}`."
-    )
+    path = file.as_posix()
+    shown = f"![{picture.name}]({served_address(path)})"
+    return MetadataValue.md(f"{shown}\n\n{picture.caption} File: `{path}`.")
 
 
 def table_value(table: Table) -> MetadataValue:

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 from fly64_assets.catalogue import BY_KEY, Product
 from fly64_assets.errors import InProgress, InputError, UnusableResults, UnwritableResults
@@ -29,6 +30,9 @@ RESULTS_VARIABLE = "FLY64_RESULTS"
 SCHEMA_FILE = "schema_version"
 SCHEMA_VERSION = 1
 """Of the store's layout and of what its files mean; a store says its own beside its files."""
+STORE, PICTURES = "store", "pictures"
+"""The folders of a study's results that the web UI's server hands out, below ``SERVED``."""
+SERVED = "/fly64"
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,13 @@ def results_folder(study: Study) -> Path:
         raise UnusableResults(RESULTS_VARIABLE, base, "begins with ~, which only a shell expands")
     try:
         folder = Path(base).resolve() / study.name
-        is_file = any(path.exists() and not path.is_dir() for path in (folder.parent, folder))
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        is_file = not there.is_dir()
     except (OSError, RuntimeError) as error:  # too long, not to be looked into, links in a circle
         problem = getattr(error, "strerror", None) or "links lead in a circle"
         raise UnusableResults(RESULTS_VARIABLE, base, problem) from None
     if is_file:
-        raise UnusableResults(RESULTS_VARIABLE, str(folder), "is or lies below a file, no folder")
+        raise UnusableResults(RESULTS_VARIABLE, base, f"{there} is a file, no folder")
     require_database_path(folder)
     return folder
 
@@ -73,6 +78,15 @@ def require_database_path(folder: Path) -> None:
         raise UnusableResults(
             folder, "", f"has {found[0]!r} in it, which Dagster reads as part of a URL"
         )
+
+
+def served_address(path: str) -> str:
+    """Where the web UI's own server hands out a file, as of its root.
+
+    Args:
+        path: relative to the study's folder of results, POSIX: ``pictures/ASSET/PARTITION/FILE``.
+    """
+    return f"{SERVED}/{quote(path)}"
 
 
 def sha256_of(path: Path) -> str:
@@ -109,7 +123,7 @@ class Store:
 
     @classmethod
     def of(cls, study: Study) -> Store:
-        return cls(results_folder(study) / "store")
+        return cls(results_folder(study) / STORE)
 
     def folder(self, product: Product, condition: Condition) -> Path:
         return self.root / product.folder_of(condition)
@@ -219,7 +233,7 @@ class Store:
 
     def pictures_folder(self, product: Product, condition: Condition) -> Path:
         """Where pictures of a product that belong to nothing lie: beside the store, not in it."""
-        folder = self.root.parent / "pictures" / product.name
+        folder = self.root.parent / PICTURES / product.name
         return folder / _slug(condition.partition_key) if condition.partition_key else folder
 
     def commit(

@@ -22,22 +22,18 @@ from fly64_assets.planner import State
 from fly64_assets.restore import restore
 from fly64_assets.store import sha256_of
 from fly64_assets.work import JOBS
-from fly64_assets_tests.conftest import FinishedRun
+from fly64_assets_tests.conftest import SPECIMENS_MADE, FinishedRun
 from fly64_assets_tests.nights import beside_the_store, carried, nights, pass_a_day
 
 SPECIMEN, AT = product("specimen"), Condition()
 ALL = Condition(1000, "dense")
-MADE = 4
 
 
 @pytest.fixture
-def scene(write_study):
-    """The specimen of a tiny study, made several times: the context and its open instance."""
-    context = StudyContext.load(write_study())
-    job = build_definitions(context).resolve_job_def(JOBS[LEVELS[0]])
+def scene(specimen_made, tmp_path, monkeypatch):
+    """The specimen alone, made several times: the context of a copy, and its open instance."""
+    context = specimen_made.copy_to(tmp_path / "results").context(monkeypatch)
     with study_instance(context.study, context.study_file) as instance:
-        for _ in range(MADE):
-            assert job.execute_in_process(instance=instance).success
         yield context, instance
 
 
@@ -57,8 +53,8 @@ def test_runs_that_nothing_needs_go_with_all_that_they_left(scene):
     )
     assert clean(context, instance) == [], "all are younger than a month"
     would = clean(context, instance, keep_days=0, dry_run=True)
-    assert [(each.kind, each.count) for each in would] == [("runs", MADE - 2)]
-    assert len(instance.get_runs()) == MADE + 1, "a dry run removes nothing"
+    assert [(each.kind, each.count) for each in would] == [("runs", SPECIMENS_MADE - 2)]
+    assert len(instance.get_runs()) == SPECIMENS_MADE + 1, "a dry run removes nothing"
     assert clean(context, instance, keep_days=0) == would
     kept = {last.run_id, before.run_id, at_work.run_id}
     assert {run.run_id for run in instance.get_runs()} == kept

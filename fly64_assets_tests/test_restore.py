@@ -15,7 +15,6 @@ from dagster import AssetKey, DagsterInstance
 from fly64_assets import stored_records
 from fly64_assets.catalogue import LEVELS, STUDY_LEVEL, product
 from fly64_assets.context import StudyContext
-from fly64_assets.definitions import build_definitions
 from fly64_assets.instance import instance_folder, read_only_instance, study_instance
 from fly64_assets.ledger import Ledger
 from fly64_assets.lineage_store import StoreHome
@@ -26,37 +25,17 @@ from fly64_assets.restore import restore
 from fly64_assets.results import verdicts_of
 from fly64_assets.runner import execute
 from fly64_assets.store import RESULTS_VARIABLE, sha256_of
-from fly64_assets.work import JOBS, RunRequest
-from fly64_assets_tests.conftest import TINY, copy_results, fly64
+from fly64_assets.work import RunRequest
+from fly64_assets_tests.conftest import fly64
 
 SPECIMEN, AT = product("specimen"), Condition()
 ALL = Condition(1000, "dense")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """The specimen of a tiny study, made twice: the store, and the database after the first."""
-    folder = tmp_path_factory.mktemp("made")
-    (folder / "study.yaml").write_text(json.dumps(TINY), "utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(RESULTS_VARIABLE, str(folder / "results"))
-        patch.setenv("DAGSTER_HOME", "")
-        context = StudyContext.load(folder / "study.yaml")
-        job = build_definitions(context).resolve_job_def(JOBS[LEVELS[0]])
-        for name in ("older", None):
-            with study_instance(context.study, context.study_file) as instance:
-                assert job.execute_in_process(instance=instance).success
-            if name:
-                copy_results(instance_folder(context.study), folder / name)
-    return folder
-
-
 @pytest.fixture
-def scene(made, tmp_path, monkeypatch):
-    """A copy of it that a test may change."""
-    copy_results(made / "results", tmp_path / "results")
-    monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / "results"))
-    return StudyContext.load(made / "study.yaml")
+def scene(specimen_made, tmp_path, monkeypatch):
+    """The specimen alone, in a copy that a test may change."""
+    return specimen_made.copy_to(tmp_path / "results").context(monkeypatch)
 
 
 def restored(context: StudyContext) -> tuple[list[str], dict[str, str], State]:
@@ -103,10 +82,11 @@ def test_what_was_lost_comes_back_with_all_that_it_carried(scene, lose):
     assert latest(scene).storage_id == after.storage_id
 
 
-def test_an_older_database_gets_what_it_does_not_know(scene, made):
+def test_an_older_database_gets_what_it_does_not_know(scene, specimen_made):
     newer = latest(scene).provenance
     lose_the_database(scene)
-    shutil.copytree(made / "older", instance_folder(scene.study))
+    older = specimen_made.results.parent / "older"
+    shutil.copytree(older, instance_folder(scene.study))
     assert latest(scene).provenance != newer
     assert restored(scene) == (["specimen"], {}, State.FRESH)
     assert latest(scene).provenance == newer

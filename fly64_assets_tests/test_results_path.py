@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sqlite3
@@ -20,10 +19,10 @@ from fly64_assets.errors import InputError
 from fly64_assets.instance import instance_folder, read_only_instance, study_instance
 from fly64_assets.store import RESULTS_VARIABLE, results_folder
 from fly64_assets.work import JOBS
-from fly64_assets_tests.conftest import TINY, fly64
+from fly64_assets_tests.conftest import fly64
 
+MADE = "dagster_event_type = 'ASSET_MATERIALIZATION'"
 STRANGE = "a b'\"%x%%#&;:=@[$HOME]{x}(*)\\é\n\t%"
-SIXTY_FOUR = "x" * 300
 
 
 @pytest.fixture
@@ -56,9 +55,9 @@ def test_whatever_a_path_may_hold_is_no_url(write_study, tmp_path, monkeypatch):
         ("a?mode=memory", "has '?' in it"),
         ("a%20b", "has '%20' in it"),
         ("a%2Fb", "has '%2F' in it"),
-        ("file/below", "is or lies below a file"),
-        ("file", "is or lies below a file"),
-        (SIXTY_FOUR, "File name too long"),
+        ("file/below", "/file is a file, no folder"),
+        ("file", "/file is a file, no folder"),
+        ("x" * 300, "File name too long"),
         ("loop", "links lead in a circle"),
     ],
 )
@@ -69,7 +68,7 @@ def test_what_dagster_would_look_for_elsewhere_is_refused(
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     there = set(tmp_path.rglob("*"))
     monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / name))
-    with pytest.raises(InputError, match="") as raised:
+    with pytest.raises(InputError) as raised:
         StudyContext.load(study.study_file)
     assert problem in str(raised.value) and len(str(raised.value).splitlines()) == 1
     assert set(tmp_path.rglob("*")) == there
@@ -118,22 +117,22 @@ def _without_rights() -> list[str]:
 
 
 @pytest.fixture
-def others(tmp_path, monkeypatch):
+def others(specimen_made, tmp_path, monkeypatch):
     """A made specimen that may only be read, its database as a killed writer leaves it."""
-    file = tmp_path / "study.yaml"
-    file.write_text(json.dumps(TINY), "utf-8")
-    results = tmp_path / "others"
-    monkeypatch.setenv(RESULTS_VARIABLE, str(results))
-    context = StudyContext.load(file)
-    make_specimen(context)
+    file, results = specimen_made.study_file, tmp_path / "others"
+    context = specimen_made.copy_to(results).context(monkeypatch)
     database = instance_folder(context.study) / "history" / "runs" / "index.db"
     copies = tmp_path / "copies"
     copies.mkdir()
     connection = sqlite3.connect(database)
     connection.execute("PRAGMA wal_autocheckpoint=0")
-    # What is in the side file only: without it there is no record.
-    connection.execute("UPDATE event_logs SET partition = 'x' WHERE 0")
-    connection.execute("CREATE TABLE beside(x)")
+    # The record is in the side file only.
+    (record,) = connection.execute(f"SELECT max(id) FROM event_logs WHERE {MADE}").fetchone()
+    row = connection.execute(f"SELECT event FROM event_logs WHERE id = {record}").fetchone()
+    connection.execute(f"UPDATE event_logs SET event = '' WHERE id = {record}")
+    connection.commit()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute(f"UPDATE event_logs SET event = ? WHERE id = {record}", row)
     connection.commit()
     for part in database.parent.glob("index.db*"):
         shutil.copy(part, copies)
