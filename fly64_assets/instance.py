@@ -46,8 +46,8 @@ def prepare_instance(study: Study, study_file: Path, *, records_lost: bool = Fal
 
     Args:
         study, study_file: whose it is.
-        records_lost: that its records be made again (`fly64 restore`): an empty database, or
-            another storage, may take the place of the one that held them.
+        records_lost: that its records be made again (`fly64 restore`): an empty database may take
+            the place of the one that held them, or of SQLite's files.
 
     Returns:
         The folder, which is also in ``DAGSTER_HOME`` from here on.
@@ -58,7 +58,8 @@ def prepare_instance(study: Study, study_file: Path, *, records_lost: bool = Fal
     """
     folder, source = instance_folder(study), _settings_file()
     text = _read(source)
-    if not records_lost:
+    # A variable that was forgotten names no other storage.
+    if not (records_lost and _storage(source, text)):
         _require_same_storage(folder, source, text)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -272,8 +272,9 @@ def test_a_finished_study_is_whole_again_on_another_machine_and_so_is_its_hub(
     finished, tmp_path, monkeypatch
 ):
     """The store alone, copied elsewhere: no database, no pictures."""
-    hub = _export(finished.context(monkeypatch), tmp_path / "before")
-    shutil.copytree(finished.results / "tiny" / "store", tmp_path / "elsewhere" / "tiny" / "store")
+    here = finished.context(monkeypatch)
+    hub = _export(here, tmp_path / "before")
+    shutil.copytree(here.store.root, tmp_path / "elsewhere" / here.study.name / "store")
     monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / "elsewhere"))
     context = StudyContext.load(finished.study_file)
     done = fly64("restore", "--study", finished.study_file, results=tmp_path / "elsewhere")
