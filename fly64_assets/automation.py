@@ -33,11 +33,13 @@ from dagster import (
 from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 from dagster._core.storage.tags import MAX_RETRIES_TAG, RUN_KEY_TAG
 
+from fly64_assets.cleaning import A_NIGHT, clean
 from fly64_assets.context import StudyContext
 from fly64_assets.night import NIGHT_TAG, Decision, Start, decide_as_on_disk
 from fly64_assets.planner import digest
 from fly64_assets.process import utc_text
 from fly64_assets.reaper import reap
+from fly64_assets.restore import keep_missing
 from fly64_assets.run_ends import note_end
 from fly64_assets.work import LAUNCH_TAG, partition_tags, unfinished_runs
 
@@ -97,6 +99,7 @@ def _nightly(context: StudyContext) -> ScheduleDefinition:
     def nightly(tick: ScheduleEvaluationContext) -> SkipReason | list[RunRequest]:
         night = utc_text(tick.scheduled_execution_time.astimezone(UTC).timestamp())
         reap(context, tick.instance)
+        _tidy(context, tick)
         decision = decide_as_on_disk(context, tick.instance, night)
         _open_night(context, tick.instance, night, decision)
         for reason in decision.left:
@@ -106,6 +109,16 @@ def _nightly(context: StudyContext) -> ScheduleDefinition:
         return [_run_request(start, night) for start in decision.starts]
 
     return nightly
+
+
+def _tidy(context: StudyContext, tick: ScheduleEvaluationContext) -> None:
+    """Complete the stored records and remove what no one needs; no night fails for it."""
+    try:
+        keep_missing(context, tick.instance)
+        for removed in clean(context, tick.instance, most_runs=A_NIGHT):
+            tick.log.info(f"removed {removed.kind}: {removed.count}, {removed.bytes} bytes")
+    except Exception as error:
+        tick.log.warning(f"not tidied: {type(error).__name__}: {error}")
 
 
 def _is_on(instance: DagsterInstance) -> bool:

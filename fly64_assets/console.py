@@ -19,6 +19,7 @@ from rich.text import Text
 from fly64_assets.catalogue import PRODUCTS
 from fly64_assets.check_states import CheckRow
 from fly64_assets.checks.phase_check import check_step
+from fly64_assets.cleaning import Removed
 from fly64_assets.context import StudyContext
 from fly64_assets.errors import harmless
 from fly64_assets.feasibility import ViewCounts
@@ -30,8 +31,10 @@ from fly64_assets.partitions import Condition
 from fly64_assets.planner import State, Verdict
 from fly64_assets.progress import duration
 from fly64_assets.ptychography.rules import RuleOutcome
+from fly64_assets.restore import At, Restoration
 from fly64_assets.results import MatrixResults, Standing, orphans
 from fly64_assets.run_events import StepEvent
+from fly64_assets.stored_records import file_of
 from fly64_assets.study import PROJECT_ROOT
 from fly64_assets.work import JOBS, RunRequest
 
@@ -213,6 +216,28 @@ def show_checks(rows: Iterable[CheckRow], counts: Mapping[str, int]) -> None:
     OUT.print("checks: " + ", ".join(f"{state} {count}" for state, count in counts.items()))
 
 
+def show_restored(found: Restoration, verdicts: Mapping[At, Verdict]) -> None:
+    """What was recorded again and is not fresh yet, and what could not be, a line each."""
+    for at, reason in found.lost.items():
+        OUT.print(f"[red]not restored[/] {at[0].name} {at[1]}: {escape(reason)}")
+    for verdict in verdicts.values():
+        if verdict.state is not State.FRESH:
+            OUT.print(f"[{COLOURS[verdict.state]}]restored, but[/] {escape(str(verdict))}")
+    done = "restored" if verdicts or not found.restored else "would be restored"
+    OUT.print(f"records: {len(found.restored)} {done}, {len(found.lost)} not")
+    if found.lost:
+        OUT.print("next: `fly64 run` makes what is missing or altered again")
+
+
+def show_removed(removed: Iterable[Removed], *, dry_run: bool) -> None:
+    """What was removed (or would be) of each kind, and how much."""
+    verb, total = "would remove" if dry_run else "removed", 0
+    for each in removed:
+        OUT.print(f"{verb} {each.kind}: {each.count}, {each.bytes / 1e6:.1f} MB")
+        total += each.bytes
+    OUT.print(f"{verb} {total / 1e6:.1f} MB" if total else "nothing to remove")
+
+
 class RunProgress:
     """Tells a person what each run is doing: lines, and on a terminal a live last line.
 
@@ -371,7 +396,11 @@ def show_status(context: StudyContext, found: Standing) -> None:
         OUT.print(f"[cyan]in progress[/] {escape(told)}")
     _show_orphans(found.orphans)
     verdicts = [verdict for one in found.conditions for verdict in one.verdicts]
-    if all(verdict.state is State.MISSING for verdict in verdicts):
+    if not all(verdict.state is State.MISSING for verdict in verdicts):
+        return
+    if any(file_of(context.store, v.product, v.condition).is_file() for v in verdicts):
+        OUT.print("nothing is recorded of what lies in the store: `fly64 restore` records it again")
+    else:
         whole = len(found.conditions) == len(context.study.doses) * len(context.study.views)
         what = "this study" if whole else "what you asked for"
         OUT.print(

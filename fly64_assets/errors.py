@@ -63,6 +63,12 @@ class UnwritableResults(InputError):
     next_step = "make it writable, or set FLY64_RESULTS to a folder that is"
 
 
+class UnusableResults(InputError):
+    """A path for results that no results can lie at."""
+
+    next_step = "set FLY64_RESULTS to another folder, written out"
+
+
 class NotTrusted(Exception):
     """A stored input that may not be consumed: missing, unchecked, failed or altered on disk."""
 

@@ -1,13 +1,13 @@
 """Exhibits of a product for the web UI: drawn, kept as files beside the store, put in metadata.
 
-Pictures lie in ``results/<study>/pictures/<asset>/<partition>/NAME.png`` with a small copy in the
-event log. They belong to no product: nothing reads them, no fingerprint or hash covers them, and
-losing them loses nothing. What cannot be drawn is a warning in the step's log, never a failure.
+Pictures lie in ``results/<study>/pictures/<asset>/<partition>/NAME.png``; the event log holds links
+to them, which the study's own web server answers. They belong to no product: nothing reads them, no
+fingerprint or hash covers them, and losing them loses nothing. What cannot be drawn is a warning in
+the step's log, never a failure.
 """
 
 from __future__ import annotations
 
-import base64
 import math
 import os
 from collections.abc import Callable
@@ -21,24 +21,22 @@ from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 from fly64_assets.catalogue import Product
 from fly64_assets.exhibits.exhibit import Exhibit, Picture, StoredPicture, Subject, Table
 from fly64_assets.partitions import Condition
-from fly64_assets.store import Store
+from fly64_assets.store import Store, served_address
 from fly64_assets.study import Study
 
 Warn = Callable[[str], None]
 PICTURES = "pictures"
-"""Metadata key of the folder that the full-size pictures lie in."""
+"""Metadata key of the folder that the pictures lie in."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture as it goes out: its small copy, and the full-size PNG unless a product owns it."""
+    """A picture as it goes out: a PNG, or the name of the product's own file."""
 
     name: str
     caption: str
-    small: bytes
-    media_type: str
-    whole: bytes | None
     file: str
+    content: bytes | None = None
 
 
 def title_of(product: Product, condition: Condition) -> str:
@@ -71,32 +69,29 @@ def draw(subject: Subject, product: Product, warn: Warn) -> tuple[Exhibit, list[
     drawn = []
     for picture in exhibit.pictures:
         try:
-            drawn.append(_drawn(picture, subject))
+            drawn.append(_drawn(picture))
         except Exception as error:
             warn(f"picture {picture.name} was not drawn: {type(error).__name__}: {error}")
     return exhibit, drawn
 
 
-def _drawn(picture: Picture | StoredPicture, subject: Subject) -> Drawn:
+def _drawn(picture: Picture | StoredPicture) -> Drawn:
     from fly64_assets.exhibits import drawing
 
     if isinstance(picture, StoredPicture):
-        content, whole, file = subject.path(picture.file).read_bytes(), None, picture.file
-    else:
-        content = whole = drawing.png(picture.draw)
-        file = f"{picture.name}.png"
-    small, media_type = drawing.small_copy(content, picture.look)
-    return Drawn(picture.name, picture.caption, small, media_type, whole, file)
+        return Drawn(picture.name, picture.caption, picture.file)
+    content = drawing.png(picture.draw)
+    return Drawn(picture.name, picture.caption, f"{picture.name}.png", content)
 
 
 def keep(store: Store, product: Product, condition: Condition, drawn: list[Drawn]) -> None:
-    """Put the full-size pictures into place, each whole; older ones that are none any more, go.
+    """Put the pictures into place, each whole; older ones that are none any more, go.
 
     Raises:
         OSError: the folder cannot be written.
     """
     folder = store.pictures_folder(product, condition)
-    wanted = {picture.file: picture.whole for picture in drawn if picture.whole is not None}
+    wanted = {picture.file: picture.content for picture in drawn if picture.content is not None}
     if wanted:
         folder.mkdir(parents=True, exist_ok=True)
     for name, content in wanted.items():
@@ -134,12 +129,14 @@ def exhibited(
     title = title_of(product, condition)
     subject = Subject(study, product.split, title, path, given, product.arm)
     exhibit, drawn = draw(subject, product, warn)
-    folder = store.pictures_folder(product, condition)
-    relative = folder.relative_to(store.root.parent).as_posix()
+    folder, results = store.pictures_folder(product, condition), store.root.parent
     # In the order in which one looks.
-    metadata: dict[str, Any] = {picture.name: _inline(picture, relative) for picture in drawn}
-    if any(picture.whole is not None for picture in drawn):
-        metadata[PICTURES] = MetadataValue.path(relative)
+    metadata: dict[str, Any] = {}
+    for picture in drawn:
+        owned = store.folder(product, condition) if picture.content is None else folder
+        metadata[picture.name] = _linked(picture, (owned / picture.file).relative_to(results))
+    if any(picture.content is not None for picture in drawn):
+        metadata[PICTURES] = MetadataValue.path(folder.relative_to(results).as_posix())
     metadata |= {name: table_value(table) for name, table in exhibit.tables.items()}
     metadata |= {
         name: MetadataValue.int(value) if isinstance(value, int) else MetadataValue.float(value)
@@ -156,14 +153,11 @@ def exhibited(
     return metadata, keep_pictures
 
 
-def _inline(picture: Drawn, folder: str) -> MetadataValue:
-    """The small copy as Markdown, with its caption and where its full size lies."""
-    encoded = base64.b64encode(picture.small).decode()
-    where = f"{folder}/{picture.file}" if picture.whole is not None else picture.file
-    return MetadataValue.md(
-        f"![{picture.name}](data:{picture.media_type};base64,{encoded})\n\n"
-        f"{picture.caption} Full size: `{where}`."
-    )
+def _linked(picture: Drawn, file: Path) -> MetadataValue:
+    """The picture as Markdown, with its caption and where it lies in the results folder."""
+    path = file.as_posix()
+    shown = f"![{picture.name}]({served_address(path)})"
+    return MetadataValue.md(f"{shown}\n\n{picture.caption} File: `{path}`.")
 
 
 def table_value(table: Table) -> MetadataValue:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -20,7 +22,7 @@ from dagster import DagsterInstance
 
 from fly64_assets import record_owner
 from fly64_assets.errors import UnusableInstance, UnwritableResults
-from fly64_assets.store import results_folder, write_whole
+from fly64_assets.store import require_database_path, results_folder, write_whole
 from fly64_assets.study import PROJECT_ROOT, STUDY_VARIABLE, Study
 
 INSTANCE_VARIABLE = "FLY64_INSTANCE"
@@ -28,6 +30,10 @@ SETTINGS = "dagster.yaml"
 UNPROVEN = ".dagster.yaml.new"
 STORAGES = ("storage", "run_storage", "event_log_storage", "schedule_storage")
 """The keys of ``dagster.yaml`` that say where records are."""
+DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+"""What a command that only looks reads of the files below an instance's folder."""
+COPIES = 5
+"""Tries to copy a database that another process writes to."""
 PACKAGES = {"postgres": "dagster_postgres", "mysql": "dagster_mysql"}
 
 
@@ -35,8 +41,13 @@ def instance_folder(study: Study) -> Path:
     return results_folder(study) / "dagster"
 
 
-def prepare_instance(study: Study, study_file: Path) -> Path:
+def prepare_instance(study: Study, study_file: Path, *, records_lost: bool = False) -> Path:
     """Make the study's instance folder and point this process and its children at it.
+
+    Args:
+        study, study_file: whose it is.
+        records_lost: that its records be made again (`fly64 restore`): an empty database may take
+            the place of the one that held them, or of SQLite's files.
 
     Returns:
         The folder, which is also in ``DAGSTER_HOME`` from here on.
@@ -47,7 +58,9 @@ def prepare_instance(study: Study, study_file: Path) -> Path:
     """
     folder, source = instance_folder(study), _settings_file()
     text = _read(source)
-    _require_same_storage(folder, source, text)
+    # A variable that was forgotten names no other storage.
+    if not (records_lost and _storage(source, text)):
+        _require_same_storage(folder, source, text)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         settings = folder / SETTINGS
@@ -55,7 +68,7 @@ def prepare_instance(study: Study, study_file: Path) -> Path:
             # Settings that cannot be used never become the folder's.
             write_whole(folder / UNPROVEN, text)
             with opened(folder, source, UNPROVEN) as instance:
-                record_owner.claim(instance, folder, study, source)
+                record_owner.claim(instance, folder, study, source, anew=records_lost)
             os.replace(folder / UNPROVEN, settings)
         elif not settings.is_file() or settings.read_text("utf-8") != text:
             write_whole(settings, text)
@@ -70,9 +83,11 @@ def prepare_instance(study: Study, study_file: Path) -> Path:
 
 
 @contextmanager
-def study_instance(study: Study, study_file: Path) -> Iterator[DagsterInstance]:
-    """The study's instance, open. Raises InputError as `prepare_instance` does."""
-    folder = prepare_instance(study, study_file)
+def study_instance(
+    study: Study, study_file: Path, *, records_lost: bool = False
+) -> Iterator[DagsterInstance]:
+    """The study's instance, open; arguments and InputError as of `prepare_instance`."""
+    folder = prepare_instance(study, study_file, records_lost=records_lost)
     with opened(folder, _settings_file()) as instance:
         yield instance
 
@@ -91,7 +106,7 @@ def read_only_instance(study: Study) -> Iterator[DagsterInstance]:
             yield instance
         return
     _require_same_storage(folder, source, text)
-    with opened(folder, source) as instance:
+    with opened_to_read(folder, source) as instance:
         if _storage(source, text):
             record_owner.require(instance, folder, study, source)
         yield instance
@@ -137,12 +152,56 @@ def _require_same_storage(folder: Path, source: Path, text: str) -> None:
         source,
         "storage",
         f"is not where the study's records are, which {used} says; set {INSTANCE_VARIABLE} to the "
-        f"file that the study was begun with, or move {folder.parent} aside to begin anew",
+        "file that the study was begun with; `fly64 restore` brings the records to another one",
     )
 
 
 def _kind(storage: dict[str, Any]) -> dict[str, list[str]]:
     return {key: sorted(map(str, settings)) for key, settings in storage.items()}
+
+
+@contextmanager
+def opened_to_read(folder: Path, source: Path) -> Iterator[DagsterInstance]:
+    """The instance of a folder, which may be another user's or on a read-only file system.
+
+    SQLite and Dagster write to a database also to read it. Where they may not, a copy is read.
+
+    Args and Raises: as of `opened`.
+    """
+    databases = [folder / place for place in DATABASES]
+    places = [folder, *(database.parent for database in databases), *databases]
+    if all(os.access(place, os.W_OK) for place in places if place.exists()):
+        with opened(folder, source) as instance:
+            yield instance
+        return
+    with tempfile.TemporaryDirectory(prefix="fly64-") as copy:
+        shutil.copyfile(folder / SETTINGS, Path(copy, SETTINGS))
+        for database, place in zip(databases, DATABASES, strict=True):
+            if database.exists():
+                Path(copy, place).parent.mkdir(parents=True, exist_ok=True)
+                _copy_database(database, Path(copy, place))
+        with opened(Path(copy), source) as instance:
+            yield instance
+
+
+def _copy_database(database: Path, copy: Path) -> None:
+    """Copy a database with what SQLite has not yet moved into it, as both were at one moment."""
+    parts = [database, database.with_name(f"{database.name}-wal")]
+
+    def state() -> list[tuple[int, int] | None]:
+        found = [part.stat() if part.exists() else None for part in parts]
+        return [(each.st_size, each.st_mtime_ns) if each else None for each in found]
+
+    for _ in range(COPIES):
+        before = state()
+        for part, there in zip(parts, before, strict=True):
+            to = copy.with_name(part.name)
+            to.unlink(missing_ok=True)
+            if there is not None:
+                shutil.copyfile(part, to)
+        if state() == before:
+            return
+    raise UnusableInstance(database, "", "is being written to all the time; try again later")
 
 
 @contextmanager
@@ -157,6 +216,7 @@ def opened(folder: Path, source: Path, settings: str = SETTINGS) -> Iterator[Dag
     Raises:
         InputError: its settings break a rule, or its database cannot be reached.
     """
+    require_database_path(folder)
     _require_packages(source)
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # "Retrying failed database connection", with a traceback
@@ -174,6 +234,8 @@ def opened(folder: Path, source: Path, settings: str = SETTINGS) -> Iterator[Dag
 
 def _require_packages(source: Path) -> None:
     for settings in _storage(source, _read(source)).values():
+        if isinstance(settings, dict) and isinstance(settings.get("sqlite"), dict):
+            require_database_path(Path(str(settings["sqlite"].get("base_dir"))))
         for name, package in PACKAGES.items():
             if isinstance(settings, dict) and name in settings and find_spec(package) is None:
                 install = "pip install -c constraints.txt 'fly64_assets[postgres]'"

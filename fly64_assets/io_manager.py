@@ -20,6 +20,7 @@ from dagster import (
     OutputContext,
 )
 
+from fly64_assets import stored_records
 from fly64_assets.catalogue import BY_KEY, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.errors import NotTrusted
@@ -30,6 +31,7 @@ from fly64_assets.partitions import Condition
 from fly64_assets.planner import Planner, input_version
 from fly64_assets.process import git_commit, peak_memory_mb, utc_now, versions
 from fly64_assets.store import FileRecord, Store
+from fly64_assets.stored_records import StoredRecord, as_shown
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,12 @@ class StoreIOManager(IOManager):
             )
         files = store.commit(obj.product, obj.condition, obj.folder)
         provenance = self._provenance(context, obj, files, *cost)
+        metadata, step = {**shown, **obj.metadata}, context.step_context
+        # After the files, so that it is theirs; before Dagster's own, so that none is without it.
+        record = StoredRecord(provenance, step.run_id, step.step.key, as_shown(metadata))
+        stored_records.write(store, obj.product, obj.condition, record)
         keep_pictures()
-        context.add_output_metadata({**shown, **obj.metadata, **_shown(provenance)})
+        context.add_output_metadata({**metadata, **provenance_metadata(provenance)})
 
     def _exhibited(
         self, context: OutputContext, staged: Staged
@@ -223,7 +229,7 @@ def _require_unaltered(context: OutputContext, staged: Staged) -> None:
             )
 
 
-def _shown(provenance: Provenance) -> dict[str, MetadataValue]:
+def provenance_metadata(provenance: Provenance) -> dict[str, MetadataValue]:
     """The provenance as people read it in the UI, and whole as JSON for the ledger."""
     outputs = [
         {"path": record.path, "sha256": record.sha256, "bytes": record.bytes}

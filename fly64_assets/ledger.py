@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter, DagsterInstance
+from dagster import (
+    AssetCheckKey,
+    AssetKey,
+    AssetRecordsFilter,
+    DagsterInstance,
+    EventLogRecord,
+    MetadataValue,
+)
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
@@ -28,6 +35,8 @@ STATES = ("passed", "warning", "failed", "not run")
 PASSED, WARNING, FAILED, NOT_RUN = STATES
 PROVENANCE = "provenance"
 """Metadata key under which a materialization carries its record."""
+MADE_IN = "made_in"
+"""Metadata key of a materialization that was reported again: its first run and step."""
 COMPLETED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 
 
@@ -84,7 +93,10 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Record:
-    """A materialization of a product in one condition; ``figures`` are the numbers it shows."""
+    """A materialization of a product in one condition, with all metadata that it shows.
+
+    ``run_id`` and ``step_key`` are of the step that made it, also where it was recorded again.
+    """
 
     product: Product
     condition: Condition
@@ -92,7 +104,16 @@ class Record:
     run_id: str
     step_key: str
     provenance: Provenance
-    figures: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The numbers that it shows."""
+        return {
+            name: shown.value
+            for name, shown in self.metadata.items()
+            if isinstance(shown.value, int | float)
+        }
 
 
 @dataclass(frozen=True)
@@ -147,25 +168,7 @@ class Ledger:
             ),
             limit=1,
         ).records
-        if not found:
-            return None
-        materialization = found[0].asset_materialization
-        carried = materialization.metadata.get(PROVENANCE) if materialization else None
-        if carried is None:  # reported by hand: nothing says what it was made from
-            return None
-        return Record(
-            product,
-            condition,
-            found[0].storage_id,
-            found[0].run_id,
-            found[0].event_log_entry.step_key or "",
-            Provenance.from_json(carried.value),  # type: ignore[arg-type]
-            {
-                name: shown.value
-                for name, shown in materialization.metadata.items()
-                if isinstance(shown.value, int | float)
-            },
-        )
+        return _record_of(product, condition, found[0]) if found else None
 
     def checks(self, record: Record) -> list[CheckState]:
         """The state of each of the product's checks for this very materialization."""
@@ -208,3 +211,21 @@ class Ledger:
     def altered(self, record: Record) -> str | None:
         """What no longer matches the record on disk; None when every byte does."""
         return self.store.altered(record.provenance.files)
+
+
+def _record_of(product: Product, condition: Condition, event: EventLogRecord) -> Record | None:
+    materialization = event.asset_materialization
+    carried = materialization.metadata.get(PROVENANCE) if materialization else None
+    if materialization is None or carried is None:
+        return None  # reported by hand: nothing says what it was made from
+    made_in: Any = materialization.metadata.get(MADE_IN)
+    run_id, step_key = made_in.value if made_in else (event.run_id, event.event_log_entry.step_key)
+    return Record(
+        product,
+        condition,
+        event.storage_id,
+        run_id,
+        step_key or "",
+        Provenance.from_json(carried.value),  # type: ignore[arg-type]
+        materialization.metadata,
+    )

@@ -15,7 +15,7 @@ from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 
 from fly64_assets.catalogue import BY_KEY, PRODUCTS, Product
 from fly64_assets.errors import InputError
-from fly64_assets.instance import SETTINGS, opened
+from fly64_assets.instance import SETTINGS, opened_to_read
 from fly64_assets.ledger import PROVENANCE, InputRecord, Provenance
 from fly64_assets.lineage import Made, unknown_file
 from fly64_assets.partitions import Condition
@@ -157,5 +157,5 @@ def open_store(results: Path) -> Iterator[StoreHome]:
     folder = results / "dagster"
     if not (folder / SETTINGS).is_file():
         raise InputError(folder, SETTINGS, "is missing: there is no event log to read")
-    with opened(folder, folder / SETTINGS) as instance:
+    with opened_to_read(folder, folder / SETTINGS) as instance:
         yield StoreHome(results / "store", instance)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ PHASE_MAP, AMPLITUDE_MAP, ERROR_MAP = "viridis", "gray", "RdBu_r"
 ERRORS = {"phase error": (-0.5, 0.5), "amplitude error": (-0.3, 0.3)}
 """Ends of the errors' scales; phase in rad."""
 ERROR_BINS = 61
-DPI, PREVIEW_DPI = 110, 62
+DPI = 110
 
 
 def comparison_plot(
@@ -165,7 +164,7 @@ def heatmap_plot(
     style: MapStyle,
     *,
     title: str,
-) -> bytes:
+) -> None:
     """The truth, and under it every model's local scores, phase and amplitude, on one scale.
 
     Args:
@@ -174,9 +173,6 @@ def heatmap_plot(
         maps: by model and component.
         style: what the maps show.
         title: what is compared.
-
-    Returns:
-        The same picture as a JPEG of fewer pixels, to be shown where a PNG would be too large.
     """
     import matplotlib
 
@@ -215,7 +211,4 @@ def heatmap_plot(
     figure.colorbar(image, ax=axes[1:, :], label=f"{style.label} (dimensionless)", aspect=30)
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
-    preview = io.BytesIO()
-    figure.savefig(preview, dpi=PREVIEW_DPI, format="jpeg", pil_kwargs={"quality": 60})
     plt.close(figure)
-    return preview.getvalue()

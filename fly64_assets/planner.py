@@ -64,9 +64,26 @@ def input_version(consumer: Product, made: Provenance) -> str:
 
     Its data version; for a consumer that quotes the files themselves, their bytes.
     """
-    if not consumer.quotes_files:
-        return made.data_version
-    return digest({path: record.sha256 for path, record in made.files.items()})
+    files = {path: record.sha256 for path, record in made.files.items()}
+    return digest(files) if consumer.quotes_files else made.data_version
+
+
+def consumed_version(consumer: Product, given: InputRecord) -> str:
+    """`input_version` of an input as a consumer has recorded it."""
+    return digest(dict(given.files)) if consumer.quotes_files else given.data_version
+
+
+def fingerprint(
+    code_version: str, settings: Mapping[str, Any], input_versions: Mapping[str, str]
+) -> str:
+    """Hash of all that decides what a product is.
+
+    Raises:
+        ValueError: the settings hold a number that JSON does not know.
+    """
+    return digest(
+        {"code_version": code_version, "settings": settings, "inputs": dict(input_versions)}
+    )
 
 
 class Planner:
@@ -209,13 +226,8 @@ class Planner:
             input_versions: see `input_version`, by the input's name.
             settings: that it was made with, where others may hold by now.
         """
-        return digest(
-            {
-                "code_version": product.code_version,
-                "settings": self.settings(product, condition) if settings is None else settings,
-                "inputs": dict(input_versions),
-            }
-        )
+        read = self.settings(product, condition) if settings is None else settings
+        return fingerprint(product.code_version, read, input_versions)
 
     def inputs_of(
         self, product: Product, condition: Condition

@@ -23,7 +23,9 @@ FILE = "database.json"
 CURSOR = "fly64/owner"
 
 
-def claim(instance: DagsterInstance, folder: Path, study: Study, source: Path) -> None:
+def claim(
+    instance: DagsterInstance, folder: Path, study: Study, source: Path, *, anew: bool = False
+) -> None:
     """Make sure that the records are this folder's; a database that belongs to nobody is taken.
 
     Args:
@@ -31,6 +33,7 @@ def claim(instance: DagsterInstance, folder: Path, study: Study, source: Path) -
         folder: the instance's folder, which is written to.
         study: the study of the folder.
         source: the settings in use, for the error.
+        anew: whether one that belongs to nobody may take the place of another, which is lost.
 
     Raises:
         InputError: the database is another folder's, or this folder's records are in another one,
@@ -40,6 +43,8 @@ def claim(instance: DagsterInstance, folder: Path, study: Study, source: Path) -
     here = _here(folder)
     if "folder" not in here:
         here = {"folder": uuid.uuid4().hex}
+        _write(folder, here)
+    if anew and _owner(instance) is None and here.pop("database", None):
         _write(folder, here)
     if _owner(instance) is None and "database" not in here:
         mine = {"folder": here["folder"], "study": study.name}
@@ -58,7 +63,7 @@ def require(instance: DagsterInstance, folder: Path, study: Study, source: Path)
             source,
             "storage",
             f"names another database than the one that the records of {study.name} are in; point "
-            f"it at that one, or move {folder.parent} aside to begin anew",
+            "it at that one; if that is lost, `fly64 restore` brings them to an empty database",
         )
     if owner is not None and owner["folder"] != here.get("folder"):
         raise UnusableInstance(
@@ -66,7 +71,7 @@ def require(instance: DagsterInstance, folder: Path, study: Study, source: Path)
             "storage",
             f"names a database that holds the records of the study {owner['study']} in another "
             f"results folder, not those of {folder.parent}; every study and results folder needs "
-            "a database of its own: createdb",
+            "a database of its own: createdb, then `fly64 restore` if records were lost",
         )
 
 

@@ -26,6 +26,7 @@ from fly64_assets.executor import held
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import Planner
 from fly64_assets.reaper import reap
+from fly64_assets.restore import keep_missing
 from fly64_assets.run_ends import clear_if_mended, note_end
 from fly64_assets.run_events import StepEvent, failures_of, interesting
 from fly64_assets.study import PROJECT_ROOT
@@ -36,6 +37,7 @@ from fly64_assets.work import (
     RunRequest,
     next_request,
     partition_tags,
+    study_cells,
 )
 
 POLL_INTERVAL_S = 0.3
@@ -169,9 +171,10 @@ def execute(
 
 
 def tell_reaped(context: StudyContext, instance: DagsterInstance, listener: Listener) -> None:
-    """Declare runs failed whose process is gone, and say so."""
+    """Declare runs failed whose process is gone, and say so; complete the stored records."""
     for reaped in reap(context, instance):
         listener(None, StepEvent("reaped", "-", str(reaped)))
+    keep_missing(context, instance)
 
 
 def run_conditions(
@@ -286,4 +289,16 @@ def run_checks(
     refused = [f.text for o in outcomes if o.run_id is None for f in o.failures]
     if refused:
         raise InProgress("; ".join(refused))
+    return outcomes
+
+
+def check_unchecked(
+    context: StudyContext, instance: DagsterInstance, listener: Listener
+) -> list[RunOutcome]:
+    """Evaluate the checks of what is in order but was never checked; nothing is made."""
+    outcomes = []
+    for cell in study_cells(context.study):
+        request = next_request(context.planner(instance), cell.condition, cell.level)
+        if request is not None and request.check:
+            outcomes.append(execute(context, instance, request, listener))
     return outcomes

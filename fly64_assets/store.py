@@ -12,15 +12,17 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 from fly64_assets.catalogue import BY_KEY, Product
-from fly64_assets.errors import InProgress, InputError, UnwritableResults
+from fly64_assets.errors import InProgress, InputError, UnusableResults, UnwritableResults
 from fly64_assets.partitions import Condition
 from fly64_assets.study import PROJECT_ROOT, Study
 
@@ -28,6 +30,9 @@ RESULTS_VARIABLE = "FLY64_RESULTS"
 SCHEMA_FILE = "schema_version"
 SCHEMA_VERSION = 1
 """Of the store's layout and of what its files mean; a store says its own beside its files."""
+STORE, PICTURES = "store", "pictures"
+"""The folders of a study's results that the web UI's server hands out, below ``SERVED``."""
+SERVED = "/fly64"
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,48 @@ class FileRecord:
 
 
 def results_folder(study: Study) -> Path:
-    """The folder of everything that a study makes: ``$FLY64_RESULTS`` or ``results``, by name."""
-    base = os.environ.get(RESULTS_VARIABLE)
-    return (Path(base) if base else PROJECT_ROOT / "results").resolve() / study.name
+    """The folder of everything that a study makes: ``$FLY64_RESULTS`` or ``results``, by name.
+
+    Raises:
+        InputError: no results can lie there.
+    """
+    named = os.environ.get(RESULTS_VARIABLE)
+    base = named or str(PROJECT_ROOT / "results")
+    if base.startswith("~"):
+        raise UnusableResults(RESULTS_VARIABLE, base, "begins with ~, which only a shell expands")
+    try:
+        folder = Path(base).resolve() / study.name
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        is_file = not there.is_dir()
+    except (OSError, RuntimeError) as error:  # too long, not to be looked into, links in a circle
+        problem = getattr(error, "strerror", None) or "links lead in a circle"
+        raise UnusableResults(RESULTS_VARIABLE, base, problem) from None
+    if is_file:
+        raise UnusableResults(RESULTS_VARIABLE, base, f"{there} is a file, no folder")
+    require_database_path(folder)
+    return folder
+
+
+def require_database_path(folder: Path) -> None:
+    """Refuse a folder whose databases Dagster would look for elsewhere: it reads paths as URLs.
+
+    Raises:
+        InputError: the path holds what a URL means something else by.
+    """
+    found = re.search("[?]|%[0-9A-Fa-f]{2}", str(folder))
+    if found:
+        raise UnusableResults(
+            folder, "", f"has {found[0]!r} in it, which Dagster reads as part of a URL"
+        )
+
+
+def served_address(path: str) -> str:
+    """Where the web UI's own server hands out a file, as of its root.
+
+    Args:
+        path: relative to the study's folder of results, POSIX: ``pictures/ASSET/PARTITION/FILE``.
+    """
+    return f"{SERVED}/{quote(path)}"
 
 
 def sha256_of(path: Path) -> str:
@@ -79,7 +123,7 @@ class Store:
 
     @classmethod
     def of(cls, study: Study) -> Store:
-        return cls(results_folder(study) / "store")
+        return cls(results_folder(study) / STORE)
 
     def folder(self, product: Product, condition: Condition) -> Path:
         return self.root / product.folder_of(condition)
@@ -189,7 +233,7 @@ class Store:
 
     def pictures_folder(self, product: Product, condition: Condition) -> Path:
         """Where pictures of a product that belong to nothing lie: beside the store, not in it."""
-        folder = self.root.parent / "pictures" / product.name
+        folder = self.root.parent / PICTURES / product.name
         return folder / _slug(condition.partition_key) if condition.partition_key else folder
 
     def commit(

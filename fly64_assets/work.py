@@ -28,6 +28,7 @@ from fly64_assets.catalogue import ALL_LEVELS, BY_KEY, PRODUCTS, STUDY_LEVEL, Le
 from fly64_assets.errors import InputError
 from fly64_assets.partitions import Condition, Per, dagster_key
 from fly64_assets.planner import Planner, State, digest
+from fly64_assets.study import Study
 
 JOBS: dict[Level, str] = dict(
     zip(
@@ -85,6 +86,12 @@ class Cell:
             return True
         same_view = mine.view is None or others.view is None or mine.view == others.view
         return mine.dose == others.dose and same_view
+
+
+def study_cells(study: Study) -> list[Cell]:
+    """Every cell of a study's matrix, what is made first first."""
+    conditions = [Condition(dose, view) for dose in study.doses for view in study.views]
+    return list(dict.fromkeys(Cell.of(level, at) for level in ALL_LEVELS for at in conditions))
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,34 @@ def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Finish
     return run_once(tmp_path_factory, worker_id, "finished")
 
 
+SPECIMENS_MADE = 3
+
+
+@pytest.fixture(scope="session")
+def specimen_made(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """The specimen of the tiny study, made several times, never to be changed.
+
+    ``results.parent / "older"`` is a copy of the database from after the first time.
+    """
+    from fly64_assets.definitions import build_definitions
+
+    folder = tmp_path_factory.mktemp("specimen")
+    study_file, results = folder / "study.yaml", folder / "results"
+    study_file.write_text(yaml.safe_dump(TINY), "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DAGSTER_HOME", STUDY_VARIABLE):
+            patch.setenv(name, "")
+        patch.setenv(RESULTS_VARIABLE, str(results))
+        context = StudyContext.load(study_file)
+        job = build_definitions(context).resolve_job_def("prepare_specimen")
+        for number in range(SPECIMENS_MADE):
+            with study_instance(context.study, context.study_file) as instance:
+                assert job.execute_in_process(instance=instance).success
+            if not number:
+                copy_results(results / "tiny" / "dagster", folder / "older")
+    return FinishedRun(study_file, results, subprocess.CompletedProcess([], 0, "", ""))
+
+
 @pytest.fixture
 def opened(finished, monkeypatch):
     """The finished run's context and its instance, not to be changed."""

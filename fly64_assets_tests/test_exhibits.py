@@ -1,15 +1,14 @@
-"""What the web UI shows of each product: all of it drawn on a real run, small, and to no harm."""
+"""What the web UI shows of each product: all of it drawn on a real run, linked, and to no harm."""
 
 from __future__ import annotations
 
 import ast
-import base64
-import io
 import logging
 from pathlib import Path
 
 import pytest
 from dagster import MarkdownMetadataValue, TableMetadataValue
+from dagster._serdes import serialize_value
 from PIL import Image
 
 from fly64_assets import exhibition
@@ -23,7 +22,8 @@ from fly64_assets.store import Store
 from fly64_assets_tests.conftest import PRODUCTS
 
 AT = Condition(1000, "dense")
-INLINE_LIMIT = 100_000
+LARGEST_METADATA = 80_000
+"""Characters of what the event log keeps of a materialization, several times over."""
 PICTURES = {
     "specimen": {"object", "probe"},
     "dataset": {"diffraction", "photons"},
@@ -87,37 +87,44 @@ def _expected(table, item: Product):
     return table.get(item.key[-1], table.get(item.name))
 
 
-def _content(shown: MarkdownMetadataValue) -> bytes:
-    assert len(shown.md_str) < INLINE_LIMIT
-    encoded = shown.md_str.split("base64,", 1)[1].split(")", 1)[0]
-    return base64.b64decode(encoded, validate=True)
+def _address(shown: MarkdownMetadataValue) -> str:
+    return shown.md_str.split("](", 1)[1].split(")", 1)[0]
 
 
-def test_every_picture_of_a_real_run_is_drawn_small_and_kept_full_size(shown):
+def test_every_picture_of_a_real_run_is_a_file_and_a_link_to_it(shown):
     context, found = shown
+    results = context.store.root.parent
     for item in PRODUCTS:
         metadata, warnings = found[item.name]
         assert not [text for text in warnings if "drawn" in text or "shown" in text], warnings
         pictures = {
             name: value
             for name, value in metadata.items()
-            if isinstance(value, MarkdownMetadataValue) and "base64," in value.md_str
+            if isinstance(value, MarkdownMetadataValue) and value.md_str.startswith("![")
         }
         assert set(pictures) == (_expected(PICTURES, item) or set()), item.name
         drawn = set(pictures) - OWN_FILES
-        folder = context.store.pictures_folder(item, AT.restricted_to(item.per))
+        at = AT.restricted_to(item.per)
+        folder = context.store.pictures_folder(item, at)
         assert {path.stem for path in folder.glob("*.png")} == drawn
         if drawn:
-            assert context.store.root.parent / metadata[exhibition.PICTURES].value == folder
+            assert results / metadata[exhibition.PICTURES].value == folder
         for name, value in pictures.items():
-            with Image.open(io.BytesIO(_content(value))) as small:
-                assert small.width >= 360
-            if name in drawn:
-                with Image.open(folder / f"{name}.png") as whole:
-                    assert whole.format == "PNG" and whole.width > 600
-                    assert len(whole.convert("L").getcolors()) > 20
-                    assert "Software" not in whole.info
-                assert f"`{metadata[exhibition.PICTURES].value}/{name}.png`" in value.md_str
+            file = results / _address(value).removeprefix("/fly64/")
+            owned = context.store.folder(item, at)
+            assert file == (folder if name in drawn else owned) / f"{name}.png"
+            assert f"File: `{file.relative_to(results)}`" in value.md_str
+            with Image.open(file) as whole:
+                assert whole.format == "PNG" and whole.width > 600
+                assert len(whole.convert("L").getcolors()) > 20
+                assert "Software" not in whole.info
+
+
+def test_no_materialization_fills_the_event_log(shown):
+    _, found = shown
+    sizes = {name: len(serialize_value(dict(metadata))) for name, (metadata, _) in found.items()}
+    large = {name: size for name, size in sizes.items() if size > LARGEST_METADATA}
+    assert not large and sum(sizes.values()) < 10 * LARGEST_METADATA, sizes
 
 
 def test_numbers_are_numbers_and_tables_tables(shown):
@@ -174,7 +181,7 @@ def test_the_same_files_give_the_same_bytes(finished, monkeypatch, key):
     folder = context.store.pictures_folder(item, AT.restricted_to(item.per))
     assert drawn
     for picture in drawn:
-        assert picture.whole == (folder / picture.file).read_bytes()
+        assert picture.content == (folder / picture.file).read_bytes()
 
 
 def test_what_cannot_be_drawn_is_told_and_takes_nothing_with_it(tmp_path, monkeypatch):
@@ -224,20 +231,6 @@ def test_what_cannot_be_drawn_is_told_and_takes_nothing_with_it(tmp_path, monkey
     assert metadata == {} and told == [
         "nothing of specimen is shown: ZeroDivisionError: no photons"
     ]
-
-
-def test_a_small_copy_fits_whatever_the_picture_holds(monkeypatch):
-    import numpy as np
-
-    noise = np.random.default_rng(1).integers(0, 255, (1500, 2000, 3), dtype=np.uint8)
-    written = io.BytesIO()
-    Image.fromarray(noise).save(written, "png")
-    small, media_type = drawing.small_copy(written.getvalue(), "image")
-    assert media_type == "image/jpeg"
-    assert len(base64.b64encode(small)) < drawing.INLINE_CHARACTERS
-    monkeypatch.setattr(drawing, "INLINE_CHARACTERS", 1000)
-    with pytest.raises(ValueError, match="larger than 1000 characters at 360 px"):
-        drawing.small_copy(written.getvalue(), "lines")
 
 
 def test_cells_without_a_number_are_empty():

@@ -30,6 +30,7 @@ from fly64_assets.instance import (
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import State
 from fly64_assets.reaper import reap
+from fly64_assets.restore import restore
 from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets.study import PROJECT_ROOT
 from fly64_assets.work import JOBS, LAUNCH_TAG, partition_tags
@@ -257,6 +258,43 @@ def test_one_database_is_one_studys_in_one_results_folder(
     monkeypatch.setenv(RESULTS_VARIABLE, str(tmp_path / "moved"))
     with study_instance(study.study, study.study_file) as instance:
         assert instance.get_latest_materialization_event(AssetKey("specimen")) is not None
+
+
+@pytest.mark.long
+def test_lost_records_are_made_again_in_an_empty_database(study, database, cluster, monkeypatch):
+    """A lost database, and SQLite's files given up for one; never one that is somebody's."""
+
+    def restored() -> list[str]:
+        opened = study_instance(study.study, study.study_file, records_lost=True)
+        with opened as instance:
+            found = restore(study, instance)
+            assert not found.lost
+            verdict = study.planner(instance).verdict(product("specimen"), Condition())
+            assert verdict.state is State.FRESH
+        prepare(study)  # it is the study's own from now on
+        return [item.name for item, _ in found.restored]
+
+    monkeypatch.delenv(INSTANCE_VARIABLE)
+    with study_instance(study.study, study.study_file) as instance:
+        make(study, instance)
+    monkeypatch.setenv(INSTANCE_VARIABLE, str(EXAMPLE))
+    assert "`fly64 restore` brings the records to another one" in refused(prepare, study)
+    assert restored() == ["specimen"] and restored() == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(INSTANCE_VARIABLE)
+        with pytest.raises(InputError, match="is not where the study's records are"):
+            restored()
+    for name in ("lost", "theirs"):
+        cluster.create(f"{database[:50]}_{name}")
+    monkeypatch.setenv("PGDATABASE", f"{database[:50]}_theirs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(RESULTS_VARIABLE, str(study.store.root.parents[1].with_name("theirs")))
+        prepare(StudyContext.load(study.study_file))
+    with pytest.raises(InputError, match="in another results folder"):
+        restored()
+    monkeypatch.setenv("PGDATABASE", f"{database[:50]}_lost")
+    assert "if that is lost, `fly64 restore` brings them to an empty" in refused(prepare, study)
+    assert restored() == ["specimen"]
 
 
 def test_a_claim_that_was_interrupted_is_completed(study, database):

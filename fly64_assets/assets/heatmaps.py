@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dagster import AssetsDefinition, MetadataValue
+from dagster import AssetsDefinition
 
 from fly64_assets.assets.phase_asset import Body, Outcome, PhaseRun, build_per_split
 from fly64_assets.catalogue import Key, Product
@@ -18,9 +17,6 @@ from fly64_assets.io_manager import StoredInput
 
 if TYPE_CHECKING:
     from fly64_assets.pictures import LocalMap
-
-INLINE_LIMIT_BYTES = 100_000
-"""Of a picture's Markdown in the event log, which keeps several copies of it."""
 
 
 def _body(item: Product) -> Body:
@@ -41,9 +37,9 @@ def _body(item: Product) -> Body:
             ("ms_ssim", ms_ssim, MapStyle("local MS-SSIM", (0.0, 1.0), "cividis")),
             ("correlation", correlation, MapStyle("local correlation", (-1.0, 1.0), "managua_r")),
         )
-        shown: dict[str, Any] = {}
+        shown: dict[str, float] = {}
         for name, maps, style in pictures:
-            preview = heatmap_plot(
+            heatmap_plot(
                 run.staging / f"{name}_heatmap.png",
                 truth,
                 maps,
@@ -55,7 +51,6 @@ def _body(item: Product) -> Body:
                 for (model, component), local in maps.items()
                 if np.isfinite(local.values).all()
             }
-            shown[f"{name}_heatmap"] = _inline(preview, f"{style.label} per model")
         arrays = {
             f"{name} {model} {component}": local.values
             for name, maps, _ in pictures
@@ -119,14 +114,6 @@ def _maps(
                 nowhere if span is None else local_correlation(*pair), f"correlation {together}"
             )
     return truth, ms_ssim, correlations
-
-
-def _inline(jpeg: bytes, description: str) -> MetadataValue:
-    """A picture in the event log; the file alone where it would be too large."""
-    text = f"![{description}](data:image/jpeg;base64,{base64.b64encode(jpeg).decode()})"
-    if len(text) > INLINE_LIMIT_BYTES:
-        return MetadataValue.text("see the file: too large to be shown here")
-    return MetadataValue.md(text)
 
 
 def build(context: StudyContext) -> list[AssetsDefinition]:

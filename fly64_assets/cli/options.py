@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from fly64_assets.study import Study
 
 Command = Callable[..., int]
-STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""Of a file system that takes nothing more."""
+STORAGE_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
+    *(errno.EACCES, errno.EPERM, errno.ENAMETOOLONG),
+)
+"""Of a file system that takes nothing more, or does not let one in."""
 SAYS_WHAT_TO_DO = ("`fly64", " --", "did you mean", "pip install", " aside ")
 """In a problem that names a command, an option, a value, or what to move out of the way."""
 

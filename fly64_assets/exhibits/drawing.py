@@ -1,4 +1,4 @@
-"""How the UI's pictures look: figures off screen, images with colour bars, curves, small copies.
+"""How the UI's pictures look: figures off screen, images with colour bars, curves.
 
 The same figure gives the same bytes. Figures are made without ``pyplot``, which would keep them.
 """
@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fly64_assets.exhibits.exhibit import Look
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -23,12 +21,6 @@ PHASE_MAP, AMPLITUDE_MAP, COUNTS_MAP = "viridis", "gray", "inferno"
 STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"))
 """Colour (Okabe and Ito) and marker of series, in the study's order of arms, as in its plots."""
 DPI = 110
-INLINE_CHARACTERS = 95_000
-"""Of a small copy in base64, at most: the event log keeps several copies of it."""
-INLINE_WIDTHS_PX = (960, 840, 720, 600, 480, 360)
-"""Tried in this order until the small copy fits."""
-PALETTE = 128
-JPEG_QUALITY = 65
 RC = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -126,34 +118,3 @@ def png(draw: Callable[[], Figure]) -> bytes:
     with matplotlib.rc_context(RC):
         draw().savefig(written, dpi=DPI, format="png", metadata={"Software": None})
     return written.getvalue()
-
-
-def small_copy(content: bytes, look: Look) -> tuple[bytes, str]:
-    """A picture small enough for the event log, and its media type.
-
-    Args:
-        content: a PNG.
-        look: lines become a PNG of few colours, images a JPEG.
-
-    Raises:
-        ValueError: it is too large even at the least width.
-    """
-    from PIL import Image
-
-    with Image.open(io.BytesIO(content)) as opened:
-        whole = opened.convert("RGB")
-    for width in INLINE_WIDTHS_PX:
-        share = min(1.0, width / whole.width)
-        size = (round(whole.width * share), max(1, round(whole.height * share)))
-        copy = whole if share == 1.0 else whole.resize(size, Image.Resampling.LANCZOS)
-        written = io.BytesIO()
-        if look == "lines":
-            # Median cut would merge the thin lines' colours; an octree keeps them.
-            few = copy.quantize(PALETTE, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-            few.save(written, "png", optimize=True)
-        else:
-            copy.save(written, "jpeg", quality=JPEG_QUALITY)
-        # Base64 makes four characters of three bytes.
-        if len(written.getvalue()) * 4 / 3 < INLINE_CHARACTERS:
-            return written.getvalue(), "image/png" if look == "lines" else "image/jpeg"
-    raise ValueError(f"larger than {INLINE_CHARACTERS} characters at {INLINE_WIDTHS_PX[-1]} px")

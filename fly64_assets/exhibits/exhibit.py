@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["string", "int", "float", "bool"]
 Row = Mapping[str, Any]
-Look = Literal["lines", "image"]
-"""Few flat colours, or many: what keeps a small copy of a picture readable."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,6 @@ class Picture:
     name: str
     caption: str
     draw: Callable[[], Figure]
-    look: Look = "lines"
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,6 @@ class StoredPicture:
     name: str
     caption: str
     file: str
-    look: Look = "lines"
 
 
 @dataclass(frozen=True, eq=False)

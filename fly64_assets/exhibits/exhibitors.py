@@ -17,6 +17,7 @@ BY_NAME: Mapping[str, Exhibitor] = {
     "metrics_summary": scores.metrics_summary,
     "metrics_delta_summary": scores.metrics_delta_summary,
     "check_report": scores.check_report,
+    "heatmaps": scores.heatmaps,
     "study_metrics": scores.study_metrics,
     "dose_response": scores.dose_response,
 }

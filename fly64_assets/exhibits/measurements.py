@@ -90,14 +90,12 @@ def specimen(subject: Subject) -> Exhibit:
                 "Phase (rad, mean removed) and amplitude (dimensionless) of the object; canvas px, "
                 "x right, y down.",
                 draw_object,
-                "image",
             ),
             Picture(
                 "probe",
                 "Probe at unit power: amplitude and phase (rad); the circle is the disc that "
                 "overlap is measured with.",
                 draw_probe,
-                "image",
             ),
         ),
         numbers={
@@ -221,14 +219,12 @@ def dataset(subject: Subject) -> Exhibit:
                 "Exposures from the first to the last of the half, counts on a logarithmic "
                 "scale; detector px from the zero frequency.",
                 draw_patterns,
-                "image",
             ),
             Picture(
                 "photons",
                 "Photons per exposure, with the Poisson distribution about what each exposure "
                 "lets pass without noise; positions in canvas px, x right, y down.",
                 draw_photons,
-                "image",
             ),
         ),
         numbers={
@@ -311,7 +307,6 @@ def overlap_view(subject: Subject) -> Exhibit:
                 "Scan of the half, images of the view, group centres and their overlap discs; "
                 "canvas px, x right, y down.",
                 draw_scan,
-                "image",
             ),
             Picture(
                 "overlap",

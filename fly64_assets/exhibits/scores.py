@@ -100,7 +100,6 @@ def comparison(subject: Subject) -> Exhibit:
                 "Phase (rad) and amplitude (dimensionless) of truth and every arm in the scored "
                 "area with their errors, ambiguities removed.",
                 "comparison_plot.png",
-                "image",
             ),
             Picture(
                 "frc_curves",
@@ -367,5 +366,20 @@ def dose_response(_: Subject) -> Exhibit:
                 f"{relation.name}.png",
             )
             for relation in RELATIONS
+        )
+    )
+
+
+def heatmaps(_: Subject) -> Exhibit:
+    """Local scores, which are files of the product."""
+    return Exhibit(
+        tuple(
+            StoredPicture(
+                f"{name}_heatmap",
+                f"Local {label} (dimensionless) of every arm with the truth in the scored area, "
+                "phase and amplitude; higher is better.",
+                f"{name}_heatmap.png",
+            )
+            for name, label in (("ms_ssim", "MS-SSIM"), ("correlation", "correlation"))
         )
     )

@@ -134,7 +134,6 @@ def replicates(subject: Subject) -> Exhibit:
                 "Best validation loss (dimensionless) of each further training, and the phase "
                 "(rad, mean removed) that it makes of the test view's scanned area.",
                 draw,
-                "image",
             ),
         ),
         {"trainings": table},
@@ -182,7 +181,6 @@ def reconstruction(subject: Subject) -> Exhibit:
                 "Phase (rad, mean removed) and amplitude (dimensionless) of the object in the "
                 "scanned area, canvas px, x right, y down; loss per detector pixel by epoch.",
                 draw,
-                "image",
             ),
         ),
         numbers={"first_loss": losses["loss"][0]},

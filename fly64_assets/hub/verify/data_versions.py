@@ -35,10 +35,10 @@ MANIFESTS = {
 }
 
 
-def _timeless(value: Any) -> Any:
+def timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _timeless(item) for key, item in value.items() if key not in TIMES}
-    return [_timeless(item) for item in value] if isinstance(value, list) else value
+        return {key: timeless(item) for key, item in value.items() if key not in TIMES}
+    return [timeless(item) for item in value] if isinstance(value, list) else value
 
 
 def _of_dataset(hub: Hub, path: str) -> str:
@@ -95,7 +95,7 @@ def _recomputed(hub: Hub) -> Iterator[tuple[str, Callable[[], str]]]:
         ("metrics_summary", contract.SUMMARY),
         ("metrics_delta_summary", contract.DELTAS),
     ):
-        yield asset, lambda path=path: digest(_timeless(hub.json(path)))
+        yield asset, lambda path=path: digest(timeless(hub.json(path)))
     yield (
         "phase_manifests",
         lambda: digest({name: hub.json(hub.named(path)) for name, path in MANIFESTS.items()}),

@@ -1,0 +1,118 @@
+"""Records beside the files: what each materialization carried, kept in the store as JSON.
+
+``.records/<asset>/<partition>.json`` is written when the files are in place and before Dagster
+records the materialization. So it is of the files that lie there, or its hashes say that it is not;
+it is never asked whether something is fresh. `fly64 restore` makes the database's records from it
+again (``restore.py``). What stands in one may be anything: it is a hint, and read as such.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dagster import AssetMaterialization, MetadataValue, TableMetadataValue
+from pydantic import TypeAdapter, ValidationError
+
+from fly64_assets.catalogue import Product
+from fly64_assets.errors import InputError
+from fly64_assets.exhibition import table_value
+from fly64_assets.exhibits.exhibit import Table
+from fly64_assets.ledger import Provenance
+from fly64_assets.partitions import Condition
+from fly64_assets.store import Store, sync, write_whole
+
+LARGEST_BYTES = 16 << 20
+"""Of a stored record; the study report of a hundred conditions has 3 MB."""
+SHOWN_AS = {
+    "text": MetadataValue.text,
+    "markdown": MetadataValue.md,
+    "path": MetadataValue.path,
+    "int": MetadataValue.int,
+    "float": MetadataValue.float,
+    "bool": MetadataValue.bool,
+    "json": MetadataValue.json,
+    "table": lambda value: table_value(Table(value["columns"], value["rows"])),
+}
+"""Kind of a metadata value -> what makes it from JSON."""
+
+
+@dataclass(frozen=True)
+class StoredRecord:
+    """What a materialization carried.
+
+    Attributes:
+        provenance: its record.
+        run_id, step_key: what made it, where its log is.
+        shown: the other metadata by name, as (kind, JSON value).
+    """
+
+    provenance: Provenance
+    run_id: str
+    step_key: str
+    shown: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+
+    def metadata(self) -> dict[str, MetadataValue]:
+        """What there is to see. Raises ValueError, KeyError or TypeError for what is none."""
+        return {name: SHOWN_AS[kind](value) for name, (kind, value) in self.shown.items()}
+
+
+_READER = TypeAdapter(StoredRecord)
+
+
+def as_shown(metadata: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+    """Metadata, Dagster's or plain values, in the form that is stored."""
+    normalized = AssetMaterialization("any", metadata=metadata).metadata
+    shown = {}
+    for name, value in normalized.items():
+        kind = type(value).__name__.removesuffix("MetadataValue").lower()
+        if isinstance(value, TableMetadataValue):
+            columns = {column.name: column.type for column in value.schema.columns}
+            shown[name] = kind, {"columns": columns, "rows": [row.data for row in value.records]}
+        elif kind in SHOWN_AS:
+            shown[name] = kind, value.value
+    return shown
+
+
+def file_of(store: Store, product: Product, condition: Condition) -> Path:
+    name = condition.partition_key or "study"
+    return store.root / ".records" / product.name / f"{name.replace('|', '_')}.json"
+
+
+def write(store: Store, product: Product, condition: Condition, record: StoredRecord) -> None:
+    """Replace what is stored of a product; whole, or not at all."""
+    path = file_of(store, product, condition)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(asdict(record)) + "\n")
+    sync(path.parent)
+
+
+def read(store: Store, product: Product, condition: Condition) -> StoredRecord | None:
+    """What is stored of a product; None where nothing is.
+
+    Raises:
+        InputError: it is no record: whatever else lies there.
+    """
+    path = file_of(store, product, condition)
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(path, "", "is no regular file")
+    if status.st_size > LARGEST_BYTES:
+        raise InputError(path, "", f"has more than {LARGEST_BYTES} bytes, which no record has")
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            return _READER.validate_json(file.read(LARGEST_BYTES))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(path, where[:80], f"is no record: {first['msg'][:120]}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(path, "", f"cannot be read: {type(error).__name__}") from None
