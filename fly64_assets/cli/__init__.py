@@ -19,6 +19,8 @@ from fly64_assets.cli import (
     run_commands,
     verify_command,
 )
+from fly64_assets.environment import settle
+from fly64_assets.errors import InputError
 
 
 class _InOrderOfUse(click.Group):
@@ -50,6 +52,11 @@ def main(ctx: click.Context) -> None:
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
+    try:
+        settle()
+    except InputError as error:
+        click.echo(f"error: {error}", err=True)
+        ctx.exit(2)
 
 
 for command in (
