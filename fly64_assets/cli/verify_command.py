@@ -87,10 +87,9 @@ def verify_and_show(hub: Path, *, quiet: bool = False) -> tuple[bool, dict[str, 
         click.echo(f"warning: {hub}: verification_report.json: not written: {reason}", err=True)
     n_checks = len(report.outcomes)
     if report.failed and not quiet:
-        lacking = f", {lines.lacking} of them for want of what is named above"
-        said = (
-            f"FAILED: {len(report.failed)} of {n_checks} checks{lacking if lines.lacking else ''}"
-        )
+        said = f"FAILED: {len(report.failed)} of {n_checks} checks"
+        if lines.lacking:
+            said += f", {lines.lacking} of them for want of what is named above"
         click.secho(said, fg="red", bold=True)
     elif not quiet:
         click.secho(f"verified: {n_checks} checks hold", fg="green", bold=True)

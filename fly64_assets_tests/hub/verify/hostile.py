@@ -66,11 +66,11 @@ def _sparse(f: Forgery, template: str, size: int, *, stated: bool = False) -> No
 
 
 def _png(*chunks: tuple[bytes, bytes]) -> bytes:
-    found = b"\x89PNG\r\n\x1a\n"
+    found = [b"\x89PNG\r\n\x1a\n"]
     for name, content in chunks:
-        found += struct.pack(">I", len(content)) + name + content
-        found += struct.pack(">I", zlib.crc32(name + content))
-    return found
+        found += [struct.pack(">I", len(content)), name, content]
+        found.append(struct.pack(">I", zlib.crc32(name + content)))
+    return b"".join(found)
 
 
 def _header(width: int, height: int, depth: int = 8) -> tuple[bytes, bytes]:
@@ -493,11 +493,6 @@ def make(what: str, forgery: Forgery) -> Path:
     """A hostile hub, sealed where its files can be read."""
     edit, _ = KINDS[what]
     edit(forgery)
-    largest = (
-        max(path.lstat().st_size for path in forgery.root.rglob("*") if path.is_file())
-        if ("folders" not in what)
-        else 0
-    )
-    if largest < 1 << 30 and "folders" not in what and "/dev/zero" not in what:
+    if not any(part in what for part in ("3 GB", "1 TB", "folders", "files", "/dev/zero")):
         forgery.reseal()
     return forgery.root

@@ -42,9 +42,8 @@ def verify(hub: Path, folder: Path) -> tuple[int, object, str, str]:
     told = folder / "out", folder / "err"
     command = [sys.executable, "-P", "-m", "fly64_assets.cli", "verify", "."]
     with told[0].open("w") as out, told[1].open("w") as err:
-        process = subprocess.Popen(
-            command, cwd=hub, stdin=subprocess.DEVNULL, stdout=out, stderr=err
-        )
+        streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err}
+        process = subprocess.Popen(command, cwd=hub, **streams)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, usage, *(path.read_text("utf-8") for path in told)
