@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import Any
 
 import numpy as np
 from click.testing import CliRunner, Result
+from dagster import AssetKey
 from PIL import Image
 
 from fly64_assets.catalogue import BY_KEY, STUDY_LEVEL, Product
@@ -35,7 +35,7 @@ from fly64_assets.cli import main as fly64
 from fly64_assets.ptychography.npz import read_npz, write_npz
 from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets_tests.conftest import copy_results
-from fly64_assets_tests.recovery.site import Place, Site, latest_materializations, sha256
+from fly64_assets_tests.recovery.site import Site, latest_materializations, sha256
 
 GOOD = ("passed", "warning")
 DELTAS = "metrics_delta_summary"
@@ -582,7 +582,6 @@ class Answers:
         status: what the status counts.
         rows: product -> status of its checks, and whether each blocks.
         crashes: what ended with a traceback.
-        remade: sha256 of the report, as `report` states it.
     """
 
     exits: dict[str, int] = field(default_factory=dict)
@@ -590,14 +589,6 @@ class Answers:
     status: dict[str, int] = field(default_factory=dict)
     rows: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
     crashes: list[str] = field(default_factory=list)
-
-    @cached_property
-    def all_fresh(self) -> bool:
-        return self._made_fresh(lambda name: name not in STUDY_WIDE)
-
-    def _made_fresh(self, wanted: Callable[[str], bool]) -> bool:
-        found = {state for name, state in self.states.items() if wanted(name)}
-        return found == {"fresh"}
 
 
 def _ask(answers: Answers, name: str, *arguments: str | Path) -> Any:
@@ -640,13 +631,14 @@ def _deltas_of(t: Trial) -> str:
 
 
 def _ancestors(name: str) -> set[str]:
+    """A product, and all that it is made from."""
     by_name = {item.name: item for item in BY_KEY.values()}
     found, pending = set(), [by_name[name]]
     while pending:
         item: Product = pending.pop()
         if item.name not in found:
             found.add(item.name)
-            pending += [BY_KEY[key] for key in item.inputs if key in BY_KEY]
+            pending += [BY_KEY[key] for key in (*item.inputs, *item.gathers)]
     return found
 
 
@@ -657,10 +649,10 @@ def judge(t: Trial, expected: str, harmed: set[str], answers: Answers) -> tuple[
     for name in harmed & set(answers.rows):
         if all(status in GOOD for status, _ in answers.rows[name]):
             false.append(f"all checks of {name} passed")
-    conditions = harmed - STUDY_WIDE
-    if conditions and exits["export"] == 0:
+    if harmed - STUDY_WIDE and exits["export"] == 0:
         false.append("export and its verification are good")
-    if conditions and exits["report"] == 0:
+    reported = _ancestors("study_report") - STUDY_WIDE
+    if harmed & reported and exits["report"] == 0:
         false.append("the report is good")
     if t.file and t.files[t.file][1] in harmed and exits["lineage"] == 0:
         false.append("the lineage of the file holds")
@@ -668,8 +660,8 @@ def judge(t: Trial, expected: str, harmed: set[str], answers: Answers) -> tuple[
     if harmed & ancestors and exits["lineage of the deltas"] == 0:
         false.append("the lineage of the deltas holds")
     apart = [f"crash: {crash}" for crash in answers.crashes]
-    good = answers.all_fresh
     own = [state for name, state in states.items() if name not in STUDY_WIDE]
+    good = {*own} == {"fresh"}
     if states and {state: own.count(state) for state in set(own)} != answers.status:
         all_of_them = list(states.values())
         counted = {state: all_of_them.count(state) for state in set(all_of_them)}
@@ -677,8 +669,9 @@ def judge(t: Trial, expected: str, harmed: set[str], answers: Answers) -> tuple[
             apart.append(f"plan counts {counted}, status {answers.status}")
     if (exits["export"] == 0) != good:
         apart.append(f"plan says {_few(own)}, export ended with {exits['export']}")
-    if (exits["report"] == 0) != good:
-        apart.append(f"plan says {_few(own)}, report ended with {exits['report']}")
+    below = [state for name, state in states.items() if name in reported]
+    if (exits["report"] == 0) != ({*below} == {"fresh"}):
+        apart.append(f"plan says {_few(below)} of the report, it ended with {exits['report']}")
     for name, rows in answers.rows.items():
         state, passed = states.get(name, "unknown"), all(s in GOOD for s, _ in rows)
         if state == "fresh" and not all(s in GOOD for s, blocking in rows if blocking):
@@ -717,12 +710,12 @@ class Finished:
     def of(cls, site: Site, folder: Path) -> Finished:
         """A finished study, with a hub of it made in ``folder``."""
         with site.opened() as (_, instance):
-            made: dict[Place, Any] = latest_materializations(instance)
+            made = {name: one.files for (name, _), one in latest_materializations(instance).items()}
             for item in STUDY_LEVEL.products:
-                made |= _study_wide(instance, item)
-        files = {
-            path: (wanted, name) for (name, _), one in made.items() for path, wanted in one.items()
-        }
+                (record,) = instance.fetch_materializations(AssetKey(item.key), limit=1).records
+                carried = record.asset_materialization.metadata["provenance"].value
+                made[item.name] = {path: f["sha256"] for path, f in carried["files"].items()}
+        files = {path: (has, name) for name, one in made.items() for path, has in one.items()}
         assert all(sha256(site.store / path) == wanted for path, (wanted, _) in files.items())
         os.environ[RESULTS_VARIABLE] = str(site.results)
         place = ("--dose", "1000", "--view", "dense", "--to", str(folder / "hub"))
@@ -730,14 +723,6 @@ class Finished:
         done = CliRunner().invoke(fly64, command)
         assert done.exit_code == 0, done.output
         return cls(site, folder / "hub", files)
-
-
-def _study_wide(instance: Any, item: Product) -> dict[Place, Any]:
-    from dagster import AssetKey
-
-    (record,) = instance.fetch_materializations(AssetKey(item.key), limit=1).records
-    carried = record.asset_materialization.metadata["provenance"].value
-    return {(item.name, None): {path: one["sha256"] for path, one in carried["files"].items()}}
 
 
 def attempt(finished: Finished, folder: Path, number: int, seed: int) -> dict[str, Any]:

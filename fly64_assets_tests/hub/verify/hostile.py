@@ -200,7 +200,7 @@ _many(
     VIEW,
     **dict.fromkeys(_coordinates, lambda _: np.linspace(40, 200, 10**6)),
     scan_index=lambda _: np.arange(10**6),
-    diffraction=lambda _: np.zeros((10**6, 0, 0), np.float32),
+    diffraction=lambda _: np.zeros((10**6, 1, 1), np.float32),
 )
 _many(
     "300,000 groups of everybody",
