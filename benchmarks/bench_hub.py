@@ -20,7 +20,7 @@ from ratios import note
 
 from fly64_assets.context import StudyContext
 from fly64_assets.hub.export import export_hub
-from fly64_assets.hub.verify import verify_hub
+from fly64_assets.hub.verify.apart import verify_hub
 from fly64_assets.instance import read_only_instance
 from fly64_assets.partitions import Condition
 from fly64_assets.store import sha256_of

@@ -17,7 +17,7 @@ from dagster import (
     define_asset_job,
 )
 
-from fly64_assets import assets, automation, checks
+from fly64_assets import assets, automation, checks, environment
 from fly64_assets.catalogue import ALL_LEVELS, Level, products_in
 from fly64_assets.context import StudyContext
 from fly64_assets.executor import step_processes, this_process
@@ -67,4 +67,5 @@ def build_definitions(context: StudyContext) -> Definitions:
     )
 
 
+environment.settle_once()
 defs = build_definitions(StudyContext.load())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fly64_assets.environment import pyplot
 from fly64_assets.hub import numbers
 from fly64_assets.study_pictures import STYLES
 
@@ -43,13 +44,9 @@ def comparison_plot(
         rows: scores, for the labels.
         title: what is compared.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     from fly64_assets.ptychography.scoring import phases
 
+    plt = pyplot()
     scores = {(row.model, row.metric): row for row in rows}
     truth_phase, _ = phases(truth, truth)
     truth_amplitude = np.abs(truth)
@@ -174,11 +171,7 @@ def heatmap_plot(
         style: what the maps show.
         title: what is compared.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     models = list(dict.fromkeys(model for model, _ in maps))
     height, width = next(iter(truth.values())).shape
     columns, rows = len(truth), 1 + len(models)

@@ -4,16 +4,15 @@
 For the server that such steps are forked from (``step_servers.py``); nothing else imports it.
 """
 
+from fly64_assets.environment import pyplot
 from fly64_assets.quiet_import import quiet_import
 
 with quiet_import():
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot
     import pandas
     import PIL.Image
     import skimage.metrics
+
+    pyplot()
 
     import fly64_assets.ptychography.score_statistics
     import fly64_assets.ptychography.scoring

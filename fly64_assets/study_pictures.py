@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fly64_assets.environment import pyplot
 from fly64_assets.ptychography.metrics import METRICS
 from fly64_assets.study_relations import (
     BY_DOSE,
@@ -302,10 +303,8 @@ def _ylabel(metric: str, component: str) -> str:
 
 def _empty_panels(rows: int, columns: int, **shared: str) -> tuple[Figure, np.ndarray]:
     """A figure of the common width and its (rows, columns) axes, which share x."""
-    import matplotlib.pyplot as plt
-
     size = WIDTH_IN, AROUND_IN + ROW_IN * rows
-    return plt.subplots(
+    return pyplot().subplots(
         rows, columns, figsize=size, layout="constrained", squeeze=False, sharex=True, **shared
     )
 
@@ -385,12 +384,8 @@ def draw_all(folder: Path, table: pd.DataFrame, confidence: float) -> None:
         table: ``study_metrics``.
         confidence: of its intervals, a fraction.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    with matplotlib.rc_context(axes_style()):
+    plt = pyplot()
+    with plt.rc_context(axes_style()):
         for name, figure in figures(table, confidence).items():
             save(folder, name, figure)
             plt.close(figure)

@@ -25,7 +25,8 @@ from fly64_assets.cli import (
     verify_command,
 )
 from fly64_assets.cli.options import STORAGE_ERRORS, say
-from fly64_assets.errors import harmless
+from fly64_assets.environment import settle
+from fly64_assets.errors import InputError, harmless
 
 
 class _InOrderOfUse(click.Group):
@@ -103,6 +104,11 @@ def main(ctx: click.Context) -> None:
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
+    try:
+        settle()
+    except InputError as error:
+        say(f"error: {error}", err=True)
+        ctx.exit(2)
 
 
 for command in (

@@ -147,7 +147,6 @@ def ui(study_file: str | None, port: int) -> int:
         if os.environ.get(name):
             os.environ[name] = str(Path(os.environ[name]).resolve())
     os.chdir(instance)
-    filters = (os.environ.get("PYTHONWARNINGS"), "ignore:Function `dev_command` is superseded")
-    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, filters))
+    os.environ["PYTHONWARNINGS"] = "ignore:Function `dev_command` is superseded"
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT_ROOT / "workspace.yaml")]
     os.execv(sys.executable, [*command, "-h", "127.0.0.1", "-p", str(port)])

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fly64_assets.environment import pyplot
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -112,9 +114,7 @@ def png(draw: Callable[[], Figure]) -> bytes:
     """What ``draw`` makes as a PNG of its full size, without time and program."""
     # What it says of fonts and caches of this machine would enter the step's log.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    import matplotlib
-
     written = io.BytesIO()
-    with matplotlib.rc_context(RC):
+    with pyplot().rc_context(RC):
         draw().savefig(written, dpi=DPI, format="png", metadata={"Software": None})
     return written.getvalue()

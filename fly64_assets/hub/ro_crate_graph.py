@@ -7,11 +7,14 @@ Nothing is judged here but that the file is JSON, and nothing of the writer is i
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 CRATE, ROOT = "ro-crate-metadata.json", "./"
+LARGEST = 1 << 22
+"""Bytes of a crate; one of ours has a tenth of it."""
 Entity = Mapping[str, Any]
 
 
@@ -22,11 +25,14 @@ def read_crate(hub: Path) -> dict[str, Any]:
         ValueError: there is none, or it is no JSON object with every key once.
     """
     try:
-        text = (hub / CRATE).read_bytes().decode("utf-8")
+        path = hub / CRATE
+        if path.exists() and not path.is_file() or path.stat().st_size > LARGEST:
+            raise ValueError("it is no file, or larger than any crate")
+        text = path.read_bytes().decode("utf-8")
         content = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
     except OSError as error:
         raise ValueError(f"{CRATE}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{CRATE}: is no JSON: {error}") from None
     if "\r" in text or not text.endswith("\n"):
         raise ValueError(f"{CRATE}: lines end with a line feed alone, the last one too")
@@ -38,8 +44,8 @@ def read_crate(hub: Path) -> dict[str, Any]:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} stands twice")
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"key {twice[:80]!r} stands twice")
     return found
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
@@ -64,25 +66,41 @@ STATED_OF_ACTION = (
 )
 
 
-def crate_problems(hub: Path, digests: Mapping[str, str] | None = None) -> list[str]:
+Digests = Mapping[str, str | None]
+"""Path relative to the hub -> sha256, of all that is there; None of what is not to be read."""
+
+
+def crate_problems(hub: Path, digests: Digests | None = None) -> Iterator[str]:
     """Everything that is wrong with the crate of a hub; empty when nothing is.
 
     Args:
         hub: the hub's folder.
-        digests: sha256 by path relative to the hub, of files hashed already; others are hashed.
+        digests: of the hub's files, where they are known already.
 
-    Returns:
+    Yields:
         One line a problem: ``<entity>: <property>: <what is there and which rule it breaks>``.
     """
     try:
         document = read_crate(hub)
     except ValueError as error:
-        return [str(error)]
+        yield str(error)
+        return
     problems = [*_document(document)]
-    if problems:
-        return problems
-    crate = _Judge(hub, document, digests or {})
-    return [line for rule in RULES for line in rule(crate)]
+    yield from problems
+    if not problems:
+        crate = _Judge(hub, document, _digests(hub) if digests is None else digests)
+        for rule in RULES:
+            yield from rule(crate)
+
+
+def _digests(hub: Path) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for folder, _, names in os.walk(hub):
+        for path in (Path(folder, name) for name in names):
+            regular = path.is_file() and not path.is_symlink()
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if regular else None
+            found[path.relative_to(hub).as_posix()] = sha256
+    return found
 
 
 @cache
@@ -121,15 +139,9 @@ def _document(document: Mapping[str, Any]) -> Iterator[str]:
 class _Judge(Graph):
     """A crate, the folder that it describes, and hashes that are known already."""
 
-    def __init__(self, hub: Path, document: Mapping[str, Any], digests: Mapping[str, str]) -> None:
+    def __init__(self, hub: Path, document: Mapping[str, Any], digests: Digests) -> None:
         super().__init__(document)
         self.hub, self.digests = hub, digests
-
-    def sha256(self, path: str) -> str:
-        if path in self.digests:
-            return self.digests[path]
-        with (self.hub / path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _context(crate: _Judge) -> Iterator[str]:
@@ -250,27 +262,28 @@ def _files(crate: _Judge) -> Iterator[str]:
     """Each file is in the hub as described, and is a part of the root."""
     parts = references(crate.entities[ROOT].get("hasPart"))
     files = crate.of_type("File")
-    for target in sorted({part for part in parts if parts.count(part) > 1}):
+    for target in sorted(part for part, number in Counter(parts).items() if number > 1):
         yield f"{ROOT}: hasPart: {target} stands twice"
-    for target in sorted(set(parts) - set(files)):
+    there = set(parts)
+    for target in sorted(there - set(files)):
         yield f"{ROOT}: hasPart: {target} is no file of the crate"
     for identifier, entity in files.items():
-        if identifier not in parts:
+        if identifier not in there:
             yield f"{identifier}: @id: is no part of the root"
         path = unquote(identifier)
         if not _is_relative(path):
             yield f"{identifier}: @id: is no relative POSIX path"
-        elif not (crate.hub / path).is_file():
+        elif path not in crate.digests:
             yield f"{identifier}: @id: is not in the hub"
         else:
             yield from _file(crate, path, identifier, entity)
 
 
 def _file(crate: _Judge, path: str, identifier: str, entity: Entity) -> Iterator[str]:
-    size, sha256 = (crate.hub / path).stat().st_size, crate.sha256(path)
+    size, sha256 = (crate.hub / path).lstat().st_size, crate.digests[path]
     if entity.get("contentSize") != str(size):
         yield f"{identifier}: contentSize: is {entity.get('contentSize')!r}, the file has {size}"
-    if entity.get("sha256") != sha256:
+    if sha256 is not None and entity.get("sha256") != sha256:
         yield f"{identifier}: sha256: is {entity.get('sha256')!r}, the file has {sha256}"
     if entity.get("name") != PurePosixPath(path).name:
         yield f"{identifier}: name: is {entity.get('name')!r}, the file's name is wanted"
@@ -278,10 +291,8 @@ def _file(crate: _Judge, path: str, identifier: str, entity: Entity) -> Iterator
 
 def _nothing_left_out(crate: _Judge) -> Iterator[str]:
     described = {unquote(identifier) for identifier in crate.of_type("File")}
-    for path in sorted(crate.hub.rglob("*")):
-        name = path.relative_to(crate.hub).as_posix()
-        if not path.is_dir() and name not in described | NOT_DESCRIBED:
-            yield f"{name}: is in the hub and not in the crate"
+    for name in sorted(set(crate.digests) - described - NOT_DESCRIBED):
+        yield f"{name}: is in the hub and not in the crate"
 
 
 def _actions(crate: _Judge) -> Iterator[str]:

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fly64_assets.environment import pyplot
 from fly64_assets.study_pictures import STYLES, axes_style
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
@@ -78,12 +79,8 @@ def frc_svg(curves: Mapping[str, FrcCurve], threshold: float) -> str:
         curves: by arm, in report order.
         threshold: at which the resolution is read off.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    with matplotlib.rc_context(axes_style()):
+    plt = pyplot()
+    with plt.rc_context(axes_style()):
         figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.4), layout="constrained", sharey=True)
         for axis, component in zip(axes, ("phase", "amplitude"), strict=True):
             for (model, curve), (colour, marker) in zip(curves.items(), STYLES, strict=False):

@@ -7,7 +7,6 @@ files; the others hold the rules, split by subject.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from fly64_assets.errors import InputError
@@ -61,14 +60,14 @@ __all__ = [
     "Report",
     "in_order",
     "open_hub",
+    "require_hub",
     "run_checks",
-    "verify_hub",
     "write_report",
 ]
 
 
-def open_hub(root: str | Path, memory: Memory | None = None) -> Hub:
-    """The hub in a folder, whatever state it is in.
+def require_hub(root: str | Path) -> Path:
+    """The folder of a hub, whatever state it is in.
 
     Raises:
         InputError: there is no hub: no folder, or one with neither of the two files that say that
@@ -80,20 +79,9 @@ def open_hub(root: str | Path, memory: Memory | None = None) -> Hub:
         raise InputError(root, "", f"{problem}; a hub is made by `fly64 export`")
     if not any((root / name).is_file() for name in (MANIFEST, CRATE)):
         raise InputError(root, "", f"is no hub: it holds neither {MANIFEST} nor {CRATE}")
-    try:
-        return Hub(root, memory or Memory())
-    except OSError as error:
-        raise InputError(root, "", f"cannot be read: {error.strerror or error}") from None
+    return root
 
 
-def verify_hub(root: str | Path, tell: Callable[[Outcome], None] = lambda outcome: None) -> Report:
-    """Apply every check to a hub.
-
-    Args:
-        root: its folder.
-        tell: called with each outcome, in order.
-
-    Raises:
-        InputError: there is no hub, see `open_hub`.
-    """
-    return run_checks(open_hub(root), tell=tell)
+def open_hub(root: str | Path, memory: Memory | None = None) -> Hub:
+    """The hub in a folder. Raises InputError as `require_hub` does."""
+    return Hub(require_hub(root), memory or Memory())

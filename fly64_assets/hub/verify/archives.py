@@ -20,7 +20,9 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"pHYs", b"IDAT", b"IEND")
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Colour type of a PNG -> samples of a pixel."""
-SMALLEST_PICTURE_PX = 100
+SMALLEST_PICTURE_PX, MOST_PIXELS, MOST_CHUNKS = 100, 1 << 25, 4_096
+BLOCK = 1 << 20
+"""Bytes of pixels that are unpacked at a time."""
 
 
 def archive_problems(path: Path) -> Iterator[str]:
@@ -107,6 +109,8 @@ def picture_problem(content: bytes) -> str:
         if name not in PNG_CHUNKS:
             return f"has a chunk {name!r}, which holds no picture"
         chunks.append((name, content[position + 8 : end - 4]))
+        if len(chunks) > MOST_CHUNKS:
+            return f"has more than {MOST_CHUNKS:,} chunks"
         position = end
     return _chunks_problem(chunks)
 
@@ -125,8 +129,10 @@ def _chunks_problem(chunks: list[tuple[bytes, bytes]]) -> str:
     width, height, depth, colour, *methods = struct.unpack(">IIBBBBB", chunks[0][1])
     if min(width, height) < SMALLEST_PICTURE_PX:
         return f"is {width} x {height} px"
-    if colour not in CHANNELS or any(methods):
-        return f"has colour type {colour}, methods {methods}"
+    if width * height > MOST_PIXELS:
+        return f"is {width} x {height} px, more than any picture of a hub"
+    if colour not in CHANNELS or depth > 16 or any(methods):
+        return f"has colour type {colour}, {depth} bits, methods {methods}"
     return _pixels_problem(
         b"".join(data for name, data in chunks if name == b"IDAT"),
         height * (1 + -(-width * depth * CHANNELS[colour] // 8)),
@@ -135,9 +141,13 @@ def _chunks_problem(chunks: list[tuple[bytes, bytes]]) -> str:
 
 def _pixels_problem(data: bytes, size: int) -> str:
     """Whether compressed rows are ``size`` bytes, each row with its filter, and nothing else."""
-    stream = zlib.decompressobj()
+    stream, found = zlib.decompressobj(), 0
     try:
-        found = len(stream.decompress(data, size + 1))
+        while not stream.eof and found <= size:
+            part = stream.decompress(data, BLOCK)
+            found, data = found + len(part), stream.unconsumed_tail
+            if not part and not data:
+                break  # truncated
     except zlib.error as error:
         return f"cannot be unpacked: {error}"
     if found != size or not stream.eof or stream.unused_data or stream.unconsumed_tail:

@@ -43,12 +43,14 @@ def hashes(hub: Hub) -> Iterator[Finding]:
     for path, entity in files(hub).items():
         if path not in hub.files:
             continue
-        for key, value in (
-            ("sha256", hub.sha256(path)),
-            ("contentSize", str(hub.files[path].st_size)),
-        ):
+        found = {"contentSize": str(hub.files[path].st_size)}
+        if path not in hub.unread:
+            found["sha256"] = hub.sha256(path)
+        for key, value in found.items():
             if entity.get(key) != value:
                 yield Finding(path, key, f"is {value}, the crate states {entity.get(key)}")
+    for path in hub.changed():
+        yield Finding(path, "", "was changed while it was verified")
 
 
 @check(
@@ -91,7 +93,8 @@ def self_digest(hub: Hub) -> Iterator[Finding]:
     "vocabulary, references, licence, actions and what they consumed keep the rules",
 )
 def crate_rules(hub: Hub) -> Iterator[Finding]:
-    digests = {path: hub.sha256(path) for path in files(hub) if path in hub.files}
+    unread = dict.fromkeys((*hub.strange, *hub.unread))
+    digests = unread | {path: hub.sha256(path) for path in hub.files if path not in unread}
     for problem in crate_problems(hub.root, digests):
         entity, _, reason = problem.partition(": ")
         yield Finding(contract.CRATE, entity, reason)

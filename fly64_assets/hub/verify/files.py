@@ -42,6 +42,13 @@ def one_condition(hub: Hub) -> Iterator[Finding]:
                 break
 
 
+@check("hub.sizes", "", "no file is larger than the crate states or its kind is, the hub no deeper")
+def sizes(hub: Hub) -> Iterator[Finding]:
+    yield from hub.too_much
+    for path, reason in hub.unread.items():
+        yield Finding(path, "", reason)
+
+
 @check("hub.no_links", "", "a hub holds regular files and folders only: no links, no devices")
 def no_links(hub: Hub) -> Iterator[Finding]:
     for path, what in hub.strange.items():

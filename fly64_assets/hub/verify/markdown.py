@@ -11,6 +11,8 @@ from fly64_assets.hub.verify.checks import Finding, shown
 
 HEADING = re.compile(r"#+ ")
 RULE = re.compile(r":?-+:?")
+LONGEST = 10_000
+"""Letters of a paragraph, about: what goes beyond is in no report of ours."""
 BAR = re.compile(r"(?<!\\)\|")
 
 Row = tuple[str, ...]
@@ -52,7 +54,8 @@ def sections(text: str) -> list[Section]:
         elif line:
             goes_on = before and not line.startswith("- ") and not HEADING.match(before)
             if goes_on and items and isinstance(items[-1], str):
-                items[-1] += f" {line}"
+                if len(items[-1]) < LONGEST:
+                    items[-1] += f" {line}"
             else:
                 items.append(line)
         before = line
@@ -111,8 +114,9 @@ def compare_sections(
 
 def _compare_items(file: str, found: Section, expected: Section) -> Iterator[Finding]:
     heading = expected.heading
-    missing = [text for text in expected.texts if text not in found.texts]
-    surplus = [text for text in found.texts if text not in expected.texts]
+    own, wanted = set(found.texts), set(expected.texts)
+    missing = [text for text in expected.texts if text not in own]
+    surplus = [text for text in found.texts if text not in wanted]
     for one, other in zip_longest(missing, surplus):
         reason = f"expected {one!r}" if one else "is nothing that this report says"
         yield Finding(file, f"{heading}: {shown(other)}" if other else heading, reason)

@@ -60,7 +60,7 @@ def _archive_problems(hub: Hub, path: str) -> list[str]:
             damaged = archive.testzip()
             listed = archive.namelist()
             names = set(listed)
-            config = archive.read("config.json").decode() if "config.json" in names else ""
+            config = archive.read("config.json") if "config.json" in names else b""
     except DAMAGE as error:
         return [f"is no whole .keras archive: {error}"]
     problems = list(archive_problems(hub.path(path)))
@@ -70,7 +70,7 @@ def _archive_problems(hub: Hub, path: str) -> list[str]:
         problems.append(f"{damaged} does not have its checksum")
     if names != MEMBERS:
         problems.append(f"holds {sorted(names)}, expected {sorted(MEMBERS)}")
-    if "Lambda" in config or "__lambda__" in config:
+    if b"Lambda" in config or b"__lambda__" in config:
         problems.append("holds a Lambda layer, which is code")
     return problems
 
@@ -92,6 +92,22 @@ class Weights:
     probe: np.ndarray | None
 
 
+def _require_plain(dataset: Any) -> None:
+    """Refuse weights that are not all there: packed, elsewhere, made up by a filling, or no floats.
+
+    Raises:
+        ValueError: they are.
+    """
+    from h5py import h5d
+
+    made = dataset.id.get_create_plist()
+    inside = made.get_layout() in (h5d.CONTIGUOUS, h5d.COMPACT) and not made.get_external_count()
+    if not inside or dataset.dtype.kind not in "fiu" or made.get_nfilters():
+        raise ValueError(f"{dataset.name} is not stored as it is")
+    if dataset.id.get_storage_size() != dataset.nbytes:
+        raise ValueError(f"{dataset.name} is {dataset.shape}, which is not stored")
+
+
 def _read_weights(hub: Hub, path: str) -> dict[str, np.ndarray]:
     import h5py
 
@@ -103,6 +119,7 @@ def _read_weights(hub: Hub, path: str) -> dict[str, np.ndarray]:
 
             def keep(name: str, node: Any) -> None:
                 if isinstance(node, h5py.Dataset):
+                    _require_plain(node)
                     arrays[name] = np.ascontiguousarray(node[()])
 
             file.visititems(keep)

@@ -6,7 +6,6 @@ the same weights is found. Weights do not belong here (``models.py``).
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from fly64_assets.hub.verify.arms import networks
 from fly64_assets.hub.verify.checks import Broken, Finding, check, compare
 from fly64_assets.hub.verify.datasets import physics
 from fly64_assets.hub.verify.models import DAMAGE, FOLDER, bundle_file
-from fly64_assets.hub.verify.reading import Hub
+from fly64_assets.hub.verify.reading import Hub, parse_json
 
 RESAMPLING_PX = 4
 """Half the width of the kernel that moves a frame by parts of a pixel; that much rim is cut off."""
@@ -282,8 +281,8 @@ def design(hub: Hub) -> Iterator[Finding]:
 def _config(hub: Hub, path: str, member: str) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(hub.path(path)) as archive:
-            content = json.loads(archive.read(member))
-    except DAMAGE as error:
+            content = parse_json(archive.read(member).decode())
+    except (*DAMAGE, RecursionError) as error:
         raise Broken(path, member, f"cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise Broken(path, member, "is no JSON object")

@@ -13,23 +13,39 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.hub.verify.checks import Broken, shown
+from fly64_assets.hub.verify.bounds import (
+    DEEPEST_FOLDER,
+    LARGEST_TEXT,
+    MOST_ENTRIES,
+    may_unpack,
+    too_large,
+)
+from fly64_assets.hub.verify.checks import Broken, Finding, shown
+from fly64_assets.hub.verify.contract import CRATE
+from fly64_assets.json_depth import DEEPEST, too_deep
 from fly64_assets.ptychography import npz
 from fly64_assets.study import SPLITS
 
 DOSE_FOLDER = re.compile(r"dose_([1-9]\d*)")
 BINARY = (".npz", ".png", ".keras")
+SIZE = re.compile(r"\d{1,15}")
+SIGNS_OF_CHANGE = ("st_mode", "st_ino", "st_size", "st_mtime_ns")
+MOST_VALUES = 100_000
+"""In a JSON text; a crate has a tenth of it."""
 
 
 class Memory:
@@ -70,23 +86,79 @@ class Hub:
         self.folders: list[str] = []
         self.strange: dict[str, str] = {}
         """What is neither a file nor a folder (links, sockets, ...): path -> what it is."""
-        self._walk("")
+        self.too_much: list[Finding] = []
+        """Where the hub goes on beyond what is looked at."""
+        self._walk("", 0)
+        self.unread: dict[str, str] = {}
+        """Files that are not read, being too large: path -> why."""
+        self._bound(CRATE, LARGEST_TEXT)  # it states the sizes of all others
+        stated = self._stated_sizes()
+        self.stated_bytes = sum(stated.get(path, 0) for path in self.files)
+        for path in self.files:
+            if path != CRATE:
+                self._bound(path, stated.get(path))
 
-    def _walk(self, folder: str) -> None:
-        with os.scandir(self.root / folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+    def _bound(self, path: str, stated: int | None) -> None:
+        if path not in self.files:
+            return
+        problem = too_large(path, self.files[path].st_size, stated)
+        if not problem and path.endswith((".npz", ".keras")):
+            problem = may_unpack(self.root / path)
+        if problem:
+            self.unread[path] = problem
+
+    def _walk(self, folder: str, depth: int) -> None:
+        try:
+            with os.scandir(self.root / folder) as entries:
+                found = sorted(islice(entries, MOST_ENTRIES + 1), key=lambda entry: entry.name)
+        except OSError as error:
+            reason = f"cannot be looked into: {error.strerror or error}"
+            self.too_much.append(Finding(folder, "", reason))
+            return
         for entry in found:
             path = f"{folder}/{entry.name}" if folder else entry.name
+            if len(self.files) + len(self.folders) + len(self.strange) >= MOST_ENTRIES:
+                reason = f"more than {MOST_ENTRIES:,} files and folders; the rest is not looked at"
+                self.too_much.append(Finding("", "", reason))
+                return
             status = entry.stat(follow_symlinks=False)
             if stat.S_ISLNK(status.st_mode):
                 self.strange[path] = f"a link to {os.readlink(entry.path)}"
             elif stat.S_ISDIR(status.st_mode):
                 self.folders.append(path)
-                self._walk(path)
+                if depth < DEEPEST_FOLDER:
+                    self._walk(path, depth + 1)
+                else:
+                    reason = f"lies {DEEPEST_FOLDER + 1} folders deep and is not looked into"
+                    self.too_much.append(Finding(path, "", reason))
             elif stat.S_ISREG(status.st_mode):
                 self.files[path] = status
             else:
                 self.strange[path] = "no regular file"
+
+    def _stated_sizes(self) -> dict[str, int]:
+        """Path -> bytes, of what the crate describes; nothing where it cannot be read."""
+        try:
+            graph = self.json(CRATE)["@graph"]
+        except (Broken, KeyError):
+            return {}
+        sizes = {}
+        for entity in graph if isinstance(graph, list) else []:
+            size = entity.get("contentSize") if isinstance(entity, dict) else None
+            if isinstance(size, str) and SIZE.fullmatch(size):
+                sizes[unquote(str(entity.get("@id")))] = int(size)
+        return sizes
+
+    def changed(self) -> Iterator[str]:
+        """Files that are not as they were when the hub was opened."""
+        for path, before in self.files.items():
+            try:
+                now = (self.root / path).lstat()
+            except OSError:
+                yield path
+                continue
+            if any(getattr(now, part) != getattr(before, part) for part in SIGNS_OF_CHANGE):
+                yield path
 
     @cached_property
     def condition(self) -> tuple[int, str]:
@@ -128,10 +200,12 @@ class Hub:
         """Where a regular file of the hub lies.
 
         Raises:
-            Broken: there is none.
+            Broken: there is none, or it is too large to be read.
         """
         if path not in self.files:
             raise Broken(path, "", "file does not exist in the hub")
+        if path in self.unread:
+            raise Broken(path, "", self.unread[path])
         return self.root / path
 
     def sha256(self, path: str) -> str:
@@ -152,7 +226,7 @@ class Hub:
             with suppress(Broken):
                 self.sha256(path)
 
-        by_size = sorted(self.files, key=lambda path: -self.files[path].st_size)
+        by_size = sorted({*self.files} - {*self.unread}, key=lambda path: -self.files[path].st_size)
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(attempt, by_size))
 
@@ -254,9 +328,8 @@ def _finite(text: str) -> float:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {twice!r} appears twice")
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"key {shown(twice)} appears twice")
     return content
 
 
@@ -264,14 +337,19 @@ def parse_json(text: str) -> Any:
     """JSON, strictly.
 
     Raises:
-        ValueError: not JSON, a key twice, NaN or an infinity.
+        ValueError: not JSON, a key twice, NaN or an infinity; more, or deeper, than a hub's is.
     """
-    return json.loads(
+    if sum(map(text.count, ",[{")) > MOST_VALUES:
+        raise ValueError(f"it holds more than {MOST_VALUES:,} values")
+    content = json.loads(
         text,
         parse_constant=_refuse_constant,
         parse_float=_finite,
         object_pairs_hook=_unique,
     )
+    if too_deep(content):
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+    return content
 
 
 def per_split(make: Callable[[str], Any]) -> Mapping[str, Any]:

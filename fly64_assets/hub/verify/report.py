@@ -10,7 +10,8 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from fly64_assets.hub.verify import contract
 from fly64_assets.hub.verify.checks import CHECKS, Broken, Check, Finding, check, in_order
 from fly64_assets.hub.verify.reading import Hub, parse_json
 
-THREADS = min(4, os.cpu_count() or 1)
+THREADS = min(2, os.cpu_count() or 1)
 FINDINGS_KEPT = 50
 """Reasons of one check in a report; a hub of garbage would fill it with thousands."""
+MOST_FINDINGS, LONGEST_PART = 1_000, 300
+"""Of one check, and letters of a finding's file, key or reason: a hub may hold anything."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +114,21 @@ def judge(hub: Hub, one: Check) -> Outcome:
     """Apply a check; whatever it stumbles over is a finding that names the exception."""
     findings: list[Finding] = []
     try:
-        findings += one.judge(hub)
+        findings += islice(one.judge(hub), MOST_FINDINGS)
     except Broken as error:
         findings.append(error.finding)
     except Exception as error:  # anything may lie in a hub; a crash must not pass for a pass
         about = one.file.format(dose=hub.dose, view=hub.view)
         reason = " ".join(str(error).split())[:200]
         findings.append(Finding(about, "", f"cannot be judged: {type(error).__name__}: {reason}"))
-    return Outcome(one, tuple(findings))
+    return Outcome(one, tuple(Finding(*map(_shortened, astuple(found))) for found in findings))
+
+
+def _shortened(part: Any) -> str:
+    """Text that is no longer than a person reads, and that can be written."""
+    text = str(part)
+    text = text if len(text) <= LONGEST_PART else f"{text[:LONGEST_PART]} ..."
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def run_checks(
@@ -126,6 +136,7 @@ def run_checks(
     names: Iterable[str] | None = None,
     tell: Callable[[Outcome], None] = lambda outcome: None,
     threads: int = THREADS,
+    watch: Callable[[Check, Outcome | None], None] = lambda one, outcome: None,
 ) -> Report:
     """Apply checks to a hub.
 
@@ -134,12 +145,21 @@ def run_checks(
         names: of the checks to apply, all by default.
         tell: called with each outcome, in the order of the checks.
         threads: checks at a time; they change nothing in the outcome.
+        watch: called with each check when it begins, and with its outcome too when it has ended,
+            in any order and from any thread.
     """
+
+    def judged(one: Check) -> Outcome:
+        watch(one, None)
+        outcome = judge(hub, one)
+        watch(one, outcome)
+        return outcome
+
     chosen = [CHECKS[name] for name in names] if names is not None else in_order()
     hub.hash_all(threads)
     outcomes = []
     with ThreadPoolExecutor(threads) as pool:
-        for outcome in pool.map(lambda one: judge(hub, one), chosen):
+        for outcome in pool.map(judged, chosen):
             tell(outcome)
             outcomes.append(outcome)
     return Report(hub.dose, hub.view, tuple(outcomes))
@@ -161,7 +181,7 @@ def write_report(root: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+        with unfinished.open("x", encoding="utf-8", newline="\n") as file:
             json.dump(content, file, indent=2)
             file.write("\n")
             file.flush()

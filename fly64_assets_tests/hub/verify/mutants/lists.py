@@ -48,6 +48,19 @@ def _(f: Forgery) -> None:
     f.path("analysis/DOSE/other_view/train").mkdir(parents=True)
 
 
+add("hub.sizes", "a log of 4 MiB", lambda f: f.write(LOG, "| x\n" * (1 << 20) + "| x\n"))
+
+
+@mutant("hub.sizes", "an NPZ of 2 MiB more than the crate states", hidden=False)
+def _(f: Forgery) -> None:
+    f.write(CANVAS, f.read(CANVAS) + bytes(1 << 21))
+
+
+@mutant("hub.sizes", "a folder fourteen deep")
+def _(f: Forgery) -> None:
+    (f.root / "/".join("d" * 14)).mkdir(parents=True)
+
+
 @mutant("hub.no_links", "a report is a link out of the hub")
 def _(f: Forgery) -> None:
     f.remove(DIGEST)
