@@ -23,6 +23,7 @@ from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.executor.multiprocess import MultiprocessExecutor
 from dagster._serdes import ConfigurableClassData
 
+from fly64_assets import interrupts
 from fly64_assets.context import StudyContext
 from fly64_assets.process import steps_run_here
 from fly64_assets.step_servers import start_servers
@@ -89,9 +90,8 @@ class _StepProcesses(MultiprocessExecutor):
     ) -> Iterator[DagsterEvent]:
         _sign(plan_context)
         modules = preloaded(plan_context.instance)
-        self._explicit_forkserver_preload = modules
         start_servers(self._study, execution_plan.step_keys_to_execute, modules)
-        with held(self._store, cells_of(plan_context.dagster_run)):
+        with interrupts.listening(), held(self._store, cells_of(plan_context.dagster_run)):
             yield from super().execute(plan_context, execution_plan)
 
 

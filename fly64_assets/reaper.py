@@ -17,7 +17,7 @@ from fly64_assets.context import StudyContext
 from fly64_assets.errors import InProgress
 from fly64_assets.executor import PROCESS_TAG
 from fly64_assets.run_ends import note_end
-from fly64_assets.work import LAUNCH_TAG, UNFINISHED, cells_of
+from fly64_assets.work import UNFINISHED, by_command_line, cells_of
 from fly64_assets.worker_process import ProcessIdentity, end_descendants
 
 SILENCE_S = 120.0
@@ -74,7 +74,7 @@ def _why_dead(record: RunRecord) -> str | None:
     process = process_of(run)
     if process is not None:
         return process.gone
-    if run.status is DagsterRunStatus.NOT_STARTED and LAUNCH_TAG not in run.tags:
+    if run.status is DagsterRunStatus.NOT_STARTED and not by_command_line(run):
         return None  # the daemon's, on its way into the queue
     silent = time.time() - record.update_timestamp.timestamp()
     if silent < SILENCE_S:

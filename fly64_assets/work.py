@@ -49,7 +49,8 @@ CHECK_JOBS: dict[Per, str] = {"dose": "check_datasets", "condition": "check_cond
 """Jobs that run every check of a partition and make nothing."""
 
 LAUNCH_TAG = "fly64/launch"
-"""Marks a run that the command line started; its value tells one launch from all others."""
+"""On a run that the command line started: its own id, because Dagster copies tags to the run that
+repeats one."""
 UNFINISHED = (
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -189,6 +190,11 @@ def _names_its_partition(cell: Cell) -> bool:
     return (per == "study" or condition.dose is not None) and (
         per != "condition" or condition.view is not None
     )
+
+
+def by_command_line(run: DagsterRun) -> bool:
+    """Whether the command line carries the run out."""
+    return run.tags.get(LAUNCH_TAG) == run.run_id
 
 
 def unfinished_runs(instance: DagsterInstance) -> Iterator[tuple[DagsterRun, list[Cell]]]:

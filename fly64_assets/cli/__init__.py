@@ -7,6 +7,7 @@ imports what it needs when it is called, so that ``fly64 --help`` is quick.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 
@@ -19,6 +20,7 @@ from fly64_assets.cli import (
     run_commands,
     verify_command,
 )
+from fly64_assets.interrupts import heeded
 
 
 class _InOrderOfUse(click.Group):
@@ -31,6 +33,10 @@ class _InOrderOfUse(click.Group):
         if cmd.help and not cmd.short_help:
             cmd.short_help = " ".join(cmd.help.split("\n\n", 1)[0].split())
         super().add_command(cmd, name)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with heeded():
+            return super().main(*args, **kwargs)
 
 
 @click.group(cls=_InOrderOfUse, context_settings={"help_option_names": ["-h", "--help"]})
