@@ -1,9 +1,9 @@
 """Signals to end: one of them stops all that a command was asked for, whenever it comes.
 
-While a run goes on Dagster catches them and takes them for the end of that run, of a step, or, where
-they meet the start of a step's process, for nothing; nobody means that who says stop. So the kernel
-writes the number of each signal into a pipe of ours (``signal.set_wakeup_fd``), whoever handles it,
-and whoever would start something asks here first.
+While a run goes on Dagster catches them and takes them for the end of that run, of a step, or,
+where they meet the start of a step's process, for nothing; nobody means that who says stop. So
+Python also writes the number of each signal into a pipe of ours (``signal.set_wakeup_fd``), whoever
+handles it, and whoever would start something asks here first.
 """
 
 from __future__ import annotations
