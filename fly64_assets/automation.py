@@ -36,12 +36,12 @@ from dagster._utils.schedules import is_valid_cron_schedule
 
 from fly64_assets.context import StudyContext
 from fly64_assets.errors import InputError
-from fly64_assets.night import NIGHT_TAG, Decision, Start, decide_as_on_disk
+from fly64_assets.night import Decision, Start, decide_as_on_disk
 from fly64_assets.planner import digest
 from fly64_assets.process import utc_text
 from fly64_assets.reaper import reap
 from fly64_assets.run_ends import note_end
-from fly64_assets.work import by_command_line, partition_tags, unfinished_runs
+from fly64_assets.work import NIGHT_TAG, by_command_line, partition_tags, unfinished_runs
 
 SCHEDULE = "complete_study_nightly"
 ASSET_JOB = "__ASSET_JOB"

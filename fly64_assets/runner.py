@@ -65,6 +65,11 @@ class RunOutcome:
     success: bool
     failures: tuple[StepEvent, ...]
 
+    @property
+    def refused(self) -> bool:
+        """Whether another run was in its way, and nothing was made or lost."""
+        return any(failure.error == InProgress.__name__ for failure in self.failures)
+
 
 @dataclass
 class MatrixOutcome:
@@ -181,7 +186,7 @@ def execute(
         SystemExit: a signal to end has come; then nothing of the run is left at work.
     """
     try:
-        with held(context.store, [request.cell]):
+        with held(context.store, instance, [request.cell]):
             pass
     except InProgress as error:
         refused = StepEvent("run_failed", "-", str(error), error=InProgress.__name__)
@@ -331,7 +336,7 @@ def run_checks(
         made = tuple(i for i in items if i.checks and planner.record(i, at) is not None)
         if made:
             outcomes.append(execute(context, instance, RunRequest(level, at, (), made), listener))
-    refused = [f.text for o in outcomes if o.run_id is None for f in o.failures]
+    refused = [f.text for o in outcomes if o.refused for f in o.failures]
     if refused:
         raise InProgress("; ".join(refused))
     return outcomes
