@@ -18,8 +18,9 @@ import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing import forkserver, popen_forkserver, resource_tracker
+from multiprocessing import connection, forkserver, popen_forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.forkserver import read_signed
 from multiprocessing.process import BaseProcess
 
 from dagster._core.errors import DagsterExecutionInterruptedError
@@ -83,6 +84,17 @@ class _Server(forkserver.ForkServer):
         with _environment(self.environment), interrupts.held_back():
             super().ensure_running()
 
+    def read_signed(self, descriptor: int) -> int:
+        """The number of the process that was asked for, once the server has loaded.
+
+        Raises:
+            EOFError: the server has ended, or a signal to end came before it had loaded.
+        """
+        while not connection.wait([descriptor], ANSWER_S):
+            if interrupts.received():
+                self.kill()
+        return read_signed(descriptor)
+
     def kill(self) -> None:
         """End it now, also while it loads."""
         if self._forkserver_pid is not None:
@@ -90,6 +102,8 @@ class _Server(forkserver.ForkServer):
             self._stop()
 
 
+ANSWER_S = 0.1
+"""So often it is looked whether a signal to end came while a server loads."""
 _running: dict[str, _Server] = {}
 
 
@@ -105,12 +119,13 @@ class _Process(ForkServerProcess):
 
 class _Popen(popen_forkserver.Popen):
     def _launch(self, process_obj: _Process) -> None:
-        usual = forkserver.connect_to_new_process
-        forkserver.connect_to_new_process = _running[process_obj.server].connect_to_new_process
+        server, usual = _running[process_obj.server], forkserver.connect_to_new_process
+        forkserver.connect_to_new_process = server.connect_to_new_process
+        forkserver.read_signed = server.read_signed
         try:
             super()._launch(process_obj)
         finally:
-            forkserver.connect_to_new_process = usual
+            forkserver.connect_to_new_process, forkserver.read_signed = usual, read_signed
 
 
 class ServerContext(ForkServerContext):
@@ -183,20 +198,23 @@ def _execute(context, command):
     Dagster would begin a step that it was about to begin as a signal to end came, and let it run to
     its end. A second signal ends a step at once.
     """
-    if interrupts.received():
+    server, process = SERVERS.get(command.step_key), None
+    context = ServerContext(server if server in _running else LIGHT)
+    try:
+        if interrupts.received():
+            raise EOFError
+        for event in execute_child_process_command(context, command):
+            if isinstance(event, BaseProcess):
+                process = event
+            if process is not None and interrupts.received() > 1:
+                process.kill()
+            yield event
+    except EOFError:
+        if process is not None or not interrupts.received():
+            raise
         error = DagsterExecutionInterruptedError()
         info = serializable_error_info_from_exc_info((type(error), error, None))
         yield ChildProcessSystemErrorEvent(0, info)
-        return
-    server = SERVERS.get(command.step_key)
-    process = None
-    context = ServerContext(server if server in _running else LIGHT)
-    for event in execute_child_process_command(context, command):
-        if isinstance(event, BaseProcess):
-            process = event
-        if process is not None and interrupts.received() > 1:
-            process.kill()
-        yield event
 
 
 multiprocess.execute_child_process_command = _execute
