@@ -83,7 +83,7 @@ EXIT_CODES = (
     "| 0 | done |",
     "| 1 | something failed, does not hold, or was not found to be trusted |",
     "| 2 | bad usage or input: one line on standard error says file, key, value and rule |",
-    "| 130 | stopped with Ctrl-C; what was finished is kept |",
+    "| 130 | stopped with Ctrl-C or another signal to end; what was finished is kept |",
     "",
     "Results go to standard output, errors to standard error. Colours are shown on a terminal",
     "only; `NO_COLOR=1` turns them off there too. With `--json`, standard output is one JSON",

@@ -35,13 +35,13 @@ from dagster._core.storage.tags import MAX_RETRIES_TAG, RUN_KEY_TAG
 
 from fly64_assets.cleaning import A_NIGHT, clean
 from fly64_assets.context import StudyContext
-from fly64_assets.night import NIGHT_TAG, Decision, Start, decide_as_on_disk
+from fly64_assets.night import Decision, Start, decide_as_on_disk
 from fly64_assets.planner import digest
 from fly64_assets.process import utc_text
 from fly64_assets.reaper import reap
 from fly64_assets.restore import keep_missing
 from fly64_assets.run_ends import note_end
-from fly64_assets.work import LAUNCH_TAG, partition_tags, unfinished_runs
+from fly64_assets.work import NIGHT_TAG, by_command_line, partition_tags, unfinished_runs
 
 SCHEDULE = "complete_study_nightly"
 ASSET_JOB = "__ASSET_JOB"
@@ -194,7 +194,7 @@ def _note_ends(context: StudyContext, status: DagsterRunStatus) -> SensorDefinit
         description="Writes beside a partition what stopped it, or removes that after success.",
     )
     def note(tick: RunStatusSensorContext) -> None:
-        if LAUNCH_TAG not in tick.dagster_run.tags:
+        if not by_command_line(tick.dagster_run):
             note_end(context, tick.instance, tick.dagster_run)
 
     return note

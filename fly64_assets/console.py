@@ -361,7 +361,8 @@ def show_results(context: StudyContext, results: MatrixResults) -> None:
     for outcome in results.matrix.runs:
         for failure in outcome.failures:
             text = failure.text if failure.step == "-" else f"{failure.step}: {failure.text}"
-            OUT.print(f"[red]failed[/] {outcome.request.condition}: {escape(text)}")
+            word = "left" if outcome.refused else "failed"
+            OUT.print(f"[red]{word}[/] {outcome.request.condition}: {escape(text)}")
     for cell, cause in results.matrix.left.items():
         OUT.print(f"[yellow]not started[/] {cell}: {cause} did not succeed")
     for condition, verdict in results.broken:

@@ -25,11 +25,33 @@ from fly64_assets.io_manager import StoreIOManager
 from fly64_assets.partitions import Per, partitions_definition
 from fly64_assets.work import CHECK_JOBS, JOBS
 
+ABOUT = dict(
+    zip(
+        ALL_LEVELS,
+        (
+            "Phase B: the specimen.",
+            "Phase C: both datasets of the dose that is the run's partition.",
+            "Phases D to G: all that leads to the scores of the run's partition, dose and view.",
+            "What is written about the scores of the run's partition, dose and view.",
+            "What is said of all conditions that are finished.",
+        ),
+        strict=True,
+    )
+)
+MEETS = (
+    "Makes it again, fresh or not (`fly64 run` only what is not fresh). Where another run is at "
+    "it, or makes what it reads, this one waits, and its log says for which run."
+)
+CHECKS = (
+    "Evaluates every check of its partition, and makes nothing; without a partition, of every "
+    "partition that was made."
+)
+
 
 def _job(context: StudyContext, level: Level):
     keys = ["/".join(item.key) for item in level.products_in(context.study)]
-    selection = AssetSelection.assets(*keys)
-    return define_asset_job(JOBS[level], selection | AssetSelection.checks_for_assets(*keys))
+    selection = AssetSelection.assets(*keys) | AssetSelection.checks_for_assets(*keys)
+    return define_asset_job(JOBS[level], selection, description=f"{ABOUT[level]} {MEETS}")
 
 
 def _check_job(context: StudyContext, per: Per):
@@ -40,6 +62,7 @@ def _check_job(context: StudyContext, per: Per):
     return define_asset_job(
         CHECK_JOBS[per],
         AssetSelection.checks_for_assets(*keys),
+        description=CHECKS,
         # Dagster takes a job's partitions from its assets, and of this job only from here.
         config=PartitionedConfig(partitions, run_config_for_partition_key_fn=lambda _: {}),
         # No check loads TensorFlow or torch, and starting a process takes longer than a check.

@@ -7,32 +7,53 @@ partition is refused. What happens when the process dies is the reaper's (``reap
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from dagster import DagsterInstance, ExecutorDefinition, InitExecutorContext, executor
+from dagster import (
+    DagsterInstance,
+    DagsterRun,
+    ExecutorDefinition,
+    InitExecutorContext,
+    executor,
+    raise_execution_interrupts,
+)
 from dagster._core.definitions.executor_definition import (
     multiple_process_executor_requirements,
 )
-from dagster._core.events import DagsterEvent
+from dagster._core.events import DagsterEvent, EngineEventData
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan import instance_concurrency_context
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.executor.multiprocess import MultiprocessExecutor
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG, PARTITION_NAME_TAG
 from dagster._serdes import ConfigurableClassData
 
+from fly64_assets import interrupts
+from fly64_assets.catalogue import BY_KEY, PRODUCTS
 from fly64_assets.context import StudyContext
+from fly64_assets.errors import InProgress, InputError
+from fly64_assets.partitions import Condition, conditions_of
+from fly64_assets.planner import State
 from fly64_assets.process import steps_run_here
 from fly64_assets.step_servers import start_servers
 from fly64_assets.store import Store
-from fly64_assets.work import Cell, cells_of
+from fly64_assets.study import Study
+from fly64_assets.work import (
+    PROCESS_TAG,
+    Cell,
+    by_command_line,
+    by_night,
+    cells_of,
+    in_the_way,
+)
 from fly64_assets.worker_process import sign_children
 
-PROCESS_TAG = "fly64/process"
-"""``pid/start/boot/host/run`` of the process that carries a run out. It ends with the run's own id,
-because Dagster copies tags to the run that repeats a failed one."""
+WAIT_S = 1.0
+"""A run that waits for another one looks so often whether that has ended."""
 MAX_STEPS = 2
 """Steps at once in a run; the solver pool keeps two solvers apart."""
 # A step that waits for the solver pool would ask for its place less and less often, in the end
@@ -46,21 +67,55 @@ def run_lock_name(cell: Cell) -> str:
 
 
 @contextmanager
-def held(store: Store, cells: list[Cell]) -> Iterator[None]:
-    """Hold the partitions of one run; the kernel lets them go when this process ends.
+def held(store: Store, instance: DagsterInstance, cells: list[Cell]) -> Iterator[None]:
+    """Hold the partitions of one run, and what they are made from with others who only read it.
+
+    The kernel lets them go when this process ends.
 
     Raises:
-        InProgress: another run is at one of them, and by which process.
+        InProgress: another run is at one of them, and which.
     """
+    wanted = {cell: False for one in cells for cell in one.upstream} | dict.fromkeys(cells, True)
     with ExitStack() as stack:
-        for cell in cells:
-            stack.enter_context(store.lock(run_lock_name(cell), f"{cell}"))
+        for cell, alone in wanted.items():
+            try:
+                stack.enter_context(store.lock(run_lock_name(cell), f"{cell}", shared=not alone))
+            except InProgress as error:
+                raise InProgress(in_the_way(instance, cell) or f"{error}") from None
         yield
 
 
 def _sign(plan_context: PlanOrchestrationContext) -> None:
     run_id = plan_context.dagster_run.run_id
     plan_context.instance.add_run_tags(run_id, {PROCESS_TAG: f"{sign_children()}/{run_id}"})
+
+
+def require_partition(study: Study, run: DagsterRun, steps: Iterable[str]) -> None:
+    """Refuse a run that would make something and does not say of which one partition.
+
+    The UI offers such runs: a job's launchpad without a partition, a range as a single run.
+
+    Raises:
+        InputError: what was started, and how to start it.
+    """
+    parts = {part for step in steps for part in step.split("_and_")}
+    made = [item for item in PRODUCTS if "_".join(item.key) in parts]
+    kinds = {item.per for item in made if item.per != "study"}
+    if not kinds:
+        return
+    key = run.tags.get(PARTITION_NAME_TAG)
+    if key is not None and kinds == {
+        per for per in kinds if Condition.from_partition_key(key) in conditions_of(study, per)
+    }:
+        return
+    if ASSET_PARTITION_RANGE_START_TAG in run.tags:
+        problem = "is of a range of partitions, and makes one only: choose 'Multiple runs'"
+    elif key is not None:
+        problem = f"is of partition {key}, which is none of this study's for what it would make"
+    else:
+        problem = "has no partition: choose dose and view in the launchpad, or in 'Materialize'"
+    names = ", ".join(item.name for item in made[:3]) + (", ..." if made[3:] else "")
+    raise InputError(f"this run of {names}", "", problem)
 
 
 def preloaded(instance: DagsterInstance) -> list[str]:
@@ -82,17 +137,53 @@ class _StepProcesses(MultiprocessExecutor):
             max_concurrent=MAX_STEPS,
             start_method="forkserver",
         )
-        self._store, self._study = context.store, context.study
+        self._context = context
 
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[DagsterEvent]:
         _sign(plan_context)
-        modules = preloaded(plan_context.instance)
-        self._explicit_forkserver_preload = modules
-        start_servers(self._study, execution_plan.step_keys_to_execute, modules)
-        with held(self._store, cells_of(plan_context.dagster_run)):
+        steps = execution_plan.step_keys_to_execute
+        require_partition(self._context.study, plan_context.dagster_run, steps)
+        with interrupts.listening(), ExitStack() as stack:
+            yield from self._hold(plan_context, stack)
+            if self._is_needless(plan_context):
+                text = "all of it was made since the night asked for it: nothing is made again"
+                yield DagsterEvent.engine_event(plan_context, text, EngineEventData())
+                return
+            start_servers(self._context.study, steps, preloaded(plan_context.instance))
             yield from super().execute(plan_context, execution_plan)
+
+    def _is_needless(self, plan_context: PlanOrchestrationContext) -> bool:
+        """Whether a night asked for this run, and another one has made it while it waited."""
+        run, (cell, *_) = plan_context.dagster_run, (*cells_of(plan_context.dagster_run), None)
+        items = [BY_KEY[tuple(key.path)] for key in run.asset_selection or ()]
+        if not by_night(run) or cell is None or not items:
+            return False
+        planner = self._context.planner(plan_context.instance)
+        return all(planner.verdict(i, cell.condition).state is State.FRESH for i in items)
+
+    def _hold(
+        self, plan_context: PlanOrchestrationContext, stack: ExitStack
+    ) -> Iterator[DagsterEvent]:
+        """Hold the run's partitions; what nobody sits and waits for, waits until they are free.
+
+        Raises:
+            InProgress: another run is at one of them, and this one is the command line's.
+        """
+        run, instance, told = plan_context.dagster_run, plan_context.instance, ""
+        while True:
+            try:
+                stack.enter_context(held(self._context.store, instance, cells_of(run)))
+                return
+            except InProgress as error:
+                if by_command_line(run):
+                    raise
+                if f"{error}" != told:
+                    told = f"{error}"
+                    yield DagsterEvent.engine_event(plan_context, told, EngineEventData())
+            with raise_execution_interrupts():
+                time.sleep(WAIT_S)
 
 
 class _ThisProcess(InProcessExecutor):

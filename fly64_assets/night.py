@@ -32,6 +32,7 @@ from fly64_assets.run_events import failures_of, was_killed
 from fly64_assets.study import load_study
 from fly64_assets.work import (
     JOBS,
+    NIGHT_TAG,
     Cell,
     RunRequest,
     affairs,
@@ -40,8 +41,6 @@ from fly64_assets.work import (
     unfinished_runs,
 )
 
-NIGHT_TAG = "fly64/night"
-"""On every run of a night: when the night began, UTC."""
 PROGRAM_TIMEOUT_S = 300
 
 

@@ -74,6 +74,12 @@ def view_keys(study: Study) -> list[str]:
     return list(study.views)
 
 
+def conditions_of(study: Study, per: Per) -> list[Condition]:
+    """Every condition that an asset which exists once per study, dose or condition has."""
+    whole = (Condition(dose, view) for dose in study.doses for view in study.views)
+    return list(dict.fromkeys(condition.restricted_to(per) for condition in whole))
+
+
 def partitions_definition(study: Study, per: Per) -> PartitionsDefinition | None:
     """The partitions of an asset that exists once per study, dose or condition."""
     if per == "study":

@@ -15,10 +15,9 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, Ru
 
 from fly64_assets.context import StudyContext
 from fly64_assets.errors import InProgress
-from fly64_assets.executor import PROCESS_TAG
 from fly64_assets.run_ends import note_end
-from fly64_assets.work import LAUNCH_TAG, UNFINISHED, cells_of
-from fly64_assets.worker_process import ProcessIdentity, end_descendants
+from fly64_assets.work import UNFINISHED, by_command_line, cells_of, process_of
+from fly64_assets.worker_process import end_descendants
 
 SILENCE_S = 120.0
 """A run that has not said by now which process carries it out was killed before it could."""
@@ -36,12 +35,6 @@ class Reaped:
     def __str__(self) -> str:
         ended = f"; ended its processes {list(self.ended)}" if self.ended else ""
         return f"run {self.run_id[:8]} ({self.what}): {self.reason}{ended}"
-
-
-def process_of(run: DagsterRun) -> ProcessIdentity | None:
-    """The process that carries the run out, as the run itself has said; None when it has not."""
-    text, _, run_id = run.tags.get(PROCESS_TAG, "").rpartition("/")
-    return ProcessIdentity.from_text(text) if run_id == run.run_id else None
 
 
 def reap(context: StudyContext, instance: DagsterInstance) -> list[Reaped]:
@@ -74,7 +67,7 @@ def _why_dead(record: RunRecord) -> str | None:
     process = process_of(run)
     if process is not None:
         return process.gone
-    if run.status is DagsterRunStatus.NOT_STARTED and LAUNCH_TAG not in run.tags:
+    if run.status is DagsterRunStatus.NOT_STARTED and not by_command_line(run):
         return None  # the daemon's, on its way into the queue
     silent = time.time() - record.update_timestamp.timestamp()
     if silent < SILENCE_S:

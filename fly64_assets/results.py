@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from fly64_assets import blockers
-from fly64_assets.catalogue import ALL_LEVELS, PRODUCTS, product
+from fly64_assets.catalogue import ALL_LEVELS, LEVELS, PRODUCTS, product
 from fly64_assets.context import StudyContext
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import Planner, State, Verdict
-from fly64_assets.reaper import process_of
 from fly64_assets.runner import MatrixOutcome
 from fly64_assets.study import SPLITS
-from fly64_assets.work import unfinished_runs
+from fly64_assets.work import Cell, process_of, unfinished_runs
 
 BROKEN = (State.FAILED, State.ALTERED)
+SCORE_LEVEL = [level for level in LEVELS if level.stage == "score"][-1]
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,8 @@ class MatrixResults:
     Attributes:
         matrix: the runs.
         scored: conditions whose scores are fresh.
-        counts: of comparisons: total, executed, success, failed.
+        counts: of comparisons: total, executed, success, failed; one of a condition whose run
+            was refused counts as failed and not as executed.
         broken: the first thing that is not finished of each condition.
         store: where the files are.
     """
@@ -197,7 +198,7 @@ class MatrixResults:
     @property
     def complete(self) -> bool:
         """Whether all that was asked for is fresh, and no run was refused."""
-        return not self.broken and all(one.run_id is not None for one in self.matrix.runs)
+        return not self.broken and not any(one.refused for one in self.matrix.runs)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -242,10 +243,16 @@ def matrix_results(
     counts = {"total": 0, "executed": 0, "success": 0, "failed": 0}
     broken: list[tuple[Condition, Verdict]] = []
     scored: list[ConditionResults] = []
+    refused = {one.request.cell for one in matrix.runs if one.refused}
     for condition in conditions:
         unfinished = [v for v in verdicts_of(planner, condition) if v.state is not State.FRESH]
-        manifest = _current_json(context, planner, "comparison_manifest", condition)
         counts["total"] += len(SPLITS)
+        scores = Cell.of(SCORE_LEVEL, condition)
+        if refused.intersection([scores, *scores.upstream]):
+            counts["failed"] += len(SPLITS)
+            broken += [(condition, verdict) for verdict in unfinished[:1]]
+            continue
+        manifest = _current_json(context, planner, "comparison_manifest", condition)
         for name in ("executed", "success", "failed"):
             counts[name] += manifest[f"n_{name}"] if manifest else 0
         if unfinished:

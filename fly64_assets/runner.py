@@ -7,18 +7,26 @@ planner is asked again afterwards. Nothing here prints (``cli/``).
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from dagster import DagsterInstance, RunsFilter, execute_job
+from dagster import DagsterInstance, DagsterRun
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
-from dagster._core.events import RunFailureReason
-from dagster._core.storage.tags import MAX_RETRIES_TAG, RUN_FAILURE_REASON_TAG
+from dagster._core.execution.api import create_execution_plan, execute_run
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.snap import snapshot_from_execution_plan
+from dagster._core.storage.tags import MAX_RETRIES_TAG
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.utils import make_new_run_id
 from sqlalchemy.exc import DBAPIError
 
-from fly64_assets import checkpoints
+from fly64_assets import checkpoints, interrupts
 from fly64_assets.catalogue import ALL_LEVELS, LEVELS, STUDY_LEVEL
 from fly64_assets.context import StudyContext
 from fly64_assets.errors import InProgress
@@ -29,6 +37,7 @@ from fly64_assets.reaper import reap
 from fly64_assets.restore import keep_missing
 from fly64_assets.run_ends import clear_if_mended, note_end
 from fly64_assets.run_events import StepEvent, failures_of, interesting
+from fly64_assets.step_servers import end_servers
 from fly64_assets.study import PROJECT_ROOT
 from fly64_assets.work import (
     JOBS,
@@ -41,7 +50,8 @@ from fly64_assets.work import (
 )
 
 POLL_INTERVAL_S = 0.3
-INTERRUPTED = RunFailureReason.UNEXPECTED_TERMINATION.value
+MODULE, LOCATION, REPOSITORY = "fly64_assets.definitions", "fly64_assets", "__repository__"
+"""Of the code location, as ``workspace.yaml`` says; the repository has Dagster's name for it."""
 
 
 Listener = Callable[[RunRequest | None, StepEvent], None]
@@ -56,6 +66,11 @@ class RunOutcome:
     run_id: str | None
     success: bool
     failures: tuple[StepEvent, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether another run was in its way, and nothing was made or lost."""
+        return any(failure.error == InProgress.__name__ for failure in self.failures)
 
 
 @dataclass
@@ -72,12 +87,54 @@ class MatrixOutcome:
 
 
 def _job(request: RunRequest) -> ReconstructableJob:
-    repository = ReconstructableRepository.for_module(
-        "fly64_assets.definitions", "defs", str(PROJECT_ROOT)
-    )
+    repository = ReconstructableRepository.for_module(MODULE, "defs", str(PROJECT_ROOT))
     return ReconstructableJob(repository, JOBS[request.level]).get_subset(
         asset_selection=frozenset(request.assets),
         asset_check_selection=frozenset(request.checks),
+    )
+
+
+def remote_origin(job: str) -> RemoteJobOrigin:
+    """Where the web UI finds a job: its Timeline and its buttons know runs that say so."""
+    target = LoadableTargetOrigin(executable_path=sys.executable, module_name=MODULE)
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, LOCATION)
+    return RemoteJobOrigin(RemoteRepositoryOrigin(location, REPOSITORY), job)
+
+
+def _create(
+    instance: DagsterInstance, run_id: str, job: ReconstructableJob, condition: Condition
+) -> DagsterRun:
+    """Record a run that this process is about to carry out, with all that repeating it needs.
+
+    Dagster's own way for a job in this process forgets which checks were chosen, and where the web
+    UI finds the job.
+    """
+    definition = job.get_definition()
+    # Whoever started it here sees it fail; the daemon is not to start it again.
+    tags = {**partition_tags(condition), LAUNCH_TAG: run_id, MAX_RETRIES_TAG: "0"}
+    config = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    plan = create_execution_plan(definition, config, instance_ref=instance.get_ref(), tags=tags)
+    return instance.create_run(
+        job_name=job.job_name,
+        run_id=run_id,
+        run_config=config,
+        status=None,
+        tags=tags,
+        root_run_id=None,
+        parent_run_id=None,
+        step_keys_to_execute=plan.step_keys_to_execute,
+        execution_plan_snapshot=snapshot_from_execution_plan(
+            plan, definition.get_job_snapshot_id()
+        ),
+        job_snapshot=definition.get_job_snapshot(),
+        parent_job_snapshot=definition.get_parent_job_snapshot(),
+        asset_selection=job.asset_selection,
+        asset_check_selection=job.asset_check_selection,
+        resolved_op_selection=None,
+        op_selection=None,
+        remote_job_origin=remote_origin(job.job_name),
+        job_code_origin=job.get_python_origin(),
+        asset_graph=definition.asset_layer.asset_graph,
     )
 
 
@@ -85,10 +142,10 @@ class _Follower(threading.Thread):
     """Reads a run's event log while it runs and tells the listener what a person wants to see."""
 
     def __init__(
-        self, instance: DagsterInstance, launch: str, request: RunRequest, listener: Listener
+        self, instance: DagsterInstance, run_id: str, request: RunRequest, listener: Listener
     ) -> None:
         super().__init__(daemon=True)
-        self.instance, self.launch, self.request = instance, launch, request
+        self.instance, self.run_id, self.request = instance, run_id, request
         self.listener = listener
         self._done = threading.Event()
         self._cursor: str | None = None
@@ -99,25 +156,16 @@ class _Follower(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        run_id = None
-        while not self._done.is_set() or run_id is not None:
-            last = self._done.is_set()
+        last = False
+        while not last:
+            last = self._done.wait(POLL_INTERVAL_S)
             # A locked database or a full disk is the run's to meet, and not the reader's.
             with contextlib.suppress(DBAPIError):
-                run_id = run_id or self._find()
-                if run_id is not None:
-                    self._read(run_id)
-            if last:
-                return
-            self._done.wait(POLL_INTERVAL_S)
+                self._read()
 
-    def _find(self) -> str | None:
-        found = self.instance.get_run_records(RunsFilter(tags={LAUNCH_TAG: self.launch}), limit=1)
-        return found[0].dagster_run.run_id if found else None
-
-    def _read(self, run_id: str) -> None:
+    def _read(self) -> None:
         while True:
-            page = self.instance.get_records_for_run(run_id, self._cursor)
+            page = self.instance.get_records_for_run(self.run_id, self._cursor)
             for record in page.records:
                 event = interesting(record.event_log_entry)
                 # What stopped a run was told already, or is at the end.
@@ -137,37 +185,42 @@ def execute(
     planner's to say. Where another run is at the partition, none is started.
 
     Raises:
-        KeyboardInterrupt: ^C or another signal to end came. Dagster takes it for the end of this
-            run alone, which nobody means who says stop.
+        SystemExit: a signal to end has come; then nothing of the run is left at work.
     """
     try:
-        with held(context.store, [request.cell]):
+        with held(context.store, instance, [request.cell]):
             pass
     except InProgress as error:
         refused = StepEvent("run_failed", "-", str(error), error=InProgress.__name__)
         return RunOutcome(request, None, False, (refused,))
-    launch = uuid.uuid4().hex
-    follower = _Follower(instance, launch, request, listener)
+    run_id = make_new_run_id()
+    follower = _Follower(instance, run_id, request, listener)
     follower.start()
     try:
-        result = execute_job(
-            _job(request),
-            instance,
-            # Whoever started it here sees it fail; the daemon is not to start it again.
-            tags={**partition_tags(request.condition), LAUNCH_TAG: launch, MAX_RETRIES_TAG: "0"},
-            asset_selection=request.assets,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            raise_on_error=False,
-        )
+        interrupts.check()
+        job = _job(request)
+        result = execute_run(job, _create(instance, run_id, job, request.condition), instance)
+        interrupts.check()
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            _abandon(instance, run_id)
+        raise
     finally:
         follower.finish()
     # From the whole log: a database may show a record after one with a higher number, and who
     # follows has then passed it by.
-    run = None if result.success else instance.get_run_by_id(result.run_id)
-    if run is not None and run.tags.get(RUN_FAILURE_REASON_TAG) == INTERRUPTED:
-        raise KeyboardInterrupt
+    run = None if result.success else instance.get_run_by_id(run_id)
     failures = () if run is None else tuple(failures_of(instance, run))
-    return RunOutcome(request, result.run_id, result.success, failures)
+    return RunOutcome(request, run_id, result.success, failures)
+
+
+def _abandon(instance: DagsterInstance, run_id: str) -> None:
+    """Leave nothing of a run that a signal has ended: no process, and no run in progress."""
+    interrupts.ignore()
+    end_servers()
+    run = instance.get_run_by_id(run_id)
+    if run is not None and not run.is_finished:
+        instance.report_run_failed(run, "was interrupted before it had ended")
 
 
 def tell_reaped(context: StudyContext, instance: DagsterInstance, listener: Listener) -> None:
@@ -286,7 +339,7 @@ def run_checks(
         made = tuple(i for i in items if i.checks and planner.record(i, at) is not None)
         if made:
             outcomes.append(execute(context, instance, RunRequest(level, at, (), made), listener))
-    refused = [f.text for o in outcomes if o.run_id is None for f in o.failures]
+    refused = [f.text for o in outcomes if o.refused for f in o.failures]
     if refused:
         raise InProgress("; ".join(refused))
     return outcomes

@@ -2,9 +2,9 @@
 
 Loading TensorFlow takes 5 s of CPU time, pty-chi with torch 8 s, and numpy, pandas, SciPy and
 matplotlib 3 s; a condition has eight steps that need one of the first two and thirty that need
-some of the others. Python's own fork server (``multiprocessing.forkserver``) loads the same modules
-for all processes; but TensorFlow and torch must not meet in one process, and what reads tables and
-draws has one thread. So each kind has a server of its own, beside Python's for all other steps.
+some of the others. Python's fork server (``multiprocessing.forkserver``) loads the same modules for
+all processes; but TensorFlow and torch must not meet in one process, and what reads tables and
+draws has one thread. So each kind has a server of its own, and there is one for all other steps.
 Nothing is computed in a server, because threads and a GPU do not survive a fork: it imports, and
 that is all.
 
@@ -14,21 +14,32 @@ What does not belong here: how a library is set up (``solvers/``).
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing import forkserver, popen_forkserver
+from multiprocessing import connection, forkserver, popen_forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.forkserver import read_signed
+from multiprocessing.process import BaseProcess
 
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.executor import multiprocess
-from dagster._core.executor.child_process_executor import execute_child_process_command
+from dagster._core.executor.child_process_executor import (
+    ChildProcessSystemErrorEvent,
+    execute_child_process_command,
+)
+from dagster._utils.error import serializable_error_info_from_exc_info
 
+from fly64_assets import interrupts
 from fly64_assets.accelerator import hidden_from
 from fly64_assets.catalogue import PRODUCTS, Product
 from fly64_assets.checks.phase_check import check_step
 from fly64_assets.process import thread_limits
 from fly64_assets.study import Study
 
+LIGHT = "light"
+"""The server of all steps that have none of their own."""
 TABLES = "tables"
 """The server of steps that compute with numpy and tables, and draw."""
 LOADERS = {
@@ -58,18 +69,41 @@ SERVERS = dict(_steps())
 
 
 class _Server(forkserver.ForkServer):
-    """A fork server with modules and environment variables of its own."""
+    """A fork server with modules and environment variables of its own, which no ^C ends.
+
+    One that ends while a step's process is asked of it takes that step with it.
+    """
 
     def __init__(self, modules: list[str], environment: Mapping[str, str]) -> None:
         super().__init__()
-        self.set_forkserver_preload(modules)
+        self.set_forkserver_preload(["fly64_assets.preload_server", *modules])
         self.environment = dict(environment)
 
     def ensure_running(self) -> None:
-        with _environment(self.environment):
+        resource_tracker.ensure_running()  # which would let signals through that are held back
+        with _environment(self.environment), interrupts.held_back():
             super().ensure_running()
 
+    def read_signed(self, descriptor: int) -> int:
+        """The number of the process that was asked for, once the server has loaded.
 
+        Raises:
+            EOFError: the server has ended, or a signal to end came before it had loaded.
+        """
+        while not connection.wait([descriptor], ANSWER_S):
+            if interrupts.received():
+                self.kill()
+        return read_signed(descriptor)
+
+    def kill(self) -> None:
+        """End it now, also while it loads."""
+        if self._forkserver_pid is not None:
+            os.kill(self._forkserver_pid, signal.SIGKILL)
+            self._stop()
+
+
+ANSWER_S = 0.1
+"""So often it is looked whether a signal to end came while a server loads."""
 _running: dict[str, _Server] = {}
 
 
@@ -85,12 +119,13 @@ class _Process(ForkServerProcess):
 
 class _Popen(popen_forkserver.Popen):
     def _launch(self, process_obj: _Process) -> None:
-        usual = forkserver.connect_to_new_process
-        forkserver.connect_to_new_process = _running[process_obj.server].connect_to_new_process
+        server, usual = _running[process_obj.server], forkserver.connect_to_new_process
+        forkserver.connect_to_new_process = server.connect_to_new_process
+        forkserver.read_signed = server.read_signed
         try:
             super()._launch(process_obj)
         finally:
-            forkserver.connect_to_new_process = usual
+            forkserver.connect_to_new_process, forkserver.read_signed = usual, read_signed
 
 
 class ServerContext(ForkServerContext):
@@ -123,6 +158,7 @@ def start_servers(study: Study, steps: Iterable[str], modules: list[str]) -> Non
     needed = Counter(SERVERS[step] for step in steps if step in SERVERS)
     solvers = thread_limits(study.threads) | hidden_from(study.device)
     others = thread_limits(1) | hidden_from("cpu")
+    _running.setdefault(LIGHT, _Server(modules, {}))
     for name, n_steps in sorted(needed.items()):
         environment = others if name == TABLES else solvers
         server = _running.get(name)
@@ -134,6 +170,12 @@ def start_servers(study: Study, steps: Iterable[str], modules: list[str]) -> Non
             _running[name] = server = _Server([*modules, LOADERS[name]], environment)
         if name == TABLES:
             server.ensure_running()
+
+
+def end_servers() -> None:
+    """End all servers of this process, whatever they are at."""
+    while _running:
+        _running.popitem()[1].kill()
 
 
 @contextmanager
@@ -151,11 +193,28 @@ def _environment(more: Mapping[str, str]) -> Iterator[None]:
 
 
 def _execute(context, command):
-    """Dagster's own, with the context of the server that the command's step belongs to."""
-    server = SERVERS.get(command.step_key)
-    if server in _running:
-        context = ServerContext(server)
-    return execute_child_process_command(context, command)
+    """Dagster's own, with the context of the server that the command's step belongs to.
+
+    Dagster would begin a step that it was about to begin as a signal to end came, and let it run to
+    its end. A second signal ends a step at once.
+    """
+    server, process = SERVERS.get(command.step_key), None
+    context = ServerContext(server if server in _running else LIGHT)
+    try:
+        if interrupts.received():
+            raise EOFError
+        for event in execute_child_process_command(context, command):
+            if isinstance(event, BaseProcess):
+                process = event
+            if process is not None and interrupts.received() > 1:
+                process.kill()
+            yield event
+    except EOFError:
+        if process is not None or not interrupts.received():
+            raise
+        error = DagsterExecutionInterruptedError()
+        info = serializable_error_info_from_exc_info((type(error), error, None))
+        yield ChildProcessSystemErrorEvent(0, info)
 
 
 multiprocess.execute_child_process_command = _execute

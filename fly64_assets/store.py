@@ -206,12 +206,13 @@ class Store:
                 shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
-    def lock(self, name: str, shown: str) -> Iterator[None]:
+    def lock(self, name: str, shown: str, *, shared: bool = False) -> Iterator[None]:
         """Hold a lock of this store; the kernel lets it go when this process ends, however.
 
         Args:
             name: which lock.
             shown: what is done under it, for whoever is refused.
+            shared: with others who share it.
 
         Raises:
             InProgress: another process holds it, and which.
@@ -224,7 +225,7 @@ class Store:
         except OSError as error:
             raise self._not_writable(error) from None
         with handle:
-            _lock(handle, shown)
+            _lock(handle, shown, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             yield
 
     def checkpoint_folder(self, product: Product, condition: Condition) -> Path:
@@ -309,9 +310,9 @@ def _slug(name: str) -> str:
     return name.replace("/", ".").replace("|", "_")
 
 
-def _lock(handle: IO[str], name: str) -> None:
+def _lock(handle: IO[str], name: str, kind: int) -> None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         handle.seek(0)
         raise InProgress(

@@ -20,15 +20,18 @@ from dagster import (
     RunsFilter,
 )
 from dagster._core.storage.tags import (
+    BACKFILL_ID_TAG,
     MULTIDIMENSIONAL_PARTITION_PREFIX,
     PARTITION_NAME_TAG,
 )
 
-from fly64_assets.catalogue import ALL_LEVELS, BY_KEY, PRODUCTS, STUDY_LEVEL, Level, Product
+from fly64_assets.catalogue import ALL_LEVELS, BY_KEY, LEVELS, PRODUCTS, STUDY_LEVEL, Level, Product
 from fly64_assets.errors import InputError
 from fly64_assets.partitions import Condition, Per, dagster_key
 from fly64_assets.planner import Planner, State, digest
+from fly64_assets.process import utc_text
 from fly64_assets.study import Study
+from fly64_assets.worker_process import ProcessIdentity
 
 JOBS: dict[Level, str] = dict(
     zip(
@@ -50,7 +53,13 @@ CHECK_JOBS: dict[Per, str] = {"dose": "check_datasets", "condition": "check_cond
 """Jobs that run every check of a partition and make nothing."""
 
 LAUNCH_TAG = "fly64/launch"
-"""Marks a run that the command line started; its value tells one launch from all others."""
+"""On a run that the command line started: its own id, because Dagster copies tags to the run that
+repeats one."""
+NIGHT_TAG = "fly64/night"
+"""On every run of a night: when the night began, UTC."""
+PROCESS_TAG = "fly64/process"
+"""``pid/start/boot/host/run`` of the process that carries a run out. It ends with the run's own id,
+because Dagster copies tags to the run that repeats a failed one."""
 UNFINISHED = (
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.NOT_STARTED,
@@ -78,6 +87,13 @@ class Cell:
     def slug(self) -> str:
         """A file name: ``run_condition-1000_dense``."""
         return f"{JOBS[self.level]}-{self.condition}".replace("|", "_")
+
+    @property
+    def upstream(self) -> list[Cell]:
+        """What no other run may make while this cell is made; what all conditions are, is not."""
+        if self.level == STUDY_LEVEL:
+            return []
+        return [Cell.of(level, self.condition) for level in LEVELS[: LEVELS.index(self.level)]]
 
     def shares_files_with(self, other: Cell) -> bool:
         """Whether one reads or writes what the other writes, so that both at once cannot be."""
@@ -196,6 +212,51 @@ def _names_its_partition(cell: Cell) -> bool:
     return (per == "study" or condition.dose is not None) and (
         per != "condition" or condition.view is not None
     )
+
+
+def process_of(run: DagsterRun) -> ProcessIdentity | None:
+    """The process that carries the run out, as the run itself has said; None when it has not."""
+    text, _, run_id = run.tags.get(PROCESS_TAG, "").rpartition("/")
+    return ProcessIdentity.from_text(text) if run_id == run.run_id else None
+
+
+def by_night(run: DagsterRun) -> bool:
+    """Whether a night has asked for the run itself, and not a person for it again."""
+    return NIGHT_TAG in run.tags and run.parent_run_id is None
+
+
+def started_by(run: DagsterRun) -> str:
+    """Who started a run, in words."""
+    if by_command_line(run):
+        return "the command line"
+    if by_night(run):
+        return f"the night of {run.tags[NIGHT_TAG]}"
+    if BACKFILL_ID_TAG in run.tags:
+        return f"backfill {run.tags[BACKFILL_ID_TAG]}"
+    return "the web UI"
+
+
+def in_the_way(instance: DagsterInstance, cell: Cell) -> str | None:
+    """The run that holds a cell, who started it and what to do; None where none says that it does.
+
+    One that makes what hangs on the cell holds it too.
+    """
+    for record in instance.get_run_records(RunsFilter(statuses=list(UNFINISHED))):
+        run, process = record.dagster_run, process_of(record.dagster_run)
+        theirs = [one for one in cells_of(run) if cell in (one, *one.upstream)]
+        if theirs and process is not None and not process.gone:
+            since = utc_text(record.start_time or record.create_timestamp.timestamp())
+            return (
+                f"{cell} waits for run {run.run_id[:8]} ({theirs[0]}), which {started_by(run)} "
+                f"started at {since} (process {process.pid}): let it end, or stop it where it was "
+                "started or in the UI with Terminate"
+            )
+    return None
+
+
+def by_command_line(run: DagsterRun) -> bool:
+    """Whether the command line carries the run out."""
+    return run.tags.get(LAUNCH_TAG) == run.run_id
 
 
 def unfinished_runs(instance: DagsterInstance) -> Iterator[tuple[DagsterRun, list[Cell]]]:

@@ -11,7 +11,14 @@ import os
 import signal
 import sys
 
-from fly64_assets.step_servers import LOADERS, SERVERS, TABLES, ServerContext, start_servers
+from fly64_assets.step_servers import (
+    LIGHT,
+    LOADERS,
+    SERVERS,
+    TABLES,
+    ServerContext,
+    start_servers,
+)
 from fly64_assets.study import load_study
 from fly64_assets.worker_process import sign_children
 
@@ -46,14 +53,13 @@ def told(context: multiprocessing.context.BaseContext) -> list:
 
 def main(study_file: str) -> None:
     sign_children()
-    usual = multiprocessing.get_context("forkserver")
     tables = [step for step, server in SERVERS.items() if server == TABLES][:4]
     study = load_study(study_file)
     start_servers(study, ["pinn_model", "test_ptychi_reconstruction", *tables], [])
-    contexts = {"usual": usual} | {name: ServerContext(name) for name in LOADERS}
+    contexts = {name: ServerContext(name) for name in (LIGHT, *LOADERS)}
     found = {name: [told(context), told(context)] for name, context in contexts.items()}
     # Another one meanwhile has not changed where a server's processes come from.
-    found["after"] = [told(contexts["torch"]), told(usual)]
+    found["after"] = [told(contexts["torch"]), told(contexts[LIGHT])]
     here = [name for name in NAMES if name in sys.modules]
     print(json.dumps([here, found]), flush=True)
     sys.stdin.readline()

@@ -37,6 +37,23 @@ mutation Launch($executionParams: ExecutionParams!) {
   }
 }
 """
+LAUNCH_BACKFILL = """
+mutation LaunchPartitionBackfill($backfillParams: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $backfillParams) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}
+"""
+START_SCHEDULE = """
+mutation StartThisSchedule($selector: ScheduleSelector!) {
+  startSchedule(scheduleSelector: $selector) {
+    ... on ScheduleStateResult { scheduleState { status } }
+    ... on PythonError { message }
+  }
+}
+"""
 SCHEDULES = """
 query Schedules($repository: RepositorySelector!) {
   schedulesOrError(repositorySelector: $repository) {

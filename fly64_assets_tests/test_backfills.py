@@ -25,16 +25,18 @@ from fly64_assets.catalogue import LEVELS, Product, product
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.instance import INSTANCE_VARIABLE, read_only_instance
-from fly64_assets.night import NIGHT_TAG
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import State, Verdict
 from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.work import NIGHT_TAG
 from fly64_assets_tests.conftest import PRODUCTS, TINY, fly64
 from fly64_assets_tests.servers import (
+    LAUNCH_BACKFILL,
     LAUNCH_RUN,
     REPOSITORIES,
     SCHEDULES,
+    START_SCHEDULE,
     Ui,
     postgres,
     ui_of,
@@ -59,27 +61,10 @@ ONE_SOLVER = [
 ENDED = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
 MINUTES = 60.0
 
-LAUNCH_BACKFILL = """
-mutation LaunchPartitionBackfill($backfillParams: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $backfillParams) {
-    __typename
-    ... on LaunchBackfillSuccess { backfillId }
-    ... on PythonError { message }
-  }
-}
-"""
 BACKFILL = """
 query Backfill($id: String!) {
   partitionBackfillOrError(backfillId: $id) {
     ... on PartitionBackfill { status error { message } }
-  }
-}
-"""
-START_SCHEDULE = """
-mutation StartThisSchedule($selector: ScheduleSelector!) {
-  startSchedule(scheduleSelector: $selector) {
-    ... on ScheduleStateResult { scheduleState { status } }
-    ... on PythonError { message }
   }
 }
 """

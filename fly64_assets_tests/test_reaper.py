@@ -17,19 +17,29 @@ from dataclasses import replace
 
 import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, build_sensor_context
+from dagster._core.storage.tags import BACKFILL_ID_TAG
 
 from fly64_assets import blockers, worker_process
 from fly64_assets.catalogue import LEVELS, product
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.errors import InProgress
-from fly64_assets.executor import PROCESS_TAG, held
+from fly64_assets.executor import held
 from fly64_assets.instance import instance_folder, study_instance
 from fly64_assets.partitions import Condition
-from fly64_assets.reaper import process_of, reap
+from fly64_assets.reaper import reap
 from fly64_assets.run_events import failures_of, was_killed
 from fly64_assets.store import RESULTS_VARIABLE, Store
-from fly64_assets.work import JOBS, LAUNCH_TAG, Cell, partition_tags
+from fly64_assets.work import (
+    JOBS,
+    LAUNCH_TAG,
+    NIGHT_TAG,
+    PROCESS_TAG,
+    Cell,
+    partition_tags,
+    process_of,
+    started_by,
+)
 from fly64_assets.worker_process import ProcessIdentity
 from fly64_assets_tests.conftest import TINY
 
@@ -209,6 +219,7 @@ def test_a_repeated_runs_inherited_tag_says_nothing_of_it(study, instance):
 
 def test_a_run_that_never_said_who_carries_it_out_is_failed_in_time(study, instance, monkeypatch):
     run_id = started(study, instance, None, **{LAUNCH_TAG: "x"})
+    instance.add_run_tags(run_id, {LAUNCH_TAG: run_id})
     assert reap(study, instance) == []
     monkeypatch.setattr("fly64_assets.reaper.SILENCE_S", 0.0)
     (reaped,) = reap(study, instance)
@@ -271,18 +282,51 @@ def test_what_an_orphaned_step_finishes_later_is_not_recorded(study, instance, m
     assert not study.store.path(item, Condition(), "specimen.npz").exists()
 
 
-def test_a_partition_is_held_by_one_run_at_a_time(study):
-    cell, other = Cell(SCORES, AT), Cell(LEVELS[1], Condition(1000))
-    with held(study.store, [cell]):
-        with held(study.store, [other]):
+def test_a_partition_is_held_by_one_run_and_what_it_reads_by_all_readers(study, instance):
+    cell, sibling, dose = (
+        Cell.of(level, Condition(1000, view))
+        for level, view in ((SCORES, "dense"), (SCORES, "sparse"), (LEVELS[1], "dense"))
+    )
+    with held(study.store, instance, [cell]):
+        with held(study.store, instance, [sibling]):
             pass
-        message = rf"run_condition 1000\|dense is being made by process {os.getpid()}"
-        with pytest.raises(InProgress, match=message), held(study.store, [other, cell]):
+        for taken in (cell, dose):
+            refused = pytest.raises(InProgress, match="by process")  # no run says that it has it
+            with refused, held(study.store, instance, [sibling, taken]):
+                pass
+        with held(study.store, instance, [sibling]):  # what a refused run had held is free
             pass
-        with held(study.store, [other]):  # what a refused run had held is free
-            pass
-    with held(study.store, [cell]):
+    with held(study.store, instance, [dose]):
         pass
+
+
+def test_who_is_refused_learns_which_run_is_in_the_way(study, instance):
+    cell, mine = Cell.of(SCORES, AT), ProcessIdentity.mine()
+    run_id = started(study, instance, mine)
+    instance.add_run_tags(run_id, {LAUNCH_TAG: run_id})
+    said = rf"run {run_id[:8]} \(run_condition 1000\|dense\), which the command line started at 20"
+    with held(study.store, instance, [cell]):
+        for wanted in (cell, *cell.upstream[1:]):
+            with (
+                pytest.raises(InProgress, match=said) as refused,
+                held(study.store, instance, [wanted]),
+            ):
+                pass
+            assert f"{wanted} waits for" in str(refused.value)
+            assert f"(process {mine.pid}): let it end, or stop it" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("tags", "who"),
+    [
+        ({}, "the web UI"),
+        ({LAUNCH_TAG: "of the run that this one repeats"}, "the web UI"),
+        ({BACKFILL_ID_TAG: "abcd"}, "backfill abcd"),
+        ({NIGHT_TAG: "2026-01-01T02:00:00Z"}, "the night of 2026-01-01T02:00:00Z"),
+    ],
+)
+def test_who_started_a_run(study, instance, tags, who):
+    assert started_by(instance.get_run_by_id(started(study, instance, None, **tags))) == who
 
 
 LONG = {
@@ -315,8 +359,10 @@ def test_kill_9_of_fly64_run_while_it_trains(tmp_path, monkeypatch):
         wait_until(lambda: worker_process.descendants(ProcessIdentity.of(run.pid)))
         second = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert second.returncode == 1
-        refusal = f"run_condition 1000|dense is being made by process {run.pid}"
-        assert refusal in second.stdout
+        assert "left 1000|dense: run_condition 1000|dense waits for run " in second.stdout
+        assert "which the command line started at 20" in second.stdout
+        assert f"(process {run.pid}): let it end" in second.stdout
+        assert "comparisons: total 2, executed 0, success 0, failed 2" in second.stdout
         status, _ = _fly64(["status", "--study", study_file], results)
         shown = subprocess.run(status, env=environment, capture_output=True, text=True).stdout
         assert "in progress run_condition 1000|dense" in shown and f"process {run.pid}" in shown

@@ -7,9 +7,11 @@ of them; each stays a check of its own, with its own result and severity.
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from dagster import (
+    AssetCheckEvaluation,
     AssetCheckExecutionContext,
     AssetCheckResult,
     AssetChecksDefinition,
@@ -17,15 +19,19 @@ from dagster import (
     AssetCheckSpec,
     AssetKey,
     MetadataValue,
+    Output,
     TableRecord,
     multi_asset_check,
+)
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
 )
 
 from fly64_assets.accelerator import limit_device
 from fly64_assets.catalogue import BY_KEY, Product
 from fly64_assets.context import StudyContext
 from fly64_assets.ledger import Ledger, Record
-from fly64_assets.partitions import Condition, partitions_definition
+from fly64_assets.partitions import Condition, conditions_of, partitions_definition
 from fly64_assets.process import end_with_parent, limit_threads
 from fly64_assets.ptychography.rules import RuleOutcome
 from fly64_assets.study import Study
@@ -91,6 +97,11 @@ def check_step(product: Product) -> str:
     return f"check_{'_'.join(product.key)}"
 
 
+PER_PARTITION = (
+    "One evaluation a partition: the list shows the last of any; the tab Partitions and "
+    "`fly64 checks` show each."
+)
+"""Of the UI's list of checks, said with each check of a partitioned asset."""
 BOUND = re.compile(r"[<>]|\bwithin\b")
 MEASURED = re.compile(r"([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?: [^\W\d_].*)?")
 """A number, and perhaps words after it: ``0.9712``, ``3.1 px``, ``998.20 over 600 exposures``."""
@@ -168,38 +179,91 @@ def evaluate(
         yield _result(product, check, outcomes, severity)
 
 
+def evaluate_everywhere(
+    study: Study, ledger: Ledger, product: Product, checks: Collection[Check]
+) -> Iterator[AssetCheckEvaluation]:
+    """Judge every partition that was made, for a run that names none: the UI's "Execute all".
+
+    Each partition has an evaluation of its own then, as if its own run had made it, and one that
+    belongs to none says how many hold. Those that fail come last: the UI's list shows the last.
+    """
+    found: dict[str, list[tuple[Record, AssetCheckResult]]] = {check.name: [] for check in checks}
+    for condition in conditions_of(study, product.per):
+        record = ledger.latest(product, condition)
+        if record is not None:
+            for result in evaluate(study, ledger, product, condition, checks):
+                found[str(result.check_name)].append((record, result))
+    for name, rows in found.items():
+        rows.sort(key=lambda row: not row[1].passed)
+        broken = [str(record.condition) for record, result in rows if not result.passed]
+        text = f"holds in {len(rows) - len(broken)} of {len(rows)} partitions that were made"
+        table = [
+            TableRecord({"partition": str(r.condition), "ok": one.passed, "why": one.description})
+            for r, one in rows
+        ]
+        whole = AssetCheckResult(
+            passed=bool(rows) and not broken,
+            severity=rows[-1][1].severity if rows else AssetCheckSeverity.ERROR,
+            description=f"{text}, and not in {', '.join(broken)}" if broken else text,
+            metadata={"partitions": MetadataValue.table(table)} if rows else {},
+        )
+        for record, result in [(None, whole), *rows]:
+            yield AssetCheckEvaluation(
+                asset_key=AssetKey(product.key),
+                check_name=name,
+                passed=result.passed,
+                metadata=result.metadata,
+                target_materialization_data=record and _target(record),
+                severity=result.severity,
+                description=result.description,
+                blocking=name in product.blocking_checks,
+                partition=record and record.condition.partition_key,
+            )
+
+
+def _target(record: Record) -> AssetCheckEvaluationTargetMaterializationData:
+    made = datetime.fromisoformat(record.provenance.generated_at).timestamp()
+    return AssetCheckEvaluationTargetMaterializationData(
+        storage_id=record.storage_id, run_id=record.run_id, timestamp=made
+    )
+
+
 def build_checks(
     context: StudyContext, product: Product, checks: Collection[Check]
 ) -> AssetChecksDefinition:
     """The product's checks as one step; each blocks where the catalogue says so."""
+    partitions = partitions_definition(context.study, product.per)
+    specs = [
+        AssetCheckSpec(
+            check.name,
+            asset=AssetKey(product.key),
+            description=f"{check.description} {PER_PARTITION if partitions else ''}".strip(),
+            blocking=check.name in product.blocking_checks,
+            partitions_def=partitions,
+        )
+        for check in checks
+    ]
 
-    @multi_asset_check(
-        name=check_step(product),
-        specs=[
-            AssetCheckSpec(
-                check.name,
-                asset=AssetKey(product.key),
-                description=check.description,
-                blocking=check.name in product.blocking_checks,
-                partitions_def=partitions_definition(context.study, product.per),
-            )
-            for check in checks
-        ],
-        can_subset=True,
-    )
-    def evaluate_all(context_: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
+    @multi_asset_check(name=check_step(product), specs=specs, can_subset=True)
+    def evaluate_all(
+        context_: AssetCheckExecutionContext,
+    ) -> Iterator[AssetCheckResult | AssetCheckEvaluation | Output]:
         end_with_parent()
         limit_threads(1)
         limit_device("cpu")
         execution = context_.op_execution_context
-        key = execution.partition_key if execution.has_partition_key else None
-        wanted = {selected.name for selected in context_.selected_asset_check_keys}
-        yield from evaluate(
-            context.study,
-            context.ledger(execution.instance),
-            product,
-            Condition.from_partition_key(key),
-            [check for check in checks if check.name in wanted],
-        )
+        keys = context_.selected_asset_check_keys
+        names = {key.name for key in keys}
+        wanted = [check for check in checks if check.name in names]
+        ledger = context.ledger(execution.instance)
+        if partitions is None or execution.has_partition_key:
+            key = execution.partition_key if partitions else None
+            condition = Condition.from_partition_key(key)
+            yield from evaluate(context.study, ledger, product, condition, wanted)
+            return
+        for spec in specs:
+            if spec.key in keys:  # as Dagster does for a result of the run's one partition
+                yield Output(None, output_name=spec.get_python_identifier())
+        yield from evaluate_everywhere(context.study, ledger, product, wanted)
 
     return evaluate_all

@@ -27,6 +27,7 @@ from fly64_assets.cli import (
 from fly64_assets.cli.options import STORAGE_ERRORS, say
 from fly64_assets.environment import settle
 from fly64_assets.errors import InputError, harmless
+from fly64_assets.interrupts import heeded
 
 
 class _InOrderOfUse(click.Group):
@@ -40,6 +41,10 @@ class _InOrderOfUse(click.Group):
         """Run a command as a program: it ends with `SystemExit`, unless not ``standalone_mode``."""
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **options)
+        with heeded():
+            self._run(*args, **options)
+
+    def _run(self, *args: Any, **options: Any) -> None:
         _require_streams()
         try:
             try:

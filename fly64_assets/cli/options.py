@@ -131,10 +131,6 @@ def exit_code(command: Command) -> Callable[..., None]:
             advice = "`fly64 status` says where everything stands"
             say(f"error: {with_next_step(str(error), advice)}", err=True, lines=True)
             sys.exit(1)
-        except KeyboardInterrupt:
-            again = "the same command goes on from there"
-            say(f"stopped; what was finished is kept, {again}", err=True)
-            sys.exit(130)
         except Exception as error:
             problem = storage_problem(error)
             if problem is None:

@@ -20,7 +20,7 @@ from fly64_assets.instance import read_only_instance
 from fly64_assets.ledger import Record
 from fly64_assets.partitions import Condition
 from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.work import CHECK_JOBS
+from fly64_assets.work import CHECK_JOBS, JOBS
 from fly64_assets_tests.conftest import PRODUCTS, TINY
 from fly64_assets_tests.servers import LAUNCH_RUN, REPOSITORIES, SCHEDULES, Ui, ui_of, wait_for
 
@@ -193,6 +193,30 @@ def test_a_check_that_passed_fails_after_the_file_was_altered(served, page):
     page.get_by_role("tab", name="Partitions").last.click()
     for words in ("Failed (1)", "Missing (1)", "Passed (0)"):
         page.get_by_text(words, exact=True).wait_for()
+    no_complaint(page)
+
+
+def test_the_timeline_shows_runs_of_the_command_line(served, page):
+    page.goto(served.address("/timeline"))
+    for name in JOBS.values():
+        page.get_by_role("link", name=name).first.wait_for()
+    no_complaint(page)
+
+
+def test_execute_all_evaluates_the_checks_of_what_was_made(served, page):
+    item = product("train", "overlap_view")
+    before = set(served.instance.get_run_ids())
+    page.goto(served.address("/assets/train/overlap_view?view=checks"))
+    page.get_by_text("One evaluation a partition").first.wait_for()
+    page.get_by_role("button", name="Execute all").click()
+
+    def begun() -> set[str]:
+        return set(served.instance.get_run_ids()) - before
+
+    (run_id,) = wait_for("its run", begun, RUN_TIMEOUT_S)
+    assert served.ended(run_id) is DagsterRunStatus.SUCCESS
+    states = served.context.ledger(served.instance).checks(served.latest(item, AT))
+    assert all(one.passed for one in states) and len(states) == len(item.checks)
     no_complaint(page)
 
 

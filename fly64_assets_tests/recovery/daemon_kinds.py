@@ -19,6 +19,7 @@ from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets.study import PROJECT_ROOT
 from fly64_assets.worker_process import PROC
 from fly64_assets_tests.recovery.scenes import Scene, kill
+from fly64_assets_tests.recovery.site import Site
 from fly64_assets_tests.recovery.trial import Bench, Injection, finish
 
 START_S = 600.0
@@ -49,14 +50,14 @@ def daemon_of(bench: Bench) -> Iterator[Bench]:
     try:
         yield bench
     finally:
-        for pid in processes_of(bench):
+        for pid in processes_of(bench.site):
             kill(pid, signal.SIGKILL)
         bench.daemon.wait()
 
 
-def processes_of(bench: Bench, containing: str = "") -> list[int]:
-    """Numbers of the living processes that work on the bench's results."""
-    mark = f"{RESULTS_VARIABLE}={bench.site.results}".encode()
+def processes_of(site: Site, containing: str = "") -> list[int]:
+    """Numbers of the living processes that work on a site's results."""
+    mark = f"{RESULTS_VARIABLE}={site.results}".encode()
     found = []
     for folder in PROC.glob("[0-9]*"):
         try:
@@ -113,7 +114,9 @@ def kill_code_server(bench: Bench, scene: Scene, number: int, draw: random.Rando
     run_id, hit = launch(bench, scene)
     time.sleep(draw.uniform(0, 0.5 * scene.seconds))
     hit = hit and scene.step_process(bench.site) is not None
-    servers = [pid for name in ("code-server", "api grpc") for pid in processes_of(bench, name)]
+    servers = [
+        pid for name in ("code-server", "api grpc") for pid in processes_of(bench.site, name)
+    ]
     killed = [pid for pid in servers if kill(pid, signal.SIGKILL)]
     began = time.monotonic()
     code = end_of(bench, run_id)

@@ -9,23 +9,14 @@ import sys
 
 from dagster import AssetCheckKey, AssetKey, DagsterRunStatus
 from dagster._core.events import DagsterEvent
-from dagster._core.remote_origin import (
-    ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteJobOrigin,
-    RemoteRepositoryOrigin,
-)
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from fly64_assets.catalogue import BY_KEY, LEVELS
 from fly64_assets.context import StudyContext
 from fly64_assets.definitions import defs
 from fly64_assets.instance import study_instance
+from fly64_assets.runner import remote_origin
 from fly64_assets.work import JOBS, partition_tags
 from fly64_assets_tests.recovery.scenes import AT
-
-MODULE = "fly64_assets.definitions"
-LOCATION = "fly64_assets"
-"""As ``workspace.yaml`` says."""
 
 
 def main(names: set[str]) -> None:
@@ -36,10 +27,6 @@ def main(names: set[str]) -> None:
     job = defs.resolve_job_def(JOBS[level]).get_subset(
         asset_selection=keys, asset_check_selection=checks
     )
-    location = ManagedGrpcPythonEnvCodeLocationOrigin(
-        LoadableTargetOrigin(executable_path=sys.executable, module_name=MODULE), LOCATION
-    )
-    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), JOBS[level])
     context = StudyContext.load()
     with study_instance(context.study, context.study_file) as instance:
         run = instance.create_run_for_job(
@@ -47,7 +34,7 @@ def main(names: set[str]) -> None:
             status=DagsterRunStatus.NOT_STARTED,
             tags=partition_tags(AT.restricted_to(level.per)),
             asset_selection=frozenset(keys),
-            remote_job_origin=origin,
+            remote_job_origin=remote_origin(JOBS[level]),
         )
         instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id=run.run_id)
         print(run.run_id)

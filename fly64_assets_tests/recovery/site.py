@@ -128,17 +128,22 @@ def _conditions(context: StudyContext) -> list[Condition]:
 
 def latest_materializations(instance: DagsterInstance) -> dict[Place, Made]:
     found: dict[Place, Made] = {}
+    for place, made in all_materializations(instance):
+        if place not in found or found[place].storage_id < made.storage_id:
+            found[place] = made
+    return found
+
+
+def all_materializations(instance: DagsterInstance) -> Iterator[tuple[Place, Made]]:
+    """Every one that was ever recorded."""
     # What is made of all fresh conditions is remade after any of them; it has tests of its own.
     whole = {AssetKey(item.key) for item in STUDY_LEVEL.products}
     for key in set(instance.get_asset_keys()) - whole:
         for record in instance.fetch_materializations(AssetKey(key.path), limit=5000).records:
             place = ("/".join(key.path), record.partition_key)
-            if place in found and found[place].storage_id > record.storage_id:
-                continue
             carried = record.asset_materialization.metadata["provenance"].value
             files = {path: one["sha256"] for path, one in carried["files"].items()}
-            found[place] = Made(record.storage_id, record.run_id, carried["data_version"], files)
-    return found
+            yield place, Made(record.storage_id, record.run_id, carried["data_version"], files)
 
 
 def sha256(path: Path) -> str | None:
