@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 from fly64_assets.catalogue import BY_KEY, Product
 from fly64_assets.errors import InProgress, InputError, UnwritableResults
@@ -28,6 +29,9 @@ RESULTS_VARIABLE = "FLY64_RESULTS"
 SCHEMA_FILE = "schema_version"
 SCHEMA_VERSION = 1
 """Of the store's layout and of what its files mean; a store says its own beside its files."""
+STORE, PICTURES = "store", "pictures"
+"""The folders of a study's results that the web UI's server hands out, below ``SERVED``."""
+SERVED = "/fly64"
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,15 @@ def results_folder(study: Study) -> Path:
     """The folder of everything that a study makes: ``$FLY64_RESULTS`` or ``results``, by name."""
     base = os.environ.get(RESULTS_VARIABLE)
     return (Path(base) if base else PROJECT_ROOT / "results").resolve() / study.name
+
+
+def served_address(path: str) -> str:
+    """Where the web UI's own server hands out a file, as of its root.
+
+    Args:
+        path: relative to the study's folder of results, POSIX: ``pictures/ASSET/PARTITION/FILE``.
+    """
+    return f"{SERVED}/{quote(path)}"
 
 
 def sha256_of(path: Path) -> str:
@@ -79,7 +92,7 @@ class Store:
 
     @classmethod
     def of(cls, study: Study) -> Store:
-        return cls(results_folder(study) / "store")
+        return cls(results_folder(study) / STORE)
 
     def folder(self, product: Product, condition: Condition) -> Path:
         return self.root / product.folder_of(condition)
@@ -189,7 +202,7 @@ class Store:
 
     def pictures_folder(self, product: Product, condition: Condition) -> Path:
         """Where pictures of a product that belong to nothing lie: beside the store, not in it."""
-        folder = self.root.parent / "pictures" / product.name
+        folder = self.root.parent / PICTURES / product.name
         return folder / _slug(condition.partition_key) if condition.partition_key else folder
 
     def commit(

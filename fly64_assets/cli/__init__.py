@@ -48,6 +48,9 @@ def main(ctx: click.Context) -> None:
 
     Example: fly64 run --study studies/demo.yaml --dose 1000 --view dense
     """
+    from fly64_assets.process import reset_inherited_signals
+
+    reset_inherited_signals()
     if os.environ.get("NO_COLOR"):
         ctx.color = False
 
