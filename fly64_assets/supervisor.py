@@ -24,7 +24,13 @@ from pathlib import Path
 import yaml
 
 from fly64_assets.study import PROJECT_ROOT
-from fly64_assets.worker_process import PROC, descendants, end_descendants, sign_children
+from fly64_assets.worker_process import (
+    PROC,
+    ProcessIdentity,
+    descendants,
+    end_descendants,
+    sign_children,
+)
 
 WORKSPACE = PROJECT_ROOT / "workspace.yaml"
 HOST = "127.0.0.1"
@@ -34,7 +40,7 @@ SETTLED_S = 60.0
 START_TRIES = 3
 """A server that has never settled and ended so often by itself cannot be started."""
 LONGEST_PAUSE_S = 60.0
-END_S = 20.0
+END_S = 15.0
 """Given to the servers and to runs in progress to end in order; then they are killed."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
@@ -202,15 +208,18 @@ class Supervisor:
             self._tell(f"the {server.name} has lost process {server.child}, which did its work")
             server.process.kill()
 
-    def _end(self, mine) -> None:
+    def _end(self, mine: ProcessIdentity) -> None:
         """End the servers and what they have started, in order first; a second signal hurries."""
-        for pid in descendants(mine):
+        started = descendants(mine)
+        runs = [one for one in map(ProcessIdentity.of, started) if one is not None]
+        for pid in started:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + END_S
         while descendants(mine) and time.monotonic() < deadline and len(self._signals) < 2:
             time.sleep(0.1)
-        end_descendants(mine)
+        for one in (mine, *runs):  # what a run starts carries the run's mark
+            end_descendants(one)
         for server in self._servers:
             if server.process is not None:
                 server.process.wait()
