@@ -81,8 +81,8 @@ def test_a_port_without_the_right_to_it(write_study, tmp_path):
     if not limit or os.geteuid():
         pytest.skip("any port may be had here, or no right can be given up")
     script = (
-        "import os; os.setuid(65534)\n"
         "from fly64_assets.supervisor import listening_at, free_port_near\n"
+        "import os; os.setuid(65534)\n"
         "print(free_port_near(70) >= 1024)\n"
         "try: listening_at(70)\n"
         "except PermissionError: print('refused')"
@@ -114,14 +114,12 @@ print(before, usual())
 
 def test_inherited_signals_do_what_they_usually_do():
     def meddle() -> None:
-        for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        for number in ("SIGINT", "SIGTERM", "SIGQUIT", "SIGCHLD", "SIGHUP"):
+            signal.signal(getattr(signal, number), signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
 
-    command = f"{sys.executable} -c '{PRINT_SIGNALS}' & wait"
-    done = subprocess.run(
-        ["sh", "-c", command], preexec_fn=meddle, capture_output=True, text=True, timeout=60
-    )
+    command = [sys.executable, "-c", PRINT_SIGNALS]
+    done = subprocess.run(command, preexec_fn=meddle, capture_output=True, text=True, timeout=60)
     before, after = [False] * 6, [True] * 4 + [False, True]
     assert done.stdout.strip() == f"{before} {after}", done.stderr  # SIGHUP: that is nohup
 
