@@ -31,9 +31,3 @@ def render_page(content: Mapping[str, Any]) -> str:
         jinja2.UndefinedError: a template uses a name that the content does not hold.
     """
     return _environment().get_template("study_report.html.j2").render(**content)
-
-
-def script_text() -> str:
-    """What stands between ``<script>`` and ``</script>`` on every page, to the byte."""
-    source, _, _ = _environment().loader.get_source(_environment(), "_compare.js")
-    return f"\n{source}"
