@@ -24,6 +24,20 @@ _pipe: int | None = None
 _received = 0
 
 
+def reset_inherited() -> None:
+    """Let signals do what they usually do, whatever the parent has set for itself.
+
+    A shell that is not interactive starts ``command &`` with SIGINT and SIGQUIT ignored, others
+    block signals or ignore their children's end; all of it is inherited, also by what is started
+    from here. An ignored SIGHUP stays ignored: that is ``nohup``, and meant.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGCHLD):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            usual = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, usual)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def received() -> int:
     """How many signals to end have come since they are listened to."""
     global _received

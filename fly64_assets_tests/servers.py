@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from fly64_assets.store import RESULTS_VARIABLE
+from fly64_assets.worker_process import ProcessIdentity, end_descendants
 
 DEBIANS = "/usr/lib/postgresql"
 USER, PASSWORD = "fly64", "not a secret"
@@ -87,12 +88,15 @@ class Ui:
     port: int
     process: subprocess.Popen
 
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data that the web UI's own interface answers a query or mutation with."""
         body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"}
-        )
+        headers = {"Content-Type": "application/json", "Origin": self.origin}
+        request = urllib.request.Request(f"{self.origin}/graphql", body, headers)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 content = json.load(answer)
@@ -140,17 +144,16 @@ def ui_of(study_file: Path, results: Path, **environment: str) -> Iterator[Ui]:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Ctrl-C, as its user would; then whatever is left of its own session."""
+    """Ctrl-C, as its user would; then whatever is left of what it has started."""
+    started = ProcessIdentity.of(process.pid)
     process.send_signal(signal.SIGINT)
     try:
         process.wait(60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    if started is not None:
+        end_descendants(started)
 
 
 def postgres_programs() -> Path | None:

@@ -27,7 +27,7 @@ from fly64_assets.cli import (
 from fly64_assets.cli.options import STORAGE_ERRORS, say
 from fly64_assets.environment import settle
 from fly64_assets.errors import InputError, harmless
-from fly64_assets.interrupts import heeded
+from fly64_assets.interrupts import heeded, reset_inherited
 
 
 class _InOrderOfUse(click.Group):
@@ -41,6 +41,7 @@ class _InOrderOfUse(click.Group):
         """Run a command as a program: it ends with `SystemExit`, unless not ``standalone_mode``."""
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **options)
+        reset_inherited()
         with heeded():
             self._run(*args, **options)
 

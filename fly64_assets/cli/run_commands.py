@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,7 +18,7 @@ from fly64_assets.cli.options import (
     say,
     study_option,
 )
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.errors import InputError
 
 
 @click.command()
@@ -127,26 +127,51 @@ def status(study_file: str | None, doses: str | None, views: str | None, as_json
 
 @click.command()
 @study_option
-@click.option("--port", default=3000, show_default=True, help="Port on 127.0.0.1.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=3000,
+    show_default=True,
+    help="Port on 127.0.0.1.",
+)
+@click.option(
+    "--host-name",
+    "host_names",
+    multiple=True,
+    metavar="NAME[:PORT]",
+    help="A further name that browsers reach it by, through a tunnel or proxy; https://NAME, too.",
+)
 @exit_code
-def ui(study_file: str | None, port: int) -> int:
+def ui(study_file: str | None, port: int, host_names: tuple[str, ...]) -> int:
     """Serve the Dagster UI of the study on 127.0.0.1 until interrupted.
+
+    Its servers, also the daemon that works at night, are started again when they end.
 
     Example: fly64 ui --study studies/demo.yaml
     """
     from fly64_assets.context import StudyContext
     from fly64_assets.instance import INSTANCE_VARIABLE, prepare_instance
-    from fly64_assets.store import RESULTS_VARIABLE
+    from fly64_assets.request_guard import origins_at
+    from fly64_assets.store import RESULTS_VARIABLE, results_folder
+    from fly64_assets.supervisor import free_port_near, listening_at, serve
 
     context = StudyContext.load(study_file)
-    instance = prepare_instance(context.study, context.study_file)
-    say(f"study {context.study.name}: http://127.0.0.1:{port} (stop with Ctrl-C)")
-    # Dagster warns of a dagster.yaml in the current folder that is not the instance's, and of
-    # `dagster dev` itself: the user can do nothing about either.
+    try:
+        origins = origins_at(port, host_names)
+    except ValueError as error:
+        raise InputError("--host-name", "", str(error)) from None
+    try:
+        listener = listening_at(port)
+    except OSError as error:
+        free = f"`fly64 ui --port {free_port_near(port)}` takes a free one"
+        say(f"error: port {port} cannot be had: {error.strerror}; next: {free}", err=True)
+        return 1
+    # Dagster's commands read a file .env where they are started: none of somebody else's.
     for name in (RESULTS_VARIABLE, INSTANCE_VARIABLE):
         if os.environ.get(name):
             os.environ[name] = str(Path(os.environ[name]).resolve())
-    os.chdir(instance)
-    os.environ["PYTHONWARNINGS"] = "ignore:Function `dev_command` is superseded"
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT_ROOT / "workspace.yaml")]
-    os.execv(sys.executable, [*command, "-h", "127.0.0.1", "-p", str(port)])
+    with listener:
+        os.chdir(prepare_instance(context.study, context.study_file))
+        say(f"study {context.study.name}: http://127.0.0.1:{port} (stop with Ctrl-C)")
+        results = results_folder(context.study)
+        return 0 if serve(listener, origins, results, partial(say, err=True)) else 1

@@ -43,7 +43,7 @@ class Served:
     instance: DagsterInstance
 
     def address(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.ui.port}{path}"
+        return f"{self.ui.origin}{path}"
 
     def latest(self, item: Product, condition: Condition) -> Record | None:
         return self.context.ledger(self.instance).latest(item, condition)
