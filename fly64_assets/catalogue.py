@@ -11,7 +11,7 @@ The store mirrors the published hub, so paths inside the files of a condition ho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -75,7 +75,8 @@ class Product:
             what is made of all conditions.
         quotes_files: it repeats bytes, times or hashes of its inputs' files, so it is stale when
             they are other files, and not only when they hold other data.
-        reads_checks: it reports the state of asset checks, so it is stale when one changes.
+        reads_checks: it reports the state of its inputs' asset checks, so it is stale when one
+            changes; it consumes nothing of them, so they may be whatever they are.
         gathers: keys of the products of every condition that it is made from, as far as they are
             fresh: a study is reported on before it is complete, and again when it is. Of those of
             arms, see `gathers_in`.
@@ -256,6 +257,8 @@ def _heatmaps(study: Study, condition: Condition) -> Settings:
     }
 
 
+FILES = "files"
+"""The check that comes first: every byte is as it was written, or no other check is evaluated."""
 ADVISORY = ("times_and_paths", "drift")
 """Checks of what is computed: neither makes a score wrong."""
 
@@ -488,7 +491,12 @@ def _build() -> tuple[Product, ...]:
         *comparisons,
         *summaries,
     )
-    return (*scored, *_reports(scored), *_of_the_study())
+    return tuple(map(_with_files_check, (*scored, *_reports(scored), *_of_the_study())))
+
+
+def _with_files_check(item: Product) -> Product:
+    """What has checks is checked for its bytes first, which always blocks."""
+    return replace(item, blocking_checks=(FILES, *item.blocking_checks)) if item.checks else item
 
 
 PHASES = {

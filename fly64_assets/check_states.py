@@ -1,5 +1,5 @@
-"""Every asset check of chosen partitions with its latest state: what ``fly64 checks`` and the
-check report show. Nothing is evaluated here (``checks/``)."""
+"""Every asset check of chosen partitions as it stands now: what ``fly64 checks`` and the reports
+show. Nothing is evaluated here (``checks/``), and what still counts is the planner's to say."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fly64_assets.catalogue import Product, products_in
-from fly64_assets.ledger import NOT_RUN, STATES, Ledger, Record
+from fly64_assets.ledger import STATES
 from fly64_assets.partitions import Condition
-from fly64_assets.study import Study
+from fly64_assets.planner import Planner
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class CheckRow:
     Attributes:
         partition: ``1000``, ``1000|dense`` or ``study``.
         blocking: whether nothing may consume the asset unless the check passed.
-        severity: of the latest evaluation, ERROR or WARN; empty when there is none.
+        severity: of the evaluation, ERROR or WARN; empty when there is none that counts.
         status: one of `ledger.STATES`.
-        time: of the evaluation, UTC; empty when there is none.
-        reason: what the evaluation said.
+        time: of the evaluation, UTC; empty when there is none that counts.
+        reason: what the evaluation said, or why there is none that counts.
     """
 
     asset: str
@@ -35,52 +35,32 @@ class CheckRow:
     reason: str
 
 
-def rows_of_record(ledger: Ledger, record: Record) -> list[CheckRow]:
-    """The checks of one materialization."""
+def rows_of(planner: Planner, item: Product, condition: Condition) -> list[CheckRow]:
+    """The checks of one product as they stand for what is there now."""
     return [
         CheckRow(
-            record.product.name,
+            item.name,
             check.name,
-            str(record.condition),
+            str(condition),
             check.blocking,
             check.severity if check.passed is not None else "",
             check.state,
             check.checked_at,
-            check.description if check.passed is not None else "not run for what is there now",
+            check.description or "has not run for what is there now",
         )
-        for check in ledger.checks(record)
+        for check in planner.checks(item, condition)
     ]
 
 
-def rows_of_conditions(
-    study: Study, ledger: Ledger, conditions: Iterable[Condition]
-) -> list[CheckRow]:
+def rows_of_conditions(planner: Planner, conditions: Iterable[Condition]) -> list[CheckRow]:
     """Every check of every product of some conditions, each once, in the catalogue's order."""
     wanted = list(conditions)
-    rows = []
-    for item in products_in(study):
-        for condition in dict.fromkeys(c.restricted_to(item.per) for c in wanted):
-            rows += _rows(ledger, item, condition)
-    return rows
-
-
-def _rows(ledger: Ledger, item: Product, condition: Condition) -> list[CheckRow]:
-    record = ledger.latest(item, condition)
-    if record is not None:
-        return rows_of_record(ledger, record)
-    return [
-        CheckRow(
-            item.name,
-            name,
-            str(condition),
-            name in item.blocking_checks,
-            "",
-            NOT_RUN,
-            "",
-            "no data",
-        )
-        for name in item.checks
-    ]
+    cells = {
+        (item, condition.restricted_to(item.per)): None
+        for item in products_in(planner.study)
+        for condition in wanted
+    }
+    return [row for cell in cells for row in rows_of(planner, *cell)]
 
 
 def tally(rows: Iterable[CheckRow]) -> dict[str, int]:

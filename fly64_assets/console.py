@@ -197,22 +197,33 @@ def show_rules(outcomes: Iterable[RuleOutcome]) -> None:
 
 
 def show_checks(rows: Iterable[CheckRow], counts: Mapping[str, int]) -> None:
-    """One line a check under its asset and partition, then how many stand where."""
+    """One line a check under its asset and partition, then one a cause of those that do not count,
+    then how many stand where."""
     rows = list(rows)
-    if all(row.status == NOT_RUN for row in rows):
-        OUT.print("nothing was made or checked yet: `fly64 run` first")
-    else:
-        width = max(len(row.check) for row in rows)
-        for asset, checks in groupby(rows, lambda row: (row.asset, row.partition)):
-            OUT.print(f"[bold]{asset[0]}[/] {asset[1]}")
-            for row in checks:
-                status = f"[{CHECK_COLOURS[row.status]}]{row.status:<7}[/]"
-                mark = "*" if row.blocking else " "
-                OUT.print(
-                    f"  {status} {row.severity:<5} {mark} {row.check:<{width}}  {row.time:<20}  "
-                    f"{escape(row.reason)}"
-                )
+    judged = [row for row in rows if row.status != NOT_RUN]
+    width = max((len(row.check) for row in judged), default=0)
+    for asset, checks in groupby(judged, lambda row: (row.asset, row.partition)):
+        OUT.print(f"[bold]{asset[0]}[/] {asset[1]}")
+        for row in checks:
+            status = f"[{CHECK_COLOURS[row.status]}]{row.status:<7}[/]"
+            mark = "*" if row.blocking else " "
+            OUT.print(
+                f"  {status} {row.severity:<5} {mark} {row.check:<{width}}  {row.time:<20}  "
+                f"{escape(row.reason)}"
+            )
+    causes: dict[str, list[CheckRow]] = {}
+    for row in rows:
+        if row.status == NOT_RUN:
+            causes.setdefault(row.reason, []).append(row)
+    for reason, alike in causes.items():
+        names = list(dict.fromkeys(row.asset for row in alike))
+        told = names[0] if len(names) == 1 else _count(names, "asset")
+        status = f"[{CHECK_COLOURS[NOT_RUN]}]{NOT_RUN}[/]"
+        OUT.print(f"{status} {_count(alike, 'check')} of {told}: {escape(reason)}")
+    if judged:
         OUT.print("* blocking: nothing consumes the asset unless it passed")
+    else:
+        OUT.print("nothing that is there now was checked: `fly64 run` first")
     OUT.print("checks: " + ", ".join(f"{state} {count}" for state, count in counts.items()))
 
 
@@ -386,7 +397,15 @@ def show_status(context: StudyContext, found: Standing) -> None:
     for one in found.conditions:
         OUT.print(f"[bold]{one.condition!s:<16}[/] {_tally(one.verdicts)}")
         for verdict in one.broken:
-            OUT.print(f"  [red]{verdict.state}[/] {verdict.product.name}: {escape(verdict.reason)}")
+            name, state = verdict.product.name, f"[red]{verdict.state}[/]"
+            OUT.print(f"  {name} is {state}: {escape(verdict.reason)}")
+        due: dict[str, list[str]] = {}
+        for verdict in one.verdicts:
+            if verdict.state is State.UNCHECKED:
+                due.setdefault(verdict.reason, []).append(verdict.product.name)
+        for reason, names in due.items():
+            told = names[0] if len(names) == 1 else _count(names, "product")
+            OUT.print(f"  [{COLOURS[State.UNCHECKED]}]unchecked[/] {told}: {escape(reason)}")
         for path, text in one.blockers:
             OUT.print(f"  [red]stopped[/] {escape(str(path))}:")
             OUT.print("\n".join(f"    {line}" for line in text.splitlines()), markup=False)

@@ -139,7 +139,7 @@ class Forecast:
                 return False
             versions[upstream.name] = input_version(item, made.provenance)
         expected = planner.fingerprint(item, verdict.condition, versions)
-        checks = planner.checks(record)
+        checks = planner.ledger.checks(record)
         return record.provenance.fingerprint == expected and not any(c.failed for c in checks)
 
     def _size(self, item: Product, condition: Condition) -> tuple[int | None, int | None]:

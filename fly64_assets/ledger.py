@@ -7,7 +7,7 @@ materialization, and the bytes on disk. Nothing here decides what should run (``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,11 +19,10 @@ from dagster import (
     EventLogRecord,
     MetadataValue,
 )
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import (
-    AssetCheckExecutionRecord,
-    AssetCheckExecutionRecordStatus,
-)
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
+from dagster._core.storage.event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from sqlalchemy import select
 
 from fly64_assets.catalogue import Product
 from fly64_assets.partitions import Condition
@@ -37,7 +36,8 @@ PROVENANCE = "provenance"
 """Metadata key under which a materialization carries its record."""
 MADE_IN = "made_in"
 """Metadata key of a materialization that was reported again: its first run and step."""
-COMPLETED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+JUDGED_BY = "study_sha256"
+"""Metadata key under which an evaluation says by which study it judged."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ class Record:
 class CheckState:
     """Latest completed evaluation of one check, for one materialization.
 
-    ``passed`` is None when the check never ran for that materialization; ``checked_at`` is UTC.
+    ``passed`` is None when the check never ran for that materialization; ``checked_at`` is UTC;
+    ``judged_by`` is the sha256 of the study by which it judged.
     """
 
     name: str
@@ -129,6 +130,7 @@ class CheckState:
     severity: str = "ERROR"
     description: str = ""
     checked_at: str = ""
+    judged_by: str = ""
 
     @property
     def state(self) -> str:
@@ -171,42 +173,37 @@ class Ledger:
         return _record_of(product, condition, found[0]) if found else None
 
     def checks(self, record: Record) -> list[CheckState]:
-        """The state of each of the product's checks for this very materialization."""
+        """The latest evaluation of each of the product's checks for this very materialization."""
         product = record.product
-        keys = [AssetCheckKey(AssetKey(product.key), name) for name in product.checks]
-        latest = self.instance.event_log_storage.get_latest_asset_check_execution_by_key(
-            keys, PartitionKeyFilter(key=record.condition.partition_key)
-        )
-        return [self._check_state(record, key, latest.get(key)) for key in keys]
+        latest = {found.key.name: found for found in self._evaluations(record)}
+        return [
+            _check_state(name, name in product.blocking_checks, latest.get(name))
+            for name in product.checks
+        ]
 
-    def _check_state(
-        self, record: Record, key: AssetCheckKey, execution: AssetCheckExecutionRecord | None
-    ) -> CheckState:
-        blocking = key.name in record.product.blocking_checks
-        if execution is not None and execution.status not in COMPLETED:
-            execution = self._completed(record, key)
-        evaluation = execution.evaluation if execution and execution.event else None
-        target = evaluation.target_materialization_data if evaluation else None
-        if evaluation is None or target is None or target.storage_id != record.storage_id:
-            return CheckState(key.name, blocking, None)
-        return CheckState(
-            key.name,
-            blocking,
-            evaluation.passed,
-            evaluation.severity.value,
-            evaluation.description or "",
-            utc_text(execution.event.timestamp),  # type: ignore[union-attr]
-        )
+    def _evaluations(self, record: Record) -> Iterator[AssetCheckExecutionRecord]:
+        """Every evaluation of this materialization that ended, in the order in which they ended.
 
-    def _completed(self, record: Record, key: AssetCheckKey) -> AssetCheckExecutionRecord | None:
-        """The latest evaluation that ended: a later one is planned, or its run was killed."""
-        history = self.instance.event_log_storage.get_asset_check_execution_history(
-            key,
-            limit=1,
-            status=COMPLETED,
-            partition_filter=PartitionKeyFilter(key=record.condition.partition_key),
+        Dagster numbers a check's row when its run is created, and its own queries take the highest
+        number. Where runs overlap, that row may be of another materialization, of a run that never
+        got so far, or older than a lower one.
+        """
+        table, key = AssetCheckExecutionsTable.c, AssetKey(record.product.key)
+        query = (
+            select(AssetCheckExecutionsTable)
+            .where(
+                table.asset_key == key.to_string(),
+                table.check_name.in_(record.product.checks),
+                table.materialization_event_storage_id == record.storage_id,
+            )
+            .order_by(table.evaluation_event_storage_id)
         )
-        return history[0] if history else None
+        storage = self.instance.event_log_storage
+        assert isinstance(storage, SqlEventLogStorage)  # as are all that come with Dagster
+        with storage.index_connection() as connection:
+            rows = connection.execute(query).mappings().all()
+        for row in rows:
+            yield AssetCheckExecutionRecord.from_db_row(row, AssetCheckKey(key, row["check_name"]))
 
     def altered(self, record: Record) -> str | None:
         """What no longer matches the record on disk; None when every byte does."""
@@ -228,4 +225,22 @@ def _record_of(product: Product, condition: Condition, event: EventLogRecord) ->
         step_key or "",
         Provenance.from_json(carried.value),  # type: ignore[arg-type]
         materialization.metadata,
+    )
+
+
+def _check_state(
+    name: str, blocking: bool, execution: AssetCheckExecutionRecord | None
+) -> CheckState:
+    evaluation = execution.evaluation if execution else None
+    if execution is None or execution.event is None or evaluation is None:
+        return CheckState(name, blocking, None)
+    study = evaluation.metadata.get(JUDGED_BY)
+    return CheckState(
+        name,
+        blocking,
+        evaluation.passed,
+        evaluation.severity.value,
+        evaluation.description or "",
+        utc_text(execution.event.timestamp),
+        str(study.value) if study else "",
     )

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from fly64_assets.errors import InputError
 from fly64_assets.hub.layout import RO_CRATE
-from fly64_assets.store import sha256_of
+from fly64_assets.store import not_as_kept, sha256_of
 
 LONGEST = 100
 """Makings in one line of descent; a study has about a dozen, so more were not exported by us."""
@@ -159,15 +159,17 @@ class _Walk:
         wanted = made.files[path]
         if path in made.absent:
             return FileState(path, wanted, Match.NOT_HERE, None)
+        if not os.path.lexists(self.home.root / path):
+            return FileState(path, wanted, Match.GONE, None)
         if path not in self.digests:
-            file = self.home.root / path
-            self.digests[path] = digest_on_disk(file) if os.path.isfile(file) else None
+            kept = not_as_kept(self.home.root, path) is None
+            self.digests[path] = digest_on_disk(self.home.root / path) if kept else None
         found = self.digests[path]
         return FileState(path, wanted, self._match(path, made, found), found)
 
     def _match(self, path: str, made: Made, found: str | None) -> Match:
-        if found is None:
-            return Match.GONE
+        if found is None:  # a link, or whatever else is no file
+            return Match.ALTERED
         if found == made.files[path]:
             return Match.MATCHES
         current = self.home.current(made.asset, made.partition)

@@ -120,6 +120,12 @@ def decide(context: StudyContext, instance: DagsterInstance, night: str) -> Deci
                     consider(cell, request)
             if settled[cell] is not None:
                 waits_for = cell
+    # What can be said of a condition that is not finished, when nothing more can be done for it.
+    for condition in () if decision.starts else _conditions(context):
+        cell = Cell.of(LEVELS[-1], condition)
+        request = next_request(planner, condition, cell.level, unfinished=True)
+        if cell not in settled and request is not None:
+            consider(cell, request)
     whole = Cell.of(STUDY_LEVEL, Condition())
     request = next_request(planner, whole.condition, whole.level)
     # It changes with every condition that is finished, so it waits until nothing more is started.

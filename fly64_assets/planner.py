@@ -3,27 +3,40 @@
 Dagster's own staleness is one link deep, knows one code version per asset and does not see bytes.
 So every materialization carries a fingerprint of its code, of the settings that it read and of its
 inputs' data versions, and freshness is decided here by propagating expected fingerprints from the
-specimen down. The command line, the input loader and the schedule all ask this module.
+specimen down. Whoever says of a product that it is fresh, that a check of it passed or that it may
+be read, asks this module: every command, report and export, the input loader, the checks and the
+schedule.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fly64_assets import blockers
-from fly64_assets.catalogue import BY_KEY, LEVELS, Product, gathers_in, inputs_in, products_in
+from fly64_assets.catalogue import (
+    BY_KEY,
+    FILES,
+    LEVELS,
+    Product,
+    gathers_in,
+    inputs_in,
+    products_in,
+)
 from fly64_assets.errors import NotTrusted
 from fly64_assets.ledger import CheckState, InputRecord, Ledger, Provenance, Record
 from fly64_assets.partitions import Condition
 from fly64_assets.store import sha256_of
 from fly64_assets.study import Study, specimen_path
+
+LONGEST = 6
+"""Differences named in one reason."""
 
 
 class State(StrEnum):
@@ -33,6 +46,25 @@ class State(StrEnum):
     ALTERED = "altered"
     FAILED = "failed"
     UNCHECKED = "unchecked"
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What keeps a product from being what it says, or from being consumed.
+
+    Attributes:
+        state: missing, stale or altered; of its checks, failed or unchecked.
+        reason: in words; the same on every product that lacks something for one and the same cause.
+        inherited: whether the reason is that of an input, which it names.
+    """
+
+    state: State
+    reason: str
+    inherited: bool = False
+
+    def passed_on(self, product: Product) -> str:
+        """The reason as it is given for what is made from ``product``."""
+        return self.reason if self.inherited else f"{product.name} is {self.state}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -98,9 +130,9 @@ class Planner:
     def __init__(self, study: Study, study_file: Path, ledger: Ledger) -> None:
         self.study, self.study_file, self.ledger = study, study_file, ledger
         self._records: dict[tuple[Product, Condition], Record | None] = {}
-        self._staleness: dict[tuple[Product, Condition], str | None] = {}
+        self._lacks: dict[tuple[Product, Condition], Lack | None] = {}
         self._verdicts: dict[tuple[Product, Condition], Verdict] = {}
-        self._checks: dict[int, list[CheckState]] = {}
+        self._checks: dict[tuple[Product, Condition], list[CheckState]] = {}
 
     @cached_property
     def study_sha256(self) -> str:
@@ -124,93 +156,116 @@ class Planner:
                 for condition, records in self.gathered(product).items()
             }
         if product.reads_checks:
-            settings["checks"] = self._check_states(product, condition)
+            settings["checks"] = {
+                f"{upstream.name} {check.name}": check.state
+                for upstream, at in self.inputs_of(product, condition)
+                for check in self.checks(upstream, at)
+            }
         if product.surveys:
             settings["conditions"] = {str(at): self.standing(at) for at in self.conditions}
         return json.loads(json.dumps(settings))
 
-    def _check_states(self, product: Product, condition: Condition) -> dict[str, str]:
-        """The latest state of every check of the product's inputs, in a word each."""
-        states = {}
-        for upstream, at in self.inputs_of(product, condition):
-            record = self.record(upstream, at)
-            for check in self.checks(record) if record else ():
-                states[f"{upstream.name} {check.name}"] = check.state
-        return states
+    def reported(self, product: Product, condition: Condition) -> list[Record]:
+        """What there is of the products whose checks such a product reports on."""
+        found = (self.record(*each) for each in self.inputs_of(product, condition))
+        return [record for record in found if record is not None]
 
     def gathered(self, product: Product) -> dict[Condition, list[Record]]:
         """The records of every condition that such a product is made from now.
 
-        A condition counts when all that is asked of it is not stale and passed its blocking checks;
-        bytes are looked at when it is read.
+        A condition counts when all that is asked of it may be consumed, see `trusted`.
         """
-        found = {}
-        for condition in self.conditions:
-            keys = gathers_in(product, self.study)
-            records = [self._sound(BY_KEY[key], condition) for key in keys]
-            if all(records):
-                found[condition] = [record for record in records if record is not None]
+        found, left = {}, self.left_out(product)
+        for condition in (at for at in self.conditions if at not in left):
+            records = (self.record(BY_KEY[k], condition) for k in gathers_in(product, self.study))
+            found[condition] = [record for record in records if record is not None]
         return found
-
-    def _sound(self, product: Product, condition: Condition) -> Record | None:
-        if self.staleness(product, condition) is not None:
-            return None
-        record = self.record(product, condition)
-        assert record is not None  # it is not stale
-        sound = all(c.passed for c in self.checks(record) if c.blocking)
-        return record if sound else None
 
     @property
     def conditions(self) -> list[Condition]:
         """Every cell of the study's matrix."""
         return [Condition(dose, view) for dose in self.study.doses for view in self.study.views]
 
-    def checks(self, record: Record) -> list[CheckState]:
-        """The record's checks, looked up once."""
-        if record.storage_id not in self._checks:
-            self._checks[record.storage_id] = self.ledger.checks(record)
-        return self._checks[record.storage_id]
+    def checks(self, product: Product, condition: Condition) -> list[CheckState]:
+        """Each check of a product as it stands for what is there now, in the catalogue's order.
+
+        An evaluation counts for the materialization that it judged, as long as that is neither
+        stale nor altered; one that failed, only for the study by which it judged and, of the bytes
+        alone, only while they are wrong: it is due again otherwise.
+        """
+        if (product, condition) not in self._checks:
+            self._checks[product, condition] = self._checks_now(product, condition)
+        return self._checks[product, condition]
+
+    def _checks_now(self, product: Product, condition: Condition) -> list[CheckState]:
+        record, lack = self.record(product, condition), self.lack(product, condition)
+        if lack is None:
+            assert record is not None  # it is not missing
+            return [self._in_force(check) for check in self.ledger.checks(record)]
+        why = lack.passed_on(product) if lack.state is not State.MISSING else lack.reason
+        states = [
+            CheckState(name, name in product.blocking_checks, None, description=why)
+            for name in product.checks
+        ]
+        if lack.state is State.ALTERED and states:
+            states[0] = replace(states[0], passed=False, description=lack.reason)
+        return states
+
+    def _in_force(self, check: CheckState) -> CheckState:
+        if not check.failed or (check.name != FILES and check.judged_by == self.study_sha256):
+            return check
+        why = "is due again: it failed " + (
+            "before the bytes were put back" if check.name == FILES else "by another study"
+        )
+        return CheckState(check.name, check.blocking, None, description=why)
 
     def standing(self, condition: Condition) -> dict[str, str]:
         """How a condition's scores stand, as JSON values.
 
-        Reads records, checks and blockers, no bytes.
-
         Returns:
-            ``state``, one of `State`, and ``reason``: of the first product that is not fresh, or
-            what stopped it; ``checks``: hash of what the checks of all its products say.
+            ``state``, one of `State`, and ``reason``: of the first product that may not be
+            consumed, or what stopped it; ``checks``: hash of what the checks of all its products
+            say.
         """
         scored = [item for item in products_in(self.study) if item.stage == "score"]
         found = [(item, condition.restricted_to(item.per)) for item in scored]
-        records = [record for record in (self.record(*each) for each in found) if record]
         said = [
-            [record.product.name, check.name, check.state, check.description]
-            for record in records
-            for check in self.checks(record)
+            [item.name, check.name, check.state, check.description]
+            for item, at in found
+            for check in self.checks(item, at)
         ]
-        state, reason = next(filter(None, (self._lacks(*each) for each in found)), (None, ""))
-        if state is not None and state is not State.FAILED:
+        state, reason = State.FRESH, ""
+        for item, at in found:
+            lack = self._distrust(item, at)
+            if lack is not None:
+                state, reason = lack.state, lack.passed_on(item)
+                break
+        if state not in (State.FRESH, State.FAILED, State.ALTERED):
             # It may be missing or stale because making it failed.
             levels = [level for level in LEVELS if level.stage == "score"]
             for _, text in blockers.of(self.ledger.store, condition, levels):
                 state, reason = State.FAILED, blockers.in_a_line(text)
                 break
-        return {"state": str(state or State.FRESH), "reason": reason, "checks": digest(said)}
+        return {"state": str(state), "reason": reason, "checks": digest(said)}
 
-    def _lacks(self, product: Product, condition: Condition) -> tuple[State, str] | None:
+    def _distrust(self, product: Product, condition: Condition) -> Lack | None:
         """What keeps a product from being consumed; None when nothing does."""
-        record = self.record(product, condition)
-        if record is None:
-            return State.MISSING, f"{product.name} was never made"
-        stale = self.staleness(product, condition)
-        if stale is not None:
-            return State.STALE, f"{product.name}: {stale}"
-        for check in self.checks(record):
-            if check.blocking and check.failed:
-                return State.FAILED, f"{product.name}: check {check.name}: {check.description}"
-            if check.blocking and check.passed is None:
-                return State.UNCHECKED, f"{product.name}: check {check.name} has not run"
-        return None
+        lack = self.lack(product, condition)
+        if lack is not None:
+            return lack
+        blocking = [check for check in self.checks(product, condition) if check.blocking]
+        return next(_failures(blocking), None)
+
+    def left_out(self, product: Product) -> dict[Condition, str]:
+        """Of every condition that such a product is not made from, the first reason why not."""
+        found = {}
+        for condition in self.conditions:
+            for item in (BY_KEY[key] for key in gathers_in(product, self.study)):
+                lack = self._distrust(item, condition)
+                if lack is not None:
+                    found[condition] = lack.passed_on(item)
+                    break
+        return found
 
     def fingerprint(
         self,
@@ -242,45 +297,53 @@ class Planner:
             self._records[product, condition] = self.ledger.latest(product, condition)
         return self._records[product, condition]
 
-    def staleness(self, product: Product, condition: Condition) -> str | None:
-        """Why the latest record is not what a run would make now; None when it is.
+    def lack(self, product: Product, condition: Condition) -> Lack | None:
+        """Why the latest record is not what a run would make now, or not what lies on the disk.
 
-        Reads records only: neither bytes nor checks.
+        Reads records and bytes, its inputs' included, and no checks. None when it is what it says.
         """
-        if (product, condition) not in self._staleness:
-            self._staleness[product, condition] = self._why_stale(product, condition)
-        return self._staleness[product, condition]
+        if (product, condition) not in self._lacks:
+            self._lacks[product, condition] = self._find_lack(product, condition)
+        return self._lacks[product, condition]
 
-    def _why_stale(self, product: Product, condition: Condition) -> str | None:
+    def _find_lack(self, product: Product, condition: Condition) -> Lack | None:
         record = self.record(product, condition)
         if record is None:
-            return "never made"
-        versions = {}
+            return Lack(State.MISSING, "never made")
+        versions, inherited = {}, None
         for upstream, at in self.inputs_of(product, condition):
-            stale = self.staleness(upstream, at)
-            if stale is not None:
-                return f"{upstream.name} is stale: {stale}"
+            above = self.lack(upstream, at)
+            if above is not None and inherited is None:
+                inherited = Lack(State.STALE, above.passed_on(upstream), True)
             made = self.record(upstream, at)
-            assert made is not None  # it is not stale
-            versions[upstream.name] = input_version(product, made.provenance)
+            if made is not None:
+                versions[upstream.name] = input_version(product, made.provenance)
+        if inherited is not None and not product.reads_checks:
+            return inherited
         expected = self.fingerprint(product, condition, versions)
-        if record.provenance.fingerprint == expected:
-            return None
-        return self._difference(record)
+        if record.provenance.fingerprint != expected:
+            return inherited or Lack(State.STALE, self._difference(record))
+        altered = self.ledger.altered(record)
+        return None if altered is None else Lack(State.ALTERED, altered)
 
     def _difference(self, record: Record) -> str:
         made = record.provenance
         product = record.product
         changed = []
         for upstream, at in self.inputs_of(product, record.condition):
-            now, then = self.record(upstream, at), made.inputs.get(upstream.name)
-            same = now is not None and then is not None and _same_input(product, then, now)
+            new, old = self.record(upstream, at), made.inputs.get(upstream.name)
+            same = new is not None and old is not None and _same_input(product, old, new)
             changed += [] if same else [f"{upstream.name} changed"]
         now = self.settings(product, record.condition)
         changed += [_told(*difference) for difference in _differences(made.settings, now)]
+        then = made.settings.get("gathered", {})
+        left = self.left_out(product).items() if then else ()
+        changed += [f"{at}: {why}" for at, why in left if str(at) in then]
         if made.code_version != product.code_version:
             changed.append(f"code {made.code_version} -> {product.code_version}")
-        return "; ".join(changed) or "made from other inputs"
+        more = len(changed) - LONGEST
+        told = [*changed[:LONGEST], f"and {more} more"] if more > 0 else changed
+        return "; ".join(told) or "made from other inputs"
 
     def verdict(self, product: Product, condition: Condition) -> Verdict:
         """State of one product, bytes and checks included."""
@@ -292,52 +355,31 @@ class Planner:
         return self._verdicts[product, condition]
 
     def _judge(self, product: Product, condition: Condition) -> tuple[State, str]:
-        record = self.record(product, condition)
-        if record is None:
-            return State.MISSING, "never made"
-        for upstream, at in self.inputs_of(product, condition):
+        record, lack = self.record(product, condition), self.lack(product, condition)
+        if lack is not None:
+            return lack.state, lack.reason
+        assert record is not None  # it is not missing
+        for upstream, at in () if product.reads_checks else self.inputs_of(product, condition):
             above = self.verdict(upstream, at)
-            if above.must_run:
+            if above.state is State.FAILED:
                 return State.STALE, f"{upstream.name} is {above.state}: {above.reason}"
-        stale = self.staleness(product, condition)
-        if stale is not None:
-            return State.STALE, stale
-        altered = self.ledger.altered(record)
-        if altered is not None:
-            return State.ALTERED, altered
-        checks = self.checks(record)
-        for check in checks:
-            if check.failed:
-                return State.FAILED, f"check {check.name}: {check.description or 'failed'}"
-        for check in checks:
-            if check.passed is None:
-                return State.UNCHECKED, f"check {check.name} has not run for it"
+            if above.must_run:  # for that reason as well
+                return State.STALE, above.reason
+        for failure in _failures(self.checks(product, condition)):
+            return failure.state, failure.reason
         return State.FRESH, f"made {record.provenance.generated_at}"
 
     def trusted(self, product: Product, condition: Condition) -> Record:
         """The record of an input that may be consumed. This is the guard of every consumer.
 
         Raises:
-            NotTrusted: it was never made, is stale, a blocking check did not pass for this very
-                materialization, or its bytes are not what was written.
+            NotTrusted: it was never made, is stale or altered, or a blocking check did not pass for
+                this very materialization.
         """
-        name = f"{product.name} ({condition})"
-        record = self.record(product, condition)
-        if record is None:
-            raise NotTrusted(f"{name} was never made")
-        stale = self.staleness(product, condition)
-        if stale is not None:
-            raise NotTrusted(f"{name} is stale: {stale}; make it again first")
-        for check in self.ledger.checks(record):
-            if check.blocking and check.failed:
-                raise NotTrusted(f"{name} failed its check {check.name}: {check.description}")
-            if check.blocking and check.passed is None:
-                raise NotTrusted(
-                    f"{name}: its check {check.name} has not run for what is there now"
-                )
-        altered = self.ledger.altered(record)
-        if altered is not None:
-            raise NotTrusted(f"{name}: {altered}")
+        lack, record = self._distrust(product, condition), self.record(product, condition)
+        if lack is not None:
+            raise NotTrusted(f"{product.name} ({condition}) is {lack.state}: {lack.reason}")
+        assert record is not None  # it is not missing
         return record
 
     def survey(self, conditions: Iterable[Condition]) -> list[Verdict]:
@@ -350,6 +392,18 @@ class Planner:
         return [self.verdict(product, condition) for product, condition in seen]
 
 
+def _failures(checks: Iterable[CheckState]) -> Iterator[Lack]:
+    """What the checks of one product say against it, what failed before what is unchecked."""
+    due = []
+    for check in checks:
+        if check.failed:
+            yield Lack(State.FAILED, f"check {check.name}: {check.description or 'failed'}")
+        if check.passed is None:
+            why = check.description or "has not run for what is there now"
+            due.append(Lack(State.UNCHECKED, f"check {check.name} {why}"))
+    yield from due
+
+
 def _same_input(consumer: Product, then: InputRecord, now: Record) -> bool:
     if not consumer.quotes_files:
         return then.data_version == now.provenance.data_version
@@ -358,7 +412,8 @@ def _same_input(consumer: Product, then: InputRecord, now: Record) -> bool:
 
 
 def _told(key: str, old: Any, new: Any) -> str:
-    if not key.startswith("gathered."):
+    of_hashes = key.startswith("gathered.")
+    if not of_hashes and not (key.startswith("conditions.") and key.endswith(".checks")):
         return f"{key}: {old} -> {new}"
     # What was gathered is known by hashes, which tell a reader nothing.
     return f"{key} {'left out' if new is None else 'new' if old is None else 'changed'}"

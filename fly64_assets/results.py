@@ -276,8 +276,6 @@ def _current_json(
 ) -> dict[str, Any] | None:
     """A summary's content, if it was made from what its inputs are now, failed ones included."""
     item = product(name)
-    record = planner.record(item, condition)
-    if record is None or planner.staleness(item, condition) or planner.ledger.altered(record):
+    if planner.lack(item, condition) is not None:
         return None
-    path = context.store.path(item, condition, f"{name}.json")
-    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+    return json.loads(context.store.path(item, condition, f"{name}.json").read_text("utf-8"))

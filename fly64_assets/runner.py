@@ -240,8 +240,8 @@ def run_conditions(
 ) -> MatrixOutcome:
     """Make each condition fresh, what they share first.
 
-    A failed cell does not stop its siblings; what is downstream of it is not started. What is made
-    of all conditions is made last, of those that are fresh.
+    A failed cell does not stop its siblings; what is downstream of it is not started, but for the
+    report of its checks. What is made of all conditions is made last, of those that are fresh.
     """
     tell_reaped(context, instance, listener)
     matrix = MatrixOutcome()
@@ -252,6 +252,8 @@ def run_conditions(
             cell = Cell.of(level, condition)
             if broken is not None:
                 matrix.left[cell] = broken
+                request = next_request(context.planner(instance), condition, level, unfinished=True)
+                matrix.runs += [_run(context, instance, request, listener)] if request else []
                 continue
             if cell not in settled:
                 again = force and level.per != "study"
@@ -298,13 +300,20 @@ def _make_fresh(
             return
         for item in request.make if force else ():
             checkpoints.remove(context.store.checkpoint_folder(item, request.condition))
-        outcome = execute(context, instance, request, listener)
-        run = instance.get_run_by_id(outcome.run_id) if outcome.run_id else None
-        if run is not None:
-            note_end(context, instance, run)
-        yield outcome
+        yield _run(context, instance, request, listener)
         if request.make:
             return
+
+
+def _run(
+    context: StudyContext, instance: DagsterInstance, request: RunRequest, listener: Listener
+) -> RunOutcome:
+    """`execute`, and what its end leaves beside the partition."""
+    outcome = execute(context, instance, request, listener)
+    run = instance.get_run_by_id(outcome.run_id) if outcome.run_id else None
+    if run is not None:
+        note_end(context, instance, run)
+    return outcome
 
 
 def _tell_fresh(planner: Planner, cell: Cell, listener: Listener) -> None:

@@ -14,7 +14,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,44 @@ def served_address(path: str) -> str:
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (lambda _: True, "a device"),
+)
+"""What can lie at a path, in words."""
+
+
+def not_as_kept(root: Path, path: str) -> str | None:
+    """What lies at a path of a store or hub that is never kept there, in words.
+
+    Nothing is opened: a named pipe would keep its reader waiting, and a link leads to bytes that
+    may be others the next time.
+
+    Args:
+        root: of the store or hub; it may be a link itself.
+        path: of a file, relative to ``root``, POSIX.
+
+    Returns:
+        None where ``path`` is a file, and all above it are folders.
+    """
+    place, last = root, root / path
+    for part in Path(path).parts:
+        place = place / part
+        try:
+            mode = os.lstat(place).st_mode
+        except OSError:
+            return f"{path} is gone"
+        is_kept, wanted = KINDS[0] if place == last else KINDS[1]
+        if not is_kept(mode):
+            found = next(name for is_kind, name in KINDS if is_kind(mode))
+            return f"{place.relative_to(root).as_posix()} is {found}, not {wanted}"
+    return None
 
 
 def sync(path: Path) -> None:
@@ -254,7 +293,7 @@ class Store:
             raise FileNotFoundError(f"{product.name} staged no file")
         self.remove_superseded(product, condition)
         target = self.folder(product, condition)
-        target.mkdir(parents=True, exist_ok=True)
+        self._make_folder(target)
         records = []
         for name in names:
             source = staged / name
@@ -268,6 +307,17 @@ class Store:
             (target / name).unlink(missing_ok=True)
         self._sync_listing(target)
         return tuple(records)
+
+    def _make_folder(self, folder: Path) -> None:
+        """A folder of the store and those above it; a link in place of one goes, its target stays.
+
+        Files that were moved into place through a link would lie elsewhere and hold nowhere.
+        """
+        for place in reversed([folder, *folder.relative_to(self.root).parents]):
+            place = self.root / place
+            if place != self.root and place.is_symlink():
+                place.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
 
     def _sync_listing(self, folder: Path) -> None:
         """Flush what a folder lists, and that the folders above list it: it may be a new one."""
@@ -294,15 +344,25 @@ class Store:
     def altered(self, files: Mapping[str, FileRecord]) -> str | None:
         """What no longer matches its record, in words; ``None`` when every byte does."""
         for path, record in files.items():
-            file = self.root / path
-            if not file.is_file():
-                return f"{path} is gone"
-            if file.stat().st_size != record.bytes:
-                return f"{path} has {file.stat().st_size} bytes, {record.bytes} were written"
-            found = sha256_of(file)
+            problem = not_as_kept(self.root, path)
+            if problem is not None:
+                return problem
+            try:
+                with open(self.root / path, "rb", opener=_no_link) as file:
+                    size = os.fstat(file.fileno()).st_size
+                    if size != record.bytes:
+                        return f"{path} has {size} bytes, {record.bytes} were written"
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                return f"{path} cannot be read: {error.strerror}"
             if found != record.sha256:
                 return f"{path} has sha256 {found[:12]}…, {record.sha256[:12]}… was written"
         return None
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open what was a file a moment ago: no link, and no waiting for the other end of a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _slug(name: str) -> str:

@@ -137,15 +137,29 @@ class RunRequest:
 
 
 def next_request(
-    planner: Planner, condition: Condition, level: Level, *, force: bool = False
+    planner: Planner,
+    condition: Condition,
+    level: Level,
+    *,
+    force: bool = False,
+    unfinished: bool = False,
 ) -> RunRequest | None:
     """What one level of a condition needs next; None when it is fresh.
 
     What was made but never checked is checked first, in a run of its own: the checks decide what
     remains to be made.
+
+    Args:
+        planner: one look at the study.
+        condition, level: what is asked for.
+        force: make what is fresh as well.
+        unfinished: what comes before the level failed, so that only what reports on checks can be
+            made, and says so.
     """
     at = condition.restricted_to(level.per)
     products = level.products_in(planner.study)
+    if unfinished:
+        products = [p for p in products if p.reads_checks and planner.reported(p, at)]
     if level == STUDY_LEVEL and not any(map(planner.gathered, products[:1])):
         return None  # no condition has been finished yet
     verdicts = [planner.verdict(item, at) for item in products]

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataValue
+from dagster import (
+    AssetCheckEvaluation,
+    AssetKey,
+    AssetMaterialization,
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    EventLogEntry,
+    MetadataValue,
+)
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationPlanned,
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from fly64_assets.catalogue import Product
@@ -53,6 +67,28 @@ def report_as_made(
             },
             tags={DATA_VERSION_TAG: provenance.data_version},
         )
+    )
+
+
+def plan_evaluation(instance: DagsterInstance, run_id: str, key: AssetKey, name: str) -> None:
+    """Record what Dagster records of a check when a run that will evaluate it is created."""
+    planned = AssetCheckEvaluationPlanned(asset_key=key, check_name=name)
+    _store(instance, run_id, DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, planned)
+
+
+def report_evaluation(
+    instance: DagsterInstance, run_id: str, key: AssetKey, name: str, passed: bool, of: int, **more
+) -> None:
+    """Record an evaluation by a run; ``of`` is the storage id of the materialization judged."""
+    target = AssetCheckEvaluationTargetMaterializationData(storage_id=of, run_id="", timestamp=0.0)
+    judged = AssetCheckEvaluation(key, name, passed, target_materialization_data=target, **more)
+    _store(instance, run_id, DagsterEventType.ASSET_CHECK_EVALUATION, judged)
+
+
+def _store(instance: DagsterInstance, run_id: str, kind: DagsterEventType, content: object) -> None:
+    event = DagsterEvent(kind.value, "a_job", event_specific_data=content)  # type: ignore[arg-type]
+    instance.event_log_storage.store_event(
+        EventLogEntry(None, 20, "", run_id, time.time(), dagster_event=event)
     )
 
 

@@ -218,5 +218,7 @@ def test_switching_on_costs_the_new_arms_and_what_compares(finished_planners):
     request = next_request(planner, AT, LEVELS[2])
     scored = {item.name for item in PRODUCTS if item.group == "g_comparison"}
     assert {item.name for item in request.make} == OWN | scored
-    rows = rows_of_conditions(context.study, planner.ledger, [AT])
-    assert {row.asset for row in rows if row.status == "not run"} == OWN
+    rows = rows_of_conditions(planner, [AT])
+    assert {row.asset for row in rows if row.status == "not run"} == {
+        item.name for item in PRODUCTS if item.checks and item.name not in fresh
+    }

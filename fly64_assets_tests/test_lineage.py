@@ -121,6 +121,15 @@ def test_an_altered_file_anywhere_in_the_chain_is_named(made, path):
     assert text.splitlines()[-1] == "3 steps; files: 2 matches, 1 ALTERED"
 
 
+def test_a_link_to_the_same_bytes_is_altered_and_a_pipe_is_never_opened(made, tmp_path):
+    made.path(VIEW).rename(tmp_path / "outside")
+    made.path(VIEW).symlink_to(tmp_path / "outside")
+    made.path(DATASET).unlink()
+    os.mkfifo(made.path(DATASET))
+    found = states(chain_of(made.path(VIEW)))
+    assert found == {VIEW: Match.ALTERED, DATASET: Match.ALTERED, SPECIMEN: Match.MATCHES}
+
+
 @pytest.mark.parametrize("path", [VIEW, DATASET, SPECIMEN])
 def test_a_file_that_is_gone_is_named_and_still_has_a_lineage(made, path):
     made.path(path).unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -10,13 +11,15 @@ from dagster import AssetCheckKey, AssetKey, DagsterInstance
 
 from fly64_assets.catalogue import LEVELS, product
 from fly64_assets.context import StudyContext
-from fly64_assets.definitions import JOBS, build_definitions
+from fly64_assets.definitions import CHECK_JOBS, JOBS, build_definitions
 from fly64_assets.errors import NotTrusted
+from fly64_assets.ledger import JUDGED_BY
 from fly64_assets.partitions import Condition, dagster_key
 from fly64_assets.planner import State
 from fly64_assets.store import RESULTS_VARIABLE
+from fly64_assets.work import next_request
 from fly64_assets_tests.conftest import PRODUCTS, TINY
-from fly64_assets_tests.faults import report_as_made
+from fly64_assets_tests.faults import report_as_made, report_evaluation
 
 SCORED = {level.per: level for level in LEVELS if level.stage == "score"}
 DATASET, VIEW = product("train", "dataset"), product("train", "overlap_view")
@@ -187,7 +190,7 @@ def test_an_unchecked_input_is_refused(write_study, fresh_instance):
     subset.execute_in_process(instance=fresh_instance, partition_key="1000")
     planner = context.planner(fresh_instance)
     assert planner.verdict(DATASET, Condition(1000)).state is State.UNCHECKED
-    with pytest.raises(NotTrusted, match="its check data001 has not run"):
+    with pytest.raises(NotTrusted, match="is unchecked: check files has not run"):
         planner.trusted(DATASET, Condition(1000))
 
 
@@ -208,8 +211,93 @@ def test_an_input_that_failed_its_check_is_refused_in_later_runs_too(two_views):
     assert planner.verdict(DATASET, Condition(1000)).state is State.FAILED
     result = make(context, instance, "condition", DENSE, [("train", "overlap_view")])
     assert not result.success
-    with pytest.raises(NotTrusted, match="failed its check data001"):
+    with pytest.raises(NotTrusted, match="is failed: check data001"):
         planner.trusted(DATASET, Condition(1000))
+
+
+REPORT = product("check_report")
+
+
+def _reported(context):
+    path = context.store.path(REPORT, DENSE, "check_report.json")
+    rows = json.loads(path.read_text("utf-8"))["checks"]
+    return {(row["asset"], row["check"]): (row["status"], row["reason"]) for row in rows}
+
+
+def test_checks_that_failed_are_reported_and_again_when_they_change_their_mind(two_views):
+    """The report reads states and consumes nothing, so what it reports on need not be sound."""
+    context, instance, _ = two_views
+    level = next(level for level in LEVELS if level.stage == "report")
+    path = context.store.path(DATASET, Condition(1000), "patched_train.npz")
+    written = path.read_bytes()
+
+    def judge_and_report():
+        report_as_made(context, instance, DATASET, Condition(1000))
+        job = build_definitions(context).resolve_job_def(CHECK_JOBS["dose"])
+        job.execute_in_process(instance=instance, partition_key="1000", raise_on_error=False)
+        planner = context.planner(instance)
+        request = next_request(planner, DENSE, level, unfinished=True)
+        assert request.make == (REPORT,), planner.verdict(REPORT, DENSE)
+        job = build_definitions(context).resolve_job_def(JOBS[level])
+        job.execute_in_process(
+            instance=instance, partition_key=dagster_key(DENSE), asset_selection=request.assets
+        )
+        planner = context.planner(instance)
+        assert planner.verdict(REPORT, DENSE).state is State.FRESH
+        assert next_request(planner, DENSE, level, unfinished=True) is None
+        return _reported(context)
+
+    _negate_amplitudes(path)
+    rows = judge_and_report()
+    status, reason = rows["train/dataset", "data001"]
+    assert status == "failed" and "diffraction" in reason
+    assert rows["test/dataset", "data001"][0] == "passed"
+    assert rows["pinn_model", "bundle"] == ("not run", "never made")
+    path.write_bytes(written)
+    planner = context.planner(instance)
+    assert planner.verdict(REPORT, DENSE).state is State.STALE, "the bytes are not those recorded"
+    rows = judge_and_report()
+    assert rows["train/dataset", "data001"][0] == "passed"
+
+
+def _failed(instance, record, name, *, by):
+    """An evaluation that failed, recorded as of a run that judged by the study ``by``."""
+    report_evaluation(
+        instance,
+        f"by {by}",
+        AssetKey(record.product.key),
+        name,
+        False,
+        record.storage_id,
+        metadata={JUDGED_BY: by},
+        partition=record.condition.partition_key,
+    )
+
+
+@pytest.mark.parametrize("name", ["effective_settings", "files"])
+def test_what_failed_by_other_settings_or_bytes_is_checked_again_before_it_is_made_again(
+    two_views, name
+):
+    context, instance, _ = two_views
+    at, level = Condition(1000), SCORED["dose"]
+    planner = context.planner(instance)
+    _failed(instance, planner.record(DATASET, at), name, by="another study")
+    planner = context.planner(instance)
+    verdict = planner.verdict(DATASET, at)
+    assert verdict.state is State.UNCHECKED and f"check {name} is due again" in verdict.reason
+    with pytest.raises(NotTrusted, match="is due again"):
+        planner.trusted(DATASET, at)
+    request = next_request(planner, at, level)
+    assert request.check == (DATASET,) and request.make == ()
+    job = build_definitions(context).resolve_job_def(CHECK_JOBS["dose"])
+    job.execute_in_process(instance=instance, partition_key="1000")
+    assert context.planner(instance).verdict(DATASET, at).state is State.FRESH
+    if name == "files":
+        return
+    _failed(instance, planner.record(DATASET, at), name, by=planner.study_sha256)
+    planner = context.planner(instance)
+    assert planner.verdict(DATASET, at).state is State.FAILED
+    assert DATASET in next_request(planner, at, level).make
 
 
 def _negate_amplitudes(path):

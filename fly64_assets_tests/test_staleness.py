@@ -238,8 +238,8 @@ def _planner(made, study: Study | None = None) -> Planner:
 
 def _stale(planner: Planner, at: Condition = AT) -> dict[str, str]:
     """Product -> why it is stale; what is not, is not in it."""
-    reasons = {item.name: planner.staleness(item, at.restricted_to(item.per)) for item in PRODUCTS}
-    return {name: reason for name, reason in reasons.items() if reason is not None}
+    lacks = {item.name: planner.lack(item, at.restricted_to(item.per)) for item in PRODUCTS}
+    return {name: lack.reason for name, lack in lacks.items() if lack is not None}
 
 
 def _with_dependents(names: set[str]) -> set[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -166,3 +168,77 @@ def test_unwritable_store_is_refused_by_name(tmp_path):
     blocked.write_text("not a folder")
     with pytest.raises(InputError, match="a file.*store: the store cannot be written"):
         Store(blocked / "store").require_writable()
+
+
+def _link(path, outside):
+    outside.write_bytes(path.read_bytes())
+    path.unlink()
+    path.symlink_to(outside)
+
+
+def _link_inside(path, _):
+    path.rename(path.with_name("other"))
+    path.symlink_to("other")
+
+
+def _link_folder(path, outside):
+    path.parent.rename(outside)
+    path.parent.symlink_to(outside)
+
+
+def _link_higher_folder(path, outside):
+    path.parents[2].rename(outside)
+    path.parents[2].symlink_to(outside)
+
+
+def _replace(make):
+    def change(path, _):
+        path.unlink()
+        make(path)
+
+    return change
+
+
+def _socket(path):
+    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(path.parent):
+        server.bind(path.name)
+
+
+def _unreadable(path, _):
+    if not os.getuid():
+        pytest.skip("root reads everything")
+    path.chmod(0)
+
+
+OTHER_KINDS = {
+    "link": (_link, f"{VIEW.folder_of(AT)}/train.npz is a symbolic link, not a file"),
+    "link inside": (_link_inside, "train.npz is a symbolic link, not a file"),
+    "folder": (_link_folder, f"{VIEW.folder_of(AT)} is a symbolic link, not a folder"),
+    "folders": (_link_higher_folder, "data/phase_d is a symbolic link, not a folder"),
+    "pipe": (_replace(os.mkfifo), "train.npz is a named pipe, not a file"),
+    "directory": (_replace(os.mkdir), "train.npz is a folder, not a file"),
+    "socket": (_replace(_socket), "train.npz is a socket, not a file"),
+    "nothing": (_replace(lambda path: None), "train.npz is gone"),
+    "unreadable": (_unreadable, "train.npz cannot be read: Permission denied"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_whatever_else_lies_in_place_of_a_file_is_altered_and_never_opened(store, tmp_path, kind):
+    """A link to equal bytes too: they may be others the next time, and a pipe is waited for."""
+    files = _commit(store, train__npz=b"data")
+    change, told = OTHER_KINDS[kind]
+    change(store.path(VIEW, AT, "train.npz"), tmp_path / "outside")
+    assert str(store.altered(files)).endswith(told)
+    if kind in ("directory", "unreadable"):  # what is not ours to remove stays in the way
+        return
+    assert store.altered(_commit(store, train__npz=b"data")) is None
+    if "folder" in kind:
+        assert (tmp_path / "outside").is_dir(), "what the link led to is left alone"
+
+
+def test_a_store_may_lie_behind_a_link(store, tmp_path):
+    files = _commit(store, train__npz=b"data")
+    store.root.rename(tmp_path / "elsewhere")
+    store.root.symlink_to(tmp_path / "elsewhere")
+    assert store.altered(files) is None

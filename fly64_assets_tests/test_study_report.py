@@ -61,7 +61,7 @@ def _render(context, instance, folder) -> str:
         source=folder,
         threads=1,
         log=print,
-        ledger=context.ledger(instance),
+        planner=planner,
         checkpoint=None,
     )
     make_study_report(run)
@@ -72,8 +72,9 @@ def test_a_run_ends_with_a_fresh_report_that_its_check_passed(opened):
     context, instance = opened
     verdict = context.planner(instance).verdict(REPORT, Condition())
     assert verdict.state is State.FRESH, str(verdict)
-    (check,) = context.ledger(instance).checks(verdict.record)
-    assert check.name == "report_is_whole" and check.passed, check.description
+    checks = context.ledger(instance).checks(verdict.record)
+    assert [check.name for check in checks] == ["files", "report_is_whole"]
+    assert all(check.passed for check in checks), checks
 
 
 def test_the_same_study_gives_the_same_bytes(opened, tmp_path):
@@ -202,7 +203,7 @@ def test_missing_and_failed_conditions_are_in_it_with_the_reason(altered, tmp_pa
     read = " ".join(page.texts)
     assert "1 of 4 conditions" in read
     assert "in pinn_model (ValueError: <loss> is nan)" in read
-    assert "train/overlap_view was never made" in read
+    assert "train/overlap_view is missing: never made" in read
     assert "<loss>" not in text  # escaped
 
 

@@ -10,7 +10,7 @@ from dagster import AssetsDefinition, MetadataValue
 
 from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset, write_json
 from fly64_assets.catalogue import Key, product
-from fly64_assets.check_states import CheckRow, rows_of_record, tally
+from fly64_assets.check_states import CheckRow, rows_of, tally
 from fly64_assets.context import StudyContext
 from fly64_assets.planner import digest
 from fly64_assets.process import utc_now
@@ -48,9 +48,8 @@ def _page(run: PhaseRun, rows: list[CheckRow], counts: Mapping[str, int]) -> dic
 def make_check_report(run: PhaseRun) -> Mapping[Key, Outcome]:
     from fly64_assets.hub.rendering import render
 
-    rows = [
-        row for given in run.inputs.values() for row in rows_of_record(run.ledger, given.record)
-    ]
+    upstream = run.planner.inputs_of(PRODUCT, run.condition)
+    rows = [row for item, at in upstream for row in rows_of(run.planner, item, at)]
     content = {
         "generated_at": utc_now(),
         "dose": run.settings["dose"],
@@ -68,8 +67,8 @@ def make_check_report(run: PhaseRun) -> Mapping[Key, Outcome]:
 
 def build(context: StudyContext) -> list[AssetsDefinition]:
     description = (
-        "Every asset check of the condition with its status, severity, time (UTC) and reason; made "
-        "again when a check changes its mind."
+        "Every asset check of the condition with its status, severity, time (UTC) and reason, "
+        "passed or not; made again when a check changes its mind."
     )
     return [
         build_phase_asset(

@@ -34,7 +34,7 @@ from fly64_assets.context import StudyContext
 from fly64_assets.io_manager import Staged, StoredInput
 from fly64_assets.ledger import Ledger
 from fly64_assets.partitions import Condition, partitions_definition
-from fly64_assets.planner import input_version
+from fly64_assets.planner import Planner, input_version
 from fly64_assets.process import end_with_parent, limit_threads
 from fly64_assets.progress import reporter
 from fly64_assets.solvers.interface import ProgressCallback
@@ -68,7 +68,8 @@ class PhaseRun:
     ``threads`` is for work whose result does not depend on it; a solver, whose result does, finds
     its threads in ``settings``, which the fingerprint covers. ``checkpoint`` is what an interrupted
     run of the same fingerprint left; it goes when the product is in place. ``gathered`` holds the
-    inputs of every fresh condition, where the product is made of all of them.
+    inputs of every fresh condition, where the product is made of all of them. ``inputs`` are
+    vouched for; of a product that only reports on their checks they are what there is of them.
     """
 
     condition: Condition
@@ -79,8 +80,12 @@ class PhaseRun:
     source: Path
     threads: int
     log: Callable[[str], None]
-    ledger: Ledger
+    planner: Planner
     checkpoint: StoredCheckpoint
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.planner.ledger
 
     def gathered_from(self, condition: str, *key: str) -> StoredInput:
         """One condition's product, of a product that is made of all of them."""
@@ -122,13 +127,21 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 Body = Callable[[PhaseRun], Mapping[Key, Outcome]]
 
 
+def _mapping(first: Product, key: Key) -> MultiToSingleDimensionPartitionMapping | None:
+    narrowed = first.per == "condition" and BY_KEY[key].per == "dose"
+    return MultiToSingleDimensionPartitionMapping("dose") if narrowed else None
+
+
 def _inputs(first: Product, keys: tuple[Key, ...]) -> dict[str, AssetIn]:
-    ins = {}
-    for key in keys:
-        narrowed = first.per == "condition" and BY_KEY[key].per == "dose"
-        mapping = MultiToSingleDimensionPartitionMapping("dose") if narrowed else None
-        ins["_".join(key)] = AssetIn(AssetKey(key), partition_mapping=mapping)
-    return ins
+    return {
+        "_".join(key): AssetIn(AssetKey(key), partition_mapping=_mapping(first, key))
+        for key in keys
+    }
+
+
+def _deps(first: Product, keys: tuple[Key, ...]) -> list[AssetDep]:
+    """What is shown as upstream, and not handed to the step by Dagster."""
+    return [AssetDep(AssetKey(key), partition_mapping=_mapping(first, key)) for key in keys]
 
 
 def _output_name(product: Product) -> str:
@@ -156,12 +169,14 @@ def build_phase_asset(
             for the pool; any other has one thread.
     """
     first = products[0]
-    keys = inputs_in(first, context.study)
+    keys, gathers = inputs_in(first, context.study), gathers_in(first, context.study)
+    # Whose checks alone are read need not be sound.
+    loaded, shown = ((), keys) if first.reads_checks else (keys, gathers)
     name = "_".join(first.key) if len(products) == 1 else "_and_".join(map(_output_name, products))
 
     @multi_asset(
         name=name,
-        ins=_inputs(first, keys),
+        ins=_inputs(first, loaded),
         outs={
             _output_name(product): AssetOut(
                 key=AssetKey(product.key),
@@ -177,7 +192,7 @@ def build_phase_asset(
             )
             for product in products
         },
-        deps=[AssetDep(AssetKey(key)) for key in gathers_in(first, context.study)],
+        deps=_deps(first, shown),
         partitions_def=partitions_definition(context.study, first.per),
         pool=SOLVER_POOL if solver else None,
     )
@@ -190,10 +205,12 @@ def build_phase_asset(
         limit_device(context.study.device if solver else "cpu")
         key = context_.partition_key if context_.has_partition_key else None
         condition = Condition.from_partition_key(key)
-        # In the order of the catalogue, in which people read them.
-        by_key = {given.record.product.key: given for given in inputs.values()}
-        by_name = {"/".join(key): by_key[key] for key in keys}
         planner = context.planner(context_.instance)
+        reported = planner.reported(first, condition) if first.reads_checks else []
+        given = [*inputs.values(), *(StoredInput(record, context.store) for record in reported)]
+        # In the order of the catalogue, in which people read them.
+        by_key = {one.record.product.key: one for one in given}
+        by_name = {"/".join(key): by_key[key] for key in keys if key in by_key}
         with context.store.staging(f"{name}-{condition}") as staging:
             versions = {
                 name: input_version(first, given.record.provenance)
@@ -221,7 +238,7 @@ def build_phase_asset(
                 specimen_path(context.study, context.study_file),
                 context.study.threads,
                 context_.log.info,
-                context.ledger(context_.instance),
+                planner,
                 checkpoint,
             )
             outcomes = body(run)

@@ -13,11 +13,11 @@ from dagster import AssetsDefinition
 
 from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset
 from fly64_assets.catalogue import PRODUCTS, Key, Product, product
-from fly64_assets.check_states import rows_of_record
+from fly64_assets.check_states import rows_of
 from fly64_assets.context import StudyContext
-from fly64_assets.ledger import Ledger, Record
+from fly64_assets.ledger import Record
 from fly64_assets.partitions import Condition
-from fly64_assets.planner import digest
+from fly64_assets.planner import Planner, digest
 from fly64_assets.study import SPLITS
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ def _made(record: Record) -> Made:
     )
 
 
-def _checks(ledger: Ledger, record: Record) -> list[CheckLine]:
+def _checks(planner: Planner, record: Record) -> list[CheckLine]:
     from fly64_assets.report.given import CheckLine
 
     return [
         CheckLine(row.asset, row.check, row.partition, row.blocking, row.status, row.reason)
-        for row in rows_of_record(ledger, record)
+        for row in rows_of(planner, record.product, record.condition)
     ]
 
 
@@ -100,7 +100,7 @@ def _condition(run: PhaseRun, key: str, standing: Mapping[str, str]) -> Conditio
 
     at, finished = Condition.from_partition_key(key), standing["state"] == FINISHED
     items = [item for item in scored_products(run.settings["study"]) if item.per != "study"]
-    found = (run.ledger.latest(item, at.restricted_to(item.per)) for item in items)
+    found = (run.planner.record(item, at.restricted_to(item.per)) for item in items)
     records = [record for record in found if record is not None]
     return ConditionData(
         at.dose or 0,
@@ -108,7 +108,7 @@ def _condition(run: PhaseRun, key: str, standing: Mapping[str, str]) -> Conditio
         standing["state"],
         standing["reason"],
         {split: _split(run, key, split) for split in SPLITS} if finished else {},
-        [line for record in records for line in _checks(run.ledger, record)],
+        [line for record in records for line in _checks(run.planner, record)],
         [_made(record) for record in records] if finished else [],
         costs_of(run.settings["study"]["arms"], partial(run.gathered_from, key))
         if finished
@@ -127,7 +127,7 @@ def make_study_report(run: PhaseRun) -> Mapping[Key, Outcome]:
     rows = _rows(run.input("study_metrics").path("study_metrics.csv"))
     answer = run.input("dose_response")
     needed = _rows(answer.path("dose_for_quality.csv"))
-    specimen = run.ledger.latest(product("specimen"), Condition())
+    specimen = run.planner.record(product("specimen"), Condition())
     given = [specimen, *(one.record for one in run.inputs.values())]
     conditions = [_condition(run, key, standing) for key, standing in standings.items()]
     page = render_page(

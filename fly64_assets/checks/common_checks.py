@@ -13,7 +13,8 @@ from typing import Any
 from dagster import AssetCheckSeverity
 
 from fly64_assets.arms import NAMES
-from fly64_assets.checks.phase_check import Check, CheckRun
+from fly64_assets.catalogue import FILES
+from fly64_assets.checks.phase_check import AS_WRITTEN, Check, CheckRun
 from fly64_assets.ptychography.rules import RuleOutcome
 
 UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -137,6 +138,13 @@ def _times_and_paths(run: CheckRun) -> Iterable[RuleOutcome]:
         yield equals(Path(path).name, "paths are relative, POSIX", "all", _few(wrong))
 
 
+def _files(run: CheckRun) -> Iterable[RuleOutcome]:
+    for path, written in run.record.provenance.files.items():
+        altered = run.ledger.store.altered({path: written})
+        expected = f"sha256 {written.sha256[:12]}…"
+        yield RuleOutcome(path, AS_WRITTEN, expected, altered or "equal", altered is None)
+
+
 def _few(wrong: list[str]) -> str:
     return f"{len(wrong)} not: {', '.join(wrong[:3])}" if wrong else "all"
 
@@ -189,6 +197,7 @@ def _headline_drift(
 
 
 CHECKS = (
+    Check(FILES, _files, "Every byte of its files is as it was written."),
     Check(
         "times_and_paths",
         _times_and_paths,

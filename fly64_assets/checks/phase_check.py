@@ -28,10 +28,11 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from fly64_assets.accelerator import limit_device
-from fly64_assets.catalogue import BY_KEY, Product
+from fly64_assets.catalogue import BY_KEY, FILES, Product
 from fly64_assets.context import StudyContext
-from fly64_assets.ledger import Ledger, Record
+from fly64_assets.ledger import JUDGED_BY, Ledger, Record
 from fly64_assets.partitions import Condition, conditions_of, partitions_definition
+from fly64_assets.planner import Planner, State
 from fly64_assets.process import end_with_parent, limit_threads
 from fly64_assets.ptychography.rules import RuleOutcome
 from fly64_assets.study import Study
@@ -102,6 +103,8 @@ PER_PARTITION = (
     "`fly64 checks` show each."
 )
 """Of the UI's list of checks, said with each check of a partitioned asset."""
+AS_WRITTEN = "bytes as written"
+"""The rule of the check `FILES`."""
 BOUND = re.compile(r"[<>]|\bwithin\b")
 MEASURED = re.compile(r"([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?: [^\W\d_].*)?")
 """A number, and perhaps words after it: ``0.9712``, ``3.1 px``, ``998.20 over 600 exposures``."""
@@ -121,12 +124,14 @@ def measured(outcomes: Iterable[RuleOutcome]) -> dict[str, float]:
 
 
 def _result(
-    product: Product, check: Check, outcomes: Collection[RuleOutcome], severity: AssetCheckSeverity
+    planner: Planner,
+    product: Product,
+    check: Check,
+    outcomes: Collection[RuleOutcome],
+    severity: AssetCheckSeverity,
 ) -> AssetCheckResult:
     broken = [outcome for outcome in outcomes if not outcome.ok]
-    description = "; ".join(
-        f"{row.key}: {row.rule}, expected {row.expected}, found {row.actual}" for row in broken[:3]
-    )
+    description = "; ".join(map(_in_words, broken[:3]))
     rows = [
         TableRecord({name: value if name == "ok" else str(value) for name, value in row.items()})
         for row in map(asdict, outcomes)
@@ -141,46 +146,71 @@ def _result(
             "rules": MetadataValue.table(rows) if rows else MetadataValue.text("none"),
             "n_rules": len(outcomes),
             "n_broken": len(broken),
+            JUDGED_BY: MetadataValue.text(planner.study_sha256),
             **{name: MetadataValue.float(value) for name, value in measured(outcomes).items()},
         },
     )
 
 
+def _in_words(broken: RuleOutcome) -> str:
+    if broken.rule == AS_WRITTEN:  # what is found is a sentence, and the planner's own
+        return str(broken.actual)
+    return f"{broken.key}: {broken.rule}, expected {broken.expected}, found {broken.actual}"
+
+
 def evaluate(
-    study: Study,
-    ledger: Ledger,
+    planner: Planner,
     product: Product,
     condition: Condition,
     checks: Iterable[Check],
+    log: Callable[[str], None],
 ) -> Iterator[AssetCheckResult]:
-    """Judge the product's latest materialization; one result a check, whatever a judge raises.
+    """Judge what is there of a product, where there is something to judge.
 
-    The stored bytes are held against their sha256 once, before any judge reads them.
+    What is missing or stale is not evaluated: what a check would say of it, or of what it was made
+    from, would be recorded and outlive the change. Of altered bytes only the check `FILES` says
+    that they are, and the others are not evaluated. What is not evaluated has not passed.
     """
-    record = ledger.latest(product, condition)
-    altered = ledger.altered(record) if record else None
-    if record is None:
-        first = RuleOutcome(product.name, "is materialized", "a record", "none", False)
-    else:
-        rule, found = "bytes as written", altered or "equal"
-        first = RuleOutcome("files", rule, "sha256 equal", found, not altered)
+    lack, chosen = planner.lack(product, condition), list(checks)
+    if lack is not None and lack.state is State.ALTERED:
+        first = [check for check in chosen if check.name == FILES]
+        yield from judge(planner, product, condition, first)
+        chosen = [check for check in chosen if check.name != FILES]
+    elif lack is None:
+        yield from judge(planner, product, condition, chosen)
+        return
+    if chosen:
+        names = ", ".join(check.name for check in chosen)
+        log(f"not evaluated: {names}: {lack.passed_on(product)}")
+
+
+def judge(
+    planner: Planner, product: Product, condition: Condition, checks: Iterable[Check]
+) -> Iterator[AssetCheckResult]:
+    """Judge the product's latest materialization; one result a check, whatever a judge raises."""
+    record, ledger = planner.record(product, condition), planner.ledger
+    assert record is not None  # something was made
+    run = CheckRun(planner.study, ledger, record)
     for check in checks:
-        outcomes, severity = [first], AssetCheckSeverity.ERROR
-        if record is not None and first.ok:
-            run = CheckRun(study, ledger, record)
-            try:
-                outcomes += check.judge(run)
-                severity = check.severity
-            except Exception as error:  # whatever a file makes a judge raise is a finding
-                problem = f"{type(error).__name__}: {error}"
-                # Descriptions enter reports, and no report holds an absolute path.
-                problem = problem.replace(f"{ledger.store.root}/", "")
-                outcomes += [RuleOutcome("check", "can be evaluated", "no error", problem, False)]
-        yield _result(product, check, outcomes, severity)
+        outcomes, severity = [], check.severity
+        try:
+            outcomes += check.judge(run)
+        except Exception as error:  # whatever a file makes a judge raise is a finding
+            problem = f"{type(error).__name__}: {error}"
+            # Descriptions enter reports, and no report holds an absolute path.
+            problem = problem.replace(f"{ledger.store.root}/", "")
+            outcomes += [RuleOutcome("check", "can be evaluated", "no error", problem, False)]
+            severity = AssetCheckSeverity.ERROR
+        if not outcomes:
+            outcomes = [RuleOutcome(check.name, "has something to judge", "-", "nothing", True)]
+        yield _result(planner, product, check, outcomes, severity)
 
 
 def evaluate_everywhere(
-    study: Study, ledger: Ledger, product: Product, checks: Collection[Check]
+    planner: Planner,
+    product: Product,
+    checks: Collection[Check],
+    log: Callable[[str], None],
 ) -> Iterator[AssetCheckEvaluation]:
     """Judge every partition that was made, for a run that names none: the UI's "Execute all".
 
@@ -188,23 +218,29 @@ def evaluate_everywhere(
     belongs to none says how many hold. Those that fail come last: the UI's list shows the last.
     """
     found: dict[str, list[tuple[Record, AssetCheckResult]]] = {check.name: [] for check in checks}
-    for condition in conditions_of(study, product.per):
-        record = ledger.latest(product, condition)
+    made: list[Condition] = []
+    for condition in conditions_of(planner.study, product.per):
+        record = planner.record(product, condition)
         if record is not None:
-            for result in evaluate(study, ledger, product, condition, checks):
+            made.append(condition)
+            for result in evaluate(planner, product, condition, checks, log):
                 found[str(result.check_name)].append((record, result))
     for name, rows in found.items():
         rows.sort(key=lambda row: not row[1].passed)
         broken = [str(record.condition) for record, result in rows if not result.passed]
-        text = f"holds in {len(rows) - len(broken)} of {len(rows)} partitions that were made"
+        judged = {record.condition for record, _ in rows}
+        left = [str(condition) for condition in made if condition not in judged]
+        text = f"holds in {len(rows) - len(broken)} of {len(made)} partitions that were made"
+        text += f", not in {', '.join(broken)}" if broken else ""
+        text += f"; not evaluated, being stale or altered: {', '.join(left)}" if left else ""
         table = [
             TableRecord({"partition": str(r.condition), "ok": one.passed, "why": one.description})
             for r, one in rows
         ]
         whole = AssetCheckResult(
-            passed=bool(rows) and not broken,
+            passed=bool(rows) and not broken and not left,
             severity=rows[-1][1].severity if rows else AssetCheckSeverity.ERROR,
-            description=f"{text}, and not in {', '.join(broken)}" if broken else text,
+            description=text,
             metadata={"partitions": MetadataValue.table(table)} if rows else {},
         )
         for record, result in [(None, whole), *rows]:
@@ -255,15 +291,14 @@ def build_checks(
         keys = context_.selected_asset_check_keys
         names = {key.name for key in keys}
         wanted = [check for check in checks if check.name in names]
-        ledger = context.ledger(execution.instance)
+        planner, log = context.planner(execution.instance), context_.log.warning
         if partitions is None or execution.has_partition_key:
             key = execution.partition_key if partitions else None
-            condition = Condition.from_partition_key(key)
-            yield from evaluate(context.study, ledger, product, condition, wanted)
+            yield from evaluate(planner, product, Condition.from_partition_key(key), wanted, log)
             return
         for spec in specs:
             if spec.key in keys:  # as Dagster does for a result of the run's one partition
                 yield Output(None, output_name=spec.get_python_identifier())
-        yield from evaluate_everywhere(context.study, ledger, product, wanted)
+        yield from evaluate_everywhere(planner, product, wanted, log)
 
     return evaluate_all

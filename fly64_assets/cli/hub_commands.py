@@ -75,9 +75,10 @@ def export(
 def checks(
     study_file: str | None, doses: str | None, views: str | None, rerun: bool, as_json: bool
 ) -> int:
-    """Every asset check of the chosen partitions: status, severity, time, reason.
+    """Every asset check of the chosen partitions as it stands for what is there now.
 
-    Exit 1 when a check of severity ERROR failed, or none was ever run. The check report of a hub is
+    Of what is altered the check `files` fails and no other counts; of what is stale none does. Exit
+    1 when a check of severity ERROR failed, or none counts. The check report of a hub is
     made again by the next run when a check changed its mind, not when it only ran again.
 
     Example: fly64 checks --dose 1000 --view dense --rerun
@@ -87,6 +88,7 @@ def checks(
     from fly64_assets.context import StudyContext
     from fly64_assets.instance import read_only_instance, study_instance
     from fly64_assets.ledger import FAILED, NOT_RUN
+    from fly64_assets.report_notice import settled_planner
     from fly64_assets.runner import run_checks
     from fly64_assets.store import results_folder
 
@@ -98,7 +100,7 @@ def checks(
             with console.library_output_to(log), console.RunProgress(quiet=as_json) as progress:
                 run_checks(context, instance, conditions, progress.tell)
     with read_only_instance(context.study) as instance:
-        rows = rows_of_conditions(context.study, context.ledger(instance), conditions)
+        rows = rows_of_conditions(settled_planner(context, instance), conditions)
     counts = tally(rows)
     if as_json:
         print_json({"counts": counts, "checks": [asdict(row) for row in rows]})

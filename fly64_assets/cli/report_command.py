@@ -19,7 +19,7 @@ def report(study_file: str | None, open_it: bool, as_json: bool) -> int:
 
     One HTML file of the whole study, of the conditions that are finished; the others are in it with
     the reason. Nothing of the conditions is made (`fly64 run`). Exit 1 when it cannot be made, or
-    no condition is finished.
+    no condition is finished; a page that does not hold any more says so then.
 
     Example: fly64 report --study studies/demo.yaml --open
     """
@@ -29,6 +29,7 @@ def report(study_file: str | None, open_it: bool, as_json: bool) -> int:
     from fly64_assets.instance import read_only_instance, study_instance
     from fly64_assets.partitions import Condition
     from fly64_assets.planner import State
+    from fly64_assets.report_notice import settled_planner
     from fly64_assets.runner import report_study
     from fly64_assets.store import results_folder
 
@@ -45,7 +46,10 @@ def report(study_file: str | None, open_it: bool, as_json: bool) -> int:
             with console.library_output_to(log), console.RunProgress(quiet=as_json) as progress:
                 outcomes = report_study(context, instance, progress.tell)
             failures = [event for outcome in outcomes for event in outcome.failures]
-            verdict = context.planner(instance).verdict(item, Condition())
+    with read_only_instance(context.study) as instance:
+        planner = settled_planner(context, instance)
+        verdict = planner.verdict(item, Condition())
+        unfinished = {} if possible else planner.left_out(item)
     path = context.store.path(item, Condition(), item.files[0])
     fresh = verdict.state is State.FRESH
     if as_json:
@@ -67,6 +71,8 @@ def report(study_file: str | None, open_it: bool, as_json: bool) -> int:
             say(f"failed {event.step}: {event.text}", err=True)
         why = "" if possible else ": no condition is finished, `fly64 run` first"
         say(f"error: the report is {verdict.state} ({verdict.reason}){why}", err=True)
+        for condition, reason in unfinished.items():
+            say(f"  {condition}: {reason}", err=True)
         return 1
     if open_it and not webbrowser.open(path.resolve().as_uri()):
         say("error: no browser could be opened", err=True)

@@ -77,6 +77,7 @@ def run(
     from fly64_assets.context import StudyContext
     from fly64_assets.feasibility import ViewPreview
     from fly64_assets.instance import study_instance
+    from fly64_assets.report_notice import settled_planner
     from fly64_assets.results import matrix_results
     from fly64_assets.runner import run_conditions
     from fly64_assets.store import results_folder
@@ -92,7 +93,7 @@ def run(
         log = results_folder(context.study) / "console.log"
         with console.library_output_to(log), console.RunProgress(quiet=as_json) as progress:
             matrix = run_conditions(context, instance, conditions, progress.tell, force=force)
-        results = matrix_results(context, context.planner(instance), conditions, matrix)
+        results = matrix_results(context, settled_planner(context, instance), conditions, matrix)
     if as_json:
         print_json(results.to_json())
     else:
@@ -112,12 +113,13 @@ def status(study_file: str | None, doses: str | None, views: str | None, as_json
     from fly64_assets import console
     from fly64_assets.context import StudyContext
     from fly64_assets.instance import read_only_instance
+    from fly64_assets.report_notice import settled_planner
     from fly64_assets.results import standing
 
     context = StudyContext.load(study_file)
     conditions = chosen_conditions(context.study, doses, views)
     with read_only_instance(context.study) as instance:
-        found = standing(context, context.planner(instance), conditions)
+        found = standing(context, settled_planner(context, instance), conditions)
     if as_json:
         print_json(found.to_json())
     else:

@@ -19,10 +19,11 @@ from dagster import AssetCheckResult, DagsterInstance
 
 from fly64_assets.catalogue import product
 from fly64_assets.checks import checks_of
-from fly64_assets.checks.phase_check import evaluate
+from fly64_assets.checks.phase_check import judge
 from fly64_assets.context import StudyContext
 from fly64_assets.instance import instance_folder
 from fly64_assets.partitions import Condition
+from fly64_assets.planner import Planner
 from fly64_assets.ptychography.npz import read_npz, write_npz
 from fly64_assets.study import Study
 from fly64_assets_tests.faults import report_as_made
@@ -77,15 +78,14 @@ class Bench:
         self.changed.clear()
 
     def results(self, *key: str, study: Study | None = None) -> dict[str, AssetCheckResult]:
-        """Every check of a product, evaluated now, by name."""
+        """Every check of a product, judged now, by name, whatever else a fault makes stale."""
         item = product(*key)
-        found = evaluate(
+        planner = Planner(
             study or self.context.study,
+            self.context.study_file,
             self.context.ledger(self.instance),
-            item,
-            AT.restricted_to(item.per),
-            checks_of(item),
         )
+        found = judge(planner, item, AT.restricted_to(item.per), checks_of(item))
         return {str(result.check_name): result for result in found}
 
     def broken(self, *key: str, study: Study | None = None) -> dict[str, str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey, FloatMetadataValue
 
 from fly64_assets.catalogue import PRODUCTS, product
 from fly64_assets.checks import checks_of
-from fly64_assets.checks.phase_check import check_step, measured
+from fly64_assets.checks.phase_check import check_step, evaluate, measured
 from fly64_assets.definitions import CHECK_JOBS, build_definitions
 from fly64_assets.partitions import Condition, dagster_key
 from fly64_assets.ptychography.rules import RuleOutcome
@@ -94,24 +95,42 @@ def test_no_description_holds_an_absolute_path(bench):
         assert str(bench.context.store.root) not in result.description
 
 
-def test_altered_bytes_fail_every_check_before_a_judge_reads_them(bench):
+def _evaluated(bench, item, condition):
+    """Check -> (passed, what it says) of all that are evaluated, and what the step logs."""
+    told: list[str] = []
+    planner = bench.context.planner(bench.instance)
+    found = evaluate(planner, item, condition, checks_of(item), told.append)
+    return {str(one.check_name): (one.passed, one.description) for one in found}, told
+
+
+def test_of_altered_bytes_one_check_says_so_and_no_other_is_evaluated(bench):
+    item = product("metrics_summary")
     path = bench.path("metrics_summary", file="metrics_summary.json")
     bench.changed["metrics_summary",] = {path: path.read_bytes()}
     path.write_bytes(path.read_bytes().replace(b"0.", b"1.", 1))
-    results = bench.results("metrics_summary")
-    assert not any(result.passed for result in results.values())
-    assert all("bytes as written" in result.description for result in results.values())
+    results, told = _evaluated(bench, item, AT)
+    reason = bench.context.planner(bench.instance).verdict(item, AT).reason
+    assert results == {"files": (False, reason)}
+    others = ", ".join(item.checks[1:])
+    assert told == [f"not evaluated: {others}: metrics_summary is altered: {reason}"]
 
 
-def test_what_was_never_made_fails(bench):
-    from fly64_assets.checks.phase_check import evaluate
-
-    item = product("metrics_summary")
-    ledger = bench.context.ledger(bench.instance)
+def test_what_was_never_made_is_not_evaluated(bench):
     never = Condition(1000, "sparse")
-    results = list(evaluate(bench.context.study, ledger, item, never, checks_of(item)))
-    assert len(results) == len(item.checks)
-    assert all("is materialized" in str(result.description) for result in results)
+    results, told = _evaluated(bench, product("metrics_summary"), never)
+    assert results == {}
+    assert told[0].endswith("metrics_summary is missing: never made")
+
+
+def test_what_is_stale_is_not_evaluated_so_nothing_outlives_the_change_back(bench):
+    """By the settings of another study every check of settings would fail, and be recorded."""
+    seeds = bench.context.study.seeds.model_copy(update={"simulation": 43})
+    other = bench.context.study.model_copy(update={"seeds": seeds})
+    changed = replace(bench, context=replace(bench.context, study=other))
+    for key, per in ((DATASET, Condition(1000)), (("pinn_model",), AT)):
+        results, told = _evaluated(changed, product(*key), per)
+        assert results == {}
+        assert told[0].endswith("train/dataset is stale: seed: 42 -> 43")
 
 
 @pytest.mark.parametrize("key", [DATASET, ("pinn_model",), ("test", "comparison")])

@@ -106,9 +106,9 @@ ERROR, WARN = "ERROR", "WARN"
 
 
 def _checks(*, blocking: str = "", noted: str = "", warns: str = "") -> dict[str, Row]:
-    """The checks of an asset in the order of the check report, which ends with two of all."""
+    """The checks of an asset in the order of the check report: one of all first, two at the end."""
     return {
-        **dict.fromkeys(blocking.split(), (ERROR, True)),
+        **dict.fromkeys(("files", *blocking.split()), (ERROR, True)),
         **{name: (WARN if name in warns.split() else ERROR, False) for name in noted.split()},
     }
 

@@ -1,0 +1,67 @@
+"""The notice on the study report's page when what it says does not hold any more.
+
+The page lies in the store and is opened without any command; it cannot know. So every command that
+finds that it does not hold covers it with the reason, and uncovers it when it does again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from html import escape
+
+from dagster import DagsterInstance
+
+from fly64_assets.catalogue import product
+from fly64_assets.context import StudyContext
+from fly64_assets.errors import InputError, NotTrusted
+from fly64_assets.partitions import Condition
+from fly64_assets.planner import Planner, State, Verdict
+from fly64_assets.store import not_as_kept, write_whole
+
+PRODUCT = product("study_report")
+MARK = "\n<!-- this report does not hold any more -->\n"
+"""Where the notice begins, behind the page as it was made."""
+NOTICE = (
+    "{mark}<style>body > :not(#notice) {{ display: none !important }}</style>"
+    '<div id="notice" role="alert"><h1>This report does not hold any more</h1><p>{reason}</p>'
+    "<p><code>fly64 report</code> makes it again, once <code>fly64 run</code> has mended what it "
+    "is about.</p></div>\n"
+)
+"""Hides all that stands before it."""
+
+
+def settled_planner(context: StudyContext, instance: DagsterInstance) -> Planner:
+    """A planner for a command that shows how things stand, with the page as it says.
+
+    Where the results cannot be written the page stays as it is; the command's answer is the same.
+    """
+    planner = context.planner(instance)
+    verdict = planner.verdict(PRODUCT, Condition())
+    with contextlib.suppress(OSError, InputError, NotTrusted, UnicodeDecodeError):
+        if verdict.record is not None and verdict.must_run and _settle(planner, verdict):
+            return context.planner(instance)
+    return planner
+
+
+def _settle(planner: Planner, verdict: Verdict) -> bool:
+    """Cover or uncover the page; whether it is as it was made again."""
+    store, ledger, record = planner.ledger.store, planner.ledger, verdict.record
+    assert record is not None  # of a page that was made
+    path = store.path(PRODUCT, Condition(), PRODUCT.files[0])
+    if not_as_kept(store.root, store.relative(path)) is not None:
+        return False
+    text = path.read_bytes().decode("utf-8")
+    page, _, _ = text.partition(MARK)
+    written = record.provenance.files[store.relative(path)].sha256
+    whole = hashlib.sha256(page.encode()).hexdigest() == written
+    again = whole and verdict.state is State.ALTERED
+    wanted = page if again else page + NOTICE.format(mark=MARK, reason=escape(verdict.reason))
+    if wanted == text or not os.access(path.parent, os.W_OK):
+        return False
+    # As the step that makes the page locks it, which may have made another one by now.
+    with store.lock(f"{PRODUCT.name}-{Condition()}", PRODUCT.name):
+        if ledger.latest(PRODUCT, Condition()) == record:
+            write_whole(path, wanted)
+    return again
