@@ -85,7 +85,7 @@ def test_execute_all_evaluates_every_partition_that_was_made(made):
         assert targets == {record.storage_id}
     assert ledger.latest(TEST_HALF, Condition(3000)) is None
     whole = [one for one in found if one.partition is None]
-    said = "holds in 1 of 2 partitions that were made, and not in 1000"
+    said = "holds in 1 of 2 partitions that were made, not in 1000"
     assert {(one.passed, one.description) for one in whole} == {(False, said)}
     # The UI's list of checks shows the last: the one that fails.
     keys = [one.asset_check_key for one in whole]
