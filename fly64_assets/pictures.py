@@ -44,14 +44,15 @@ def comparison_plot(
         rows: scores, for the labels.
         title: what is compared.
     """
-    from fly64_assets.ptychography.scoring import phases
+    from fly64_assets.ptychography.scoring import data_ranges, phases
 
     plt = pyplot()
     scores = {(row.model, row.metric): row for row in rows}
     truth_phase, _ = phases(truth, truth)
     truth_amplitude = np.abs(truth)
+    varies = data_ranges(truth)["phase"] is not None
     limits = {
-        "phase": (truth_phase.min(), truth_phase.max()),
+        "phase": (truth_phase.min(), truth_phase.max()) if varies else ERRORS["phase error"],
         "amplitude": (0.0, float(np.quantile(truth_amplitude, 0.999))),
     }
     height, width = truth.shape

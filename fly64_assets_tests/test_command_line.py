@@ -323,8 +323,8 @@ def test_what_is_no_study_file_has_advice_of_its_own(
     ("change", "told"),
     [
         ({"doses": 1000}, "doses: a list is wanted, such as [1, 2], got 1000"),
-        ({"doses": ["1e3"]}, "doses.0: Input should be a valid integer, got '1e3'; to YAML that"),
-        ({"ptychopinn": {"learning_rate": "1e-3"}}, "to YAML that is text: write 0.001"),
+        ({"doses": ["1_000"]}, "doses.0: Input should be a valid integer, got '1_000'; to YAML"),
+        ({"ptychopinn": {"learning_rate": "0.001"}}, "to YAML that is text: write 0.001"),
         ({"views": {"dense": 0.7}}, "views.dense: a section is wanted: keys with their values"),
     ],
 )

@@ -95,6 +95,11 @@ def _maps(
         "amplitude": np.abs(complex_truth),
     }
     ranges = data_ranges(complex_truth)
+    # Of a constant its rounding would be drawn.
+    drawn = {
+        name: np.full_like(values, values.mean()) if ranges[name] is None else values
+        for name, values in truth.items()
+    }
     ms_ssim: dict[tuple[str, str], LocalMap] = {}
     correlations: dict[tuple[str, str], LocalMap] = {}
     for model in models:
@@ -113,7 +118,7 @@ def _maps(
             correlations[model, component] = LocalMap(
                 nowhere if span is None else local_correlation(*pair), f"correlation {together}"
             )
-    return truth, ms_ssim, correlations
+    return drawn, ms_ssim, correlations
 
 
 def build(context: StudyContext) -> list[AssetsDefinition]:

@@ -79,7 +79,8 @@ def image(
 def limits(values: np.ndarray, share: float = 0.002) -> dict[str, float]:
     """``vmin`` and ``vmax`` that leave out a share of the pixels at either end."""
     low, high = np.quantile(values[np.isfinite(values)], (share, 1 - share))
-    return {"vmin": float(low), "vmax": float(high if high > low else low + 1)}
+    varies = not np.isclose(low, high, rtol=1e-5, atol=1e-6)  # more than by rounding
+    return {"vmin": float(low), "vmax": float(high if varies else low + 1)}
 
 
 def without_global_phase(object_: np.ndarray) -> np.ndarray:

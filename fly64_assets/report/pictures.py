@@ -12,6 +12,10 @@ import numpy as np
 COLOURS = 256
 BAR_STOPS = 17
 """Colours that a colour bar is drawn through; between two of them it is linear."""
+PHASE_ERRORS = (-0.5, 0.5)
+"""Ends of the scale of phase errors, rad; of the phase too, where no truth varies."""
+LEAST_SPAN_RAD = 1e-5
+"""Of a phase that is more than rounding."""
 AMPLITUDE_QUANTILE = 0.999
 """Of the truth: a few bright pixels do not darken all others."""
 DARK, LIGHT = "#000000", "#ffffff"
@@ -76,11 +80,13 @@ def shared_scales(truths: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, 
     pairs = list(truths)
     low = min((float(phase.min()) for phase, _ in pairs), default=-1.0)
     high = max((float(phase.max()) for phase, _ in pairs), default=1.0)
+    if high - low < LEAST_SPAN_RAD:
+        low, high = PHASE_ERRORS
     brightest = max((float(np.quantile(a, AMPLITUDE_QUANTILE)) for _, a in pairs), default=1.0)
     scales = (
         Scale("phase", "phase", "rad", low, high, "viridis"),
         Scale("amplitude", "amplitude", "", 0.0, brightest, "cividis"),
-        Scale("phase_error", "phase error", "rad", -0.5, 0.5, "RdBu_r"),
+        Scale("phase_error", "phase error", "rad", *PHASE_ERRORS, "RdBu_r"),
         Scale("amplitude_error", "amplitude error", "", -0.3, 0.3, "RdBu_r"),
     )
     return {scale.name: scale for scale in scales}
