@@ -16,11 +16,10 @@ from fly64_assets import stored_records
 from fly64_assets.catalogue import LEVELS, STUDY_LEVEL, product
 from fly64_assets.context import StudyContext
 from fly64_assets.instance import instance_folder, read_only_instance, study_instance
-from fly64_assets.ledger import Ledger
 from fly64_assets.lineage_store import StoreHome
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import State, fingerprint
-from fly64_assets.ptychography.npz import array_digest, read_npz, write_npz
+from fly64_assets.ptychography.npz import read_npz, write_npz
 from fly64_assets.restore import restore
 from fly64_assets.results import verdicts_of
 from fly64_assets.runner import execute
@@ -67,7 +66,9 @@ def latest(context: StudyContext):
         return context.ledger(instance).latest(SPECIMEN, AT)
 
 
-@pytest.mark.parametrize("lose", [lose_the_database, wipe, delete_the_runs])
+@pytest.mark.parametrize(
+    "lose", [lose_the_database, wipe, pytest.param(delete_the_runs, marks=pytest.mark.long)]
+)
 def test_what_was_lost_comes_back_with_all_that_it_carried(scene, lose):
     before = latest(scene)
     lose(scene)
@@ -239,6 +240,7 @@ def test_a_partition_that_is_being_made_is_left_to_its_run(scene):
     assert state is State.MISSING
 
 
+@pytest.mark.long
 def test_the_command_says_what_it_did_and_a_study_never_made_is_no_fault(scene, tmp_path):
     lose_the_database(scene)
     arguments = ("restore", "--study", scene.study_file)
@@ -333,17 +335,3 @@ def _products():
 
 def _off(item) -> bool:
     return item.arm is not None and item.arm not in ("PtychoPINN", "Baseline", "PtyChi")
-
-
-def test_a_ledger_shows_where_a_record_came_from(scene):
-    """So that the logs of its step are found, whoever recorded it last."""
-    run_id = latest(scene).run_id
-    wipe(scene)
-    restored(scene)
-    with read_only_instance(scene.study) as instance:
-        again = Ledger(instance, scene.store).latest(SPECIMEN, AT)
-        assert instance.get_run_by_id(again.run_id).run_id == run_id
-    digest = array_digest(
-        read_npz(scene.store.path(SPECIMEN, AT, "specimen.npz"), ("objectGuess", "probeGuess"))
-    )
-    assert again.provenance.data_version == digest
