@@ -15,6 +15,7 @@ from dagster import AssetKey, DagsterInstance
 from fly64_assets import stored_records
 from fly64_assets.catalogue import LEVELS, STUDY_LEVEL, product
 from fly64_assets.context import StudyContext
+from fly64_assets.definitions import build_definitions
 from fly64_assets.instance import instance_folder, read_only_instance, study_instance
 from fly64_assets.lineage_store import StoreHome
 from fly64_assets.partitions import Condition
@@ -24,7 +25,7 @@ from fly64_assets.restore import restore
 from fly64_assets.results import verdicts_of
 from fly64_assets.runner import execute
 from fly64_assets.store import RESULTS_VARIABLE, sha256_of
-from fly64_assets.work import RunRequest
+from fly64_assets.work import JOBS, RunRequest
 from fly64_assets_tests.conftest import fly64
 
 SPECIMEN, AT = product("specimen"), Condition()
@@ -249,6 +250,33 @@ def test_the_command_says_what_it_did_and_a_study_never_made_is_no_fault(scene, 
     done = fly64(*arguments, results=tmp_path / "nothing")
     assert (done.returncode, done.stdout) == (0, "records: 0 restored, 0 not\n"), done.stderr
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("written", [False, True])
+def test_a_run_that_ends_between_files_and_records_leaves_nothing_false(
+    scene, monkeypatch, written
+):
+    """Killed before its stored record is written, or before Dagster's is."""
+    before, write = latest(scene).provenance, stored_records.write
+
+    def killed(*arguments) -> None:
+        if written:
+            write(*arguments)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stored_records, "write", killed)
+    job = build_definitions(scene).resolve_job_def(JOBS[LEVELS[0]])
+    with study_instance(scene.study, scene.study_file) as instance:
+        assert not job.execute_in_process(instance=instance, raise_on_error=False).success
+        assert scene.planner(instance).verdict(SPECIMEN, AT).state is State.ALTERED
+    monkeypatch.setattr(stored_records, "write", write)
+    names, lost, state = restored(scene)
+    if written:  # they are whole, and made by the run whose number the record names
+        assert (names, lost, state) == (["specimen"], {}, State.FRESH)
+        assert latest(scene).provenance.generated_at >= before.generated_at
+    else:
+        assert names == [] and state is State.ALTERED and "specimen.npz has" in lost["specimen"]
 
 
 # A whole study.
