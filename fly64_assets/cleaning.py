@@ -175,7 +175,7 @@ def _needed_runs(instance: DagsterInstance) -> set[str]:
     storage, runs, latest = instance.event_log_storage, set(), set()
     for item in PRODUCTS:
         key = AssetKey(item.key)
-        for partition in storage.get_materialized_partitions(key) or [None]:
+        for partition in instance.get_materialized_partitions(key) or [None]:
             only = [partition] if partition else None
             events = instance.fetch_materializations(
                 AssetRecordsFilter(key, asset_partitions=only), limit=2

@@ -146,6 +146,24 @@ class CheckState:
         return self.passed is False and self.severity == "ERROR"
 
 
+def _record_of(product: Product, condition: Condition, event: EventLogRecord) -> Record | None:
+    materialization = event.asset_materialization
+    carried = materialization.metadata.get(PROVENANCE) if materialization else None
+    if materialization is None or carried is None:
+        return None  # reported by hand: nothing says what it was made from
+    made_in: Any = materialization.metadata.get(MADE_IN)
+    run_id, step_key = made_in.value if made_in else (event.run_id, event.event_log_entry.step_key)
+    return Record(
+        product,
+        condition,
+        event.storage_id,
+        run_id,
+        step_key or "",
+        Provenance.from_json(carried.value),  # type: ignore[arg-type]
+        materialization.metadata,
+    )
+
+
 class Ledger:
     """Reads the event log of one instance for the files of one store."""
 
@@ -208,24 +226,6 @@ class Ledger:
     def altered(self, record: Record) -> str | None:
         """What no longer matches the record on disk; None when every byte does."""
         return self.store.altered(record.provenance.files)
-
-
-def _record_of(product: Product, condition: Condition, event: EventLogRecord) -> Record | None:
-    materialization = event.asset_materialization
-    carried = materialization.metadata.get(PROVENANCE) if materialization else None
-    if materialization is None or carried is None:
-        return None  # reported by hand: nothing says what it was made from
-    made_in: Any = materialization.metadata.get(MADE_IN)
-    run_id, step_key = made_in.value if made_in else (event.run_id, event.event_log_entry.step_key)
-    return Record(
-        product,
-        condition,
-        event.storage_id,
-        run_id,
-        step_key or "",
-        Provenance.from_json(carried.value),  # type: ignore[arg-type]
-        materialization.metadata,
-    )
 
 
 def _check_state(

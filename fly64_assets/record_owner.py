@@ -58,13 +58,6 @@ def require(instance: DagsterInstance, folder: Path, study: Study, source: Path)
     """Raises InputError where the records are not this folder's; claims and writes nothing."""
     here, owner = _here(folder), _owner(instance)
     number = instance.run_storage.get_run_storage_id()
-    if here.get("database", number) != number:
-        raise UnusableInstance(
-            source,
-            "storage",
-            f"names another database than the one that the records of {study.name} are in; point "
-            "it at that one; if that is lost, `fly64 restore` brings them to an empty database",
-        )
     if owner is not None and owner["folder"] != here.get("folder"):
         raise UnusableInstance(
             source,
@@ -72,6 +65,13 @@ def require(instance: DagsterInstance, folder: Path, study: Study, source: Path)
             f"names a database that holds the records of the study {owner['study']} in another "
             f"results folder, not those of {folder.parent}; every study and results folder needs "
             "a database of its own: createdb, then `fly64 restore` if records were lost",
+        )
+    if here.get("database", number) != number:
+        raise UnusableInstance(
+            source,
+            "storage",
+            f"names another database than the one that the records of {study.name} are in; point "
+            "it at that one; if that is lost, `fly64 restore` brings them to an empty database",
         )
 
 

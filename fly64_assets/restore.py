@@ -155,27 +155,18 @@ class _Restorer:
         except InputError as error:
             problem = error.problem
         altered = self.store.altered(record.provenance.files) if record else None
-        whole = record is not None and altered is None
         new = stored is not None and (record is None or not _same(stored, record))
-        if stored is not None and new and not (whole and self._is_current(at)):
-            try:
-                self._prove(at, stored.provenance)
-                self._record(at, stored)
-                return True
-            except _NotProved:
-                if not whole:
-                    raise
-        if whole:
+        if record is not None and altered is None:
             if (stored is None or new) and not self.dry_run:
-                _keep(self.context, record)  # type: ignore[arg-type]
+                _keep(self.context, record)
             return False
+        if stored is not None and new:
+            self._prove(at, stored.provenance)
+            self._record(at, stored)
+            return True
         if altered is None and not self._files_there(at) and not problem:
             return False  # never made
         raise _NotProved(altered or problem or "its files lie there, but no record of them")
-
-    def _is_current(self, at: At) -> bool:
-        """Whether what is recorded is what a run would make now; then nothing can be better."""
-        return self.context.planner(self.instance).staleness(*at) is None
 
     def _own(self, at: At) -> list[str]:
         item, condition = at

@@ -27,7 +27,7 @@ from fly64_assets_tests.ptychography.foreign_files import MEASURED
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 WITH_JSON = {
     *("plan", "run", "status", "report", "checks", "lineage"),
-    *("export", "verify", "data001", "import"),
+    *("export", "verify", "data001", "import", "restore", "clean"),
 }
 WITHOUT_JSON = {"ui", "schema", "completion"}
 """One serves, one prints JSON always, one prints a script."""
@@ -230,7 +230,7 @@ def test_near_names(typed, known, near):
     [
         (("plan", "--dose", "1001"), "did you mean '1000'?"),
         (("plan", "--view", "dens"), "did you mean 'dense'?"),
-        (("plann",), "Did you mean 'plan'?"),
+        (("statsu",), "Did you mean 'status'?"),
         (("plan", "--dos", "1000"), "Did you mean '--dose'?"),
         (("schema", "metric_summary"), "did you mean 'metrics_summary'?"),
         (("completion", "bsh"), "'bash'"),
@@ -305,7 +305,7 @@ def test_a_bad_study_file_says_where_its_rules_are(write_study):
     [
         (INSTANCE_VARIABLE, "nowhere.yaml", "set FLY64_INSTANCE to others; docs/postgres.md"),
         (STUDY_VARIABLE, "nowhere.yaml", "mend what names it: --study, FLY64_STUDY"),
-        (RESULTS_VARIABLE, "a_file.yaml", "set FLY64_RESULTS to a folder"),
+        (RESULTS_VARIABLE, "a_file.yaml", "set FLY64_RESULTS to another folder"),
     ],
 )
 def test_what_is_no_study_file_has_advice_of_its_own(

@@ -15,17 +15,17 @@ from dagster import AssetKey, DagsterInstance
 from fly64_assets import stored_records
 from fly64_assets.catalogue import LEVELS, STUDY_LEVEL, product
 from fly64_assets.context import StudyContext
+from fly64_assets.definitions import build_definitions
 from fly64_assets.instance import instance_folder, read_only_instance, study_instance
-from fly64_assets.ledger import Ledger
 from fly64_assets.lineage_store import StoreHome
 from fly64_assets.partitions import Condition
 from fly64_assets.planner import State, fingerprint
-from fly64_assets.ptychography.npz import array_digest, read_npz, write_npz
+from fly64_assets.ptychography.npz import read_npz, write_npz
 from fly64_assets.restore import restore
 from fly64_assets.results import verdicts_of
 from fly64_assets.runner import execute
 from fly64_assets.store import RESULTS_VARIABLE, sha256_of
-from fly64_assets.work import RunRequest
+from fly64_assets.work import JOBS, RunRequest
 from fly64_assets_tests.conftest import fly64
 
 SPECIMEN, AT = product("specimen"), Condition()
@@ -67,7 +67,9 @@ def latest(context: StudyContext):
         return context.ledger(instance).latest(SPECIMEN, AT)
 
 
-@pytest.mark.parametrize("lose", [lose_the_database, wipe, delete_the_runs])
+@pytest.mark.parametrize(
+    "lose", [lose_the_database, wipe, pytest.param(delete_the_runs, marks=pytest.mark.long)]
+)
 def test_what_was_lost_comes_back_with_all_that_it_carried(scene, lose):
     before = latest(scene)
     lose(scene)
@@ -239,6 +241,7 @@ def test_a_partition_that_is_being_made_is_left_to_its_run(scene):
     assert state is State.MISSING
 
 
+@pytest.mark.long
 def test_the_command_says_what_it_did_and_a_study_never_made_is_no_fault(scene, tmp_path):
     lose_the_database(scene)
     arguments = ("restore", "--study", scene.study_file)
@@ -247,6 +250,33 @@ def test_the_command_says_what_it_did_and_a_study_never_made_is_no_fault(scene, 
     done = fly64(*arguments, results=tmp_path / "nothing")
     assert (done.returncode, done.stdout) == (0, "records: 0 restored, 0 not\n"), done.stderr
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("written", [False, True])
+def test_a_run_that_ends_between_files_and_records_leaves_nothing_false(
+    scene, monkeypatch, written
+):
+    """Killed before its stored record is written, or before Dagster's is."""
+    before, write = latest(scene).provenance, stored_records.write
+
+    def killed(*arguments) -> None:
+        if written:
+            write(*arguments)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stored_records, "write", killed)
+    job = build_definitions(scene).resolve_job_def(JOBS[LEVELS[0]])
+    with study_instance(scene.study, scene.study_file) as instance:
+        assert not job.execute_in_process(instance=instance, raise_on_error=False).success
+        assert scene.planner(instance).verdict(SPECIMEN, AT).state is State.ALTERED
+    monkeypatch.setattr(stored_records, "write", write)
+    names, lost, state = restored(scene)
+    if written:  # they are whole, and made by the run whose number the record names
+        assert (names, lost, state) == (["specimen"], {}, State.FRESH)
+        assert latest(scene).provenance.generated_at >= before.generated_at
+    else:
+        assert names == [] and state is State.ALTERED and "specimen.npz has" in lost["specimen"]
 
 
 # A whole study.
@@ -333,17 +363,3 @@ def _products():
 
 def _off(item) -> bool:
     return item.arm is not None and item.arm not in ("PtychoPINN", "Baseline", "PtyChi")
-
-
-def test_a_ledger_shows_where_a_record_came_from(scene):
-    """So that the logs of its step are found, whoever recorded it last."""
-    run_id = latest(scene).run_id
-    wipe(scene)
-    restored(scene)
-    with read_only_instance(scene.study) as instance:
-        again = Ledger(instance, scene.store).latest(SPECIMEN, AT)
-        assert instance.get_run_by_id(again.run_id).run_id == run_id
-    digest = array_digest(
-        read_npz(scene.store.path(SPECIMEN, AT, "specimen.npz"), ("objectGuess", "probeGuess"))
-    )
-    assert again.provenance.data_version == digest
