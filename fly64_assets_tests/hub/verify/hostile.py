@@ -125,10 +125,12 @@ def _archive(members: dict[str, bytes], packed: str = "") -> bytes:
         for name, content in members.items():
             archive.writestr(name, content)
     if packed:
-        with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            with archive.open(packed, "w", force_zip64=True) as member:
-                for _ in range(900):
-                    member.write(bytes(MB))
+        with (
+            zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+            archive.open(packed, "w", force_zip64=True) as member,
+        ):
+            for _ in range(900):
+                member.write(bytes(MB))
     return file.getvalue()
 
 
