@@ -500,6 +500,6 @@ def make(what: str, forgery: Forgery) -> Path:
     """A hostile hub, sealed where its files can be read."""
     edit, _ = KINDS[what]
     edit(forgery)
-    if not any(part in what for part in ("3 GB", "1 TB", "folders", "files", "/dev/zero")):
+    if not any(part in what for part in ("3 GB", "1 TB", "folders", "files", "names", "/dev/zero")):
         forgery.reseal()
     return forgery.root
