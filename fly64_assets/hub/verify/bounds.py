@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography import npz
 
-MOST_ENTRIES, DEEPEST_FOLDER = 2_000, 12
-"""Files and folders of a hub, and how deep it is; twenty and two times those of a whole study's."""
+MOST_ENTRIES, MOST_IN_FOLDER, DEEPEST_FOLDER = 2_000, 200, 12
+"""Files and folders of a hub and of one folder, and how deep it is: many times what a hub has."""
 LARGEST = {".npz": 1 << 36, ".keras": 1 << 30, ".png": 1 << 23}
 LARGEST_TEXT = 1 << 22
 """Bytes of a file by the end of its name."""

@@ -17,6 +17,7 @@ import numpy as np
 from fly64_assets.hub.verify import contract
 from fly64_assets.hub.verify.archives import archive_problems
 from fly64_assets.hub.verify.arms import networks
+from fly64_assets.hub.verify.bounds import DEEPEST_FOLDER
 from fly64_assets.hub.verify.checks import Broken, Finding, check, compare
 from fly64_assets.hub.verify.crate_graph import compare_inputs
 from fly64_assets.hub.verify.reading import Hub
@@ -118,6 +119,8 @@ def _read_weights(hub: Hub, path: str) -> dict[str, np.ndarray]:
         with h5py.File(io.BytesIO(content)) as file:
 
             def keep(name: str, node: Any) -> None:
+                if name.count("/") > DEEPEST_FOLDER:
+                    raise ValueError(f"holds groups more than {DEEPEST_FOLDER} deep")
                 if isinstance(node, h5py.Dataset):
                     _require_plain(node)
                     arrays[name] = np.ascontiguousarray(node[()])

@@ -31,6 +31,7 @@ from fly64_assets.hub.verify.bounds import (
     DEEPEST_FOLDER,
     LARGEST_TEXT,
     MOST_ENTRIES,
+    MOST_IN_FOLDER,
     may_unpack,
     too_large,
 )
@@ -110,11 +111,14 @@ class Hub:
     def _walk(self, folder: str, depth: int) -> None:
         try:
             with os.scandir(self.root / folder) as entries:
-                found = sorted(islice(entries, MOST_ENTRIES + 1), key=lambda entry: entry.name)
+                found = sorted(islice(entries, MOST_IN_FOLDER + 1), key=lambda entry: entry.name)
         except OSError as error:
             reason = f"cannot be looked into: {error.strerror or error}"
             self.too_much.append(Finding(folder, "", reason))
             return
+        if len(found) > MOST_IN_FOLDER:
+            reason = f"holds more than {MOST_IN_FOLDER} files; the rest is not looked at"
+            self.too_much.append(Finding(folder, "", reason))
         for entry in found:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if len(self.files) + len(self.folders) + len(self.strange) >= MOST_ENTRIES:
