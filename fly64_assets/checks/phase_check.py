@@ -197,6 +197,7 @@ def evaluate_everywhere(
         rows.sort(key=lambda row: not row[1].passed)
         broken = [str(record.condition) for record, result in rows if not result.passed]
         text = f"holds in {len(rows) - len(broken)} of {len(rows)} partitions that were made"
+        text = text if rows else "no partition was made yet: materialize one first"
         table = [
             TableRecord({"partition": str(r.condition), "ok": one.passed, "why": one.description})
             for r, one in rows
