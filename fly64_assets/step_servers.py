@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -208,8 +209,10 @@ def _execute(context, command):
     except EOFError:
         if begun or not interrupts.received():
             raise
-        error = DagsterExecutionInterruptedError()
-        info = serializable_error_info_from_exc_info((type(error), error, None))
+        try:
+            raise DagsterExecutionInterruptedError from None
+        except DagsterExecutionInterruptedError:
+            info = serializable_error_info_from_exc_info(sys.exc_info())
         yield ChildProcessSystemErrorEvent(0, info)
 
 
