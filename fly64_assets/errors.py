@@ -74,7 +74,13 @@ class NotTrusted(Exception):
 
 
 class InProgress(NotTrusted):
-    """Another process is at the same work now."""
+    """Another process is at the same work now.
+
+    Attributes:
+        pid: its number, where it has said so.
+    """
+
+    pid: int | None = None
 
 
 class SolverEnvironmentError(RuntimeError):

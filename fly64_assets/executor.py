@@ -81,7 +81,7 @@ def held(store: Store, instance: DagsterInstance, cells: list[Cell]) -> Iterator
             try:
                 stack.enter_context(store.lock(run_lock_name(cell), f"{cell}", shared=not alone))
             except InProgress as error:
-                raise InProgress(in_the_way(instance, cell) or f"{error}") from None
+                raise InProgress(in_the_way(instance, cell, error.pid) or f"{error}") from None
         yield
 
 

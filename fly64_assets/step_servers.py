@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import connection, forkserver, popen_forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.forkserver import read_signed
-from multiprocessing.process import BaseProcess
 
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.executor import multiprocess
@@ -196,24 +196,23 @@ def _execute(context, command):
     """Dagster's own, with the context of the server that the command's step belongs to.
 
     Dagster would begin a step that it was about to begin as a signal to end came, and let it run to
-    its end. A second signal ends a step at once.
+    its end.
     """
-    server, process = SERVERS.get(command.step_key), None
+    server, begun = SERVERS.get(command.step_key), False
     context = ServerContext(server if server in _running else LIGHT)
     try:
         if interrupts.received():
             raise EOFError
         for event in execute_child_process_command(context, command):
-            if isinstance(event, BaseProcess):
-                process = event
-            if process is not None and interrupts.received() > 1:
-                process.kill()
+            begun = True
             yield event
     except EOFError:
-        if process is not None or not interrupts.received():
+        if begun or not interrupts.received():
             raise
-        error = DagsterExecutionInterruptedError()
-        info = serializable_error_info_from_exc_info((type(error), error, None))
+        try:
+            raise DagsterExecutionInterruptedError from None
+        except DagsterExecutionInterruptedError:
+            info = serializable_error_info_from_exc_info(sys.exc_info())
         yield ChildProcessSystemErrorEvent(0, info)
 
 

@@ -375,9 +375,10 @@ def _lock(handle: IO[str], name: str, kind: int) -> None:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         handle.seek(0)
-        raise InProgress(
-            f"{name} is being made by process {handle.read().strip() or '?'}"
-        ) from None
+        number = handle.read().strip()
+        error = InProgress(f"{name} is being made by process {number or '?'}")
+        error.pid = int(number) if number.isdecimal() else None
+        raise error from None
     # Who holds it is a courtesy: on a full disk the lock holds all the same.
     with contextlib.suppress(OSError):
         os.ftruncate(handle.fileno(), 0)

@@ -7,6 +7,7 @@ reaper all speak of cells, so that they cannot disagree. Nothing here starts any
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -250,22 +251,32 @@ def started_by(run: DagsterRun) -> str:
     return "the web UI"
 
 
-def in_the_way(instance: DagsterInstance, cell: Cell) -> str | None:
+def in_the_way(instance: DagsterInstance, cell: Cell, pid: int | None) -> str | None:
     """The run that holds a cell, who started it and what to do; None where none says that it does.
 
-    One that makes what hangs on the cell holds it too.
+    One that makes what hangs on the cell holds it too. Of several that may, others wait for it: it
+    is the one of the process that was last alone at it, else the one that is at work longest.
+
+    Args:
+        instance: the study's.
+        cell: what another process holds.
+        pid: of the process that was last alone at it.
     """
+    found = []
     for record in instance.get_run_records(RunsFilter(statuses=list(UNFINISHED))):
         run, process = record.dagster_run, process_of(record.dagster_run)
         theirs = [one for one in cells_of(run) if cell in (one, *one.upstream)]
-        if theirs and process is not None and not process.gone:
-            since = utc_text(record.start_time or record.create_timestamp.timestamp())
-            return (
-                f"{cell} waits for run {run.run_id[:8]} ({theirs[0]}), which {started_by(run)} "
-                f"started at {since} (process {process.pid}): let it end, or stop it where it was "
-                "started or in the UI with Terminate"
-            )
-    return None
+        if theirs and process is not None and not process.gone and process.pid != os.getpid():
+            since = record.start_time or record.create_timestamp.timestamp()
+            found.append((process.pid != pid, since, run, theirs[0], process.pid))
+    if not found:
+        return None
+    _, since, run, theirs, number = min(found, key=lambda one: one[:2])
+    return (
+        f"{cell} waits for run {run.run_id[:8]} ({theirs}), which {started_by(run)} started at "
+        f"{utc_text(since)} (process {number}): let it end, or stop it where it was started or in "
+        "the UI with Terminate"
+    )
 
 
 def by_command_line(run: DagsterRun) -> bool:

@@ -301,7 +301,7 @@ def test_a_partition_is_held_by_one_run_and_what_it_reads_by_all_readers(study, 
 
 
 def test_who_is_refused_learns_which_run_is_in_the_way(study, instance):
-    cell, mine = Cell.of(SCORES, AT), ProcessIdentity.mine()
+    cell, mine = Cell.of(SCORES, AT), ProcessIdentity.of(os.getppid())
     run_id = started(study, instance, mine)
     instance.add_run_tags(run_id, {LAUNCH_TAG: run_id})
     said = rf"run {run_id[:8]} \(run_condition 1000\|dense\), which the command line started at 20"

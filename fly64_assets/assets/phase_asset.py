@@ -31,6 +31,7 @@ from fly64_assets.assets.conventions import description
 from fly64_assets.catalogue import BY_KEY, Key, Product, files_in, gathers_in, inputs_in, product
 from fly64_assets.checkpoints import StoredCheckpoint
 from fly64_assets.context import StudyContext
+from fly64_assets.errors import NotTrusted
 from fly64_assets.io_manager import Staged, StoredInput
 from fly64_assets.ledger import Ledger
 from fly64_assets.partitions import Condition, partitions_definition
@@ -224,6 +225,8 @@ def build_phase_asset(
                 for at, records in (planner.gathered(first) if first.gathers else {}).items()
                 for record in records
             }
+            if first.gathers and not gathered:
+                raise NotTrusted(f"{first.name}: no condition is finished yet: `fly64 run` first")
             checkpoint = StoredCheckpoint(
                 context.store.checkpoint_folder(first, condition),
                 planner.fingerprint(first, condition, versions, settings),

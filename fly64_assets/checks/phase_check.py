@@ -233,6 +233,7 @@ def evaluate_everywhere(
         text = f"holds in {len(rows) - len(broken)} of {len(made)} partitions that were made"
         text += f", not in {', '.join(broken)}" if broken else ""
         text += f"; not evaluated, being stale or altered: {', '.join(left)}" if left else ""
+        text = text if made else "no partition was made yet: materialize one first"
         table = [
             TableRecord({"partition": str(r.condition), "ok": one.passed, "why": one.description})
             for r, one in rows
