@@ -243,7 +243,7 @@ def child_of(ui: Ui, part: str) -> int | None:
     return None
 
 
-SERVERS = {"web server": "ui_server", "daemon": "_daemon", "code server": "code-server"}
+SERVERS = {"web server": "ui_server", "daemon": "_daemon", "code server": "code-server start"}
 
 
 @pytest.mark.long
@@ -269,12 +269,12 @@ def test_each_server_comes_back_and_all_end_with_their_supervisor(write_study, t
                 wait_for(f"a tick after the {name}'s end", recovered(ui, at, instance), 120)
                 assert all(child_of(ui, one) == others[one] for one in others if one != part)
                 others[part] = new
-            (worker,) = living_children(child_of(ui, "code-server"))
+            (worker,) = living_children(child_of(ui, "code-server start"))
             os.kill(worker, signal.SIGKILL)
             at = time.time()
             wait_for(
                 "another code server",
-                lambda: child_of(ui, "code-server") != others["code-server"],
+                lambda: child_of(ui, "code-server start") != others["code-server start"],
                 30,
             )
             wait_for("a tick after its worker's end", recovered(ui, at, instance), 120)
