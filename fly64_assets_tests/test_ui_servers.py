@@ -10,12 +10,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from dagster import DagsterInstance
-from dagster._core.scheduler.instigation import InstigatorType
+from dagster._core.scheduler.instigation import InstigatorType, TickStatus
 
 from fly64_assets.cli import main
 from fly64_assets.instance import read_only_instance
@@ -124,6 +125,51 @@ def test_inherited_signals_do_what_they_usually_do():
     assert done.stdout.strip() == f"{before} {after}", done.stderr  # SIGHUP: that is nohup
 
 
+SUPERVISE = """
+import sys
+from fly64_assets.supervisor import Server, Supervisor
+servers = [Server(line, ["sh", "-c", line]) for line in sys.argv[1:]]
+sys.exit(0 if Supervisor(servers, lambda line: print(line, flush=True)).run() else 1)
+"""
+
+
+def supervise(*lines: str) -> subprocess.Popen:
+    """A supervisor of shell commands, which tells on its standard output."""
+    command = [sys.executable, "-c", SUPERVISE, *lines]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def two_children(pid: int) -> list[int]:
+    found = living_children(pid)
+    return found if len(found) == 2 else []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_what_ends_is_started_again_and_all_end_together(number):
+    process = supervise("exec sleep 1001", "exec sleep 1002")
+    try:
+        both = wait_for("both", partial(two_children, process.pid), 20)
+        os.kill(both[0], signal.SIGKILL)
+        assert "has ended by signal 9; it is started again now" in process.stdout.readline()
+        now = wait_for("another one", partial(two_children, process.pid), 20)
+        assert both[0] not in now and both[1] in now
+        process.send_signal(number)
+        assert process.wait(20) == (0 if number != signal.SIGKILL else -number)
+        wait_for("nothing left", lambda: not any((PROC / str(pid)).is_dir() for pid in now), 20)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_cannot_start_ends_all():
+    process = supervise("exec sleep 1003", "exit 3")
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    lines = [line for line in said.splitlines() if "has ended with exit code 3" in line]
+    assert [line.split(" again ")[1] for line in lines] == ["now", "in 1 s", "in 2 s"]
+    assert "error: the exit 3 cannot be started: it has ended 3 times" in said
+
+
 def in_background(arguments: list[str], results: Path) -> subprocess.Popen:
     """A command as a script starts it, with ``&``: its SIGINT is ignored then."""
     line = '"$@" & echo $!; wait'
@@ -178,13 +224,15 @@ def answered(ui: Ui, path: str = "/server_info") -> bool:
 
 
 def latest_tick(instance: DagsterInstance) -> float:
+    """When a sensor was last asked with success, in seconds since the epoch; 0: never."""
     states = instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
     ticks = [
         tick
         for state in states
         for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
     ]
-    return max((tick.timestamp for tick in ticks), default=0.0)
+    good = (TickStatus.SKIPPED, TickStatus.SUCCESS)
+    return max((tick.timestamp for tick in ticks if tick.status in good), default=0.0)
 
 
 def child_of(ui: Ui, part: str) -> int | None:
@@ -195,7 +243,7 @@ def child_of(ui: Ui, part: str) -> int | None:
     return None
 
 
-SERVERS = {"web server": "ui_server", "daemon": "_daemon", "code server": "code-server"}
+SERVERS = {"web server": "ui_server", "daemon": "_daemon", "code server": "code-server start"}
 
 
 @pytest.mark.long
@@ -221,12 +269,12 @@ def test_each_server_comes_back_and_all_end_with_their_supervisor(write_study, t
                 wait_for(f"a tick after the {name}'s end", recovered(ui, at, instance), 120)
                 assert all(child_of(ui, one) == others[one] for one in others if one != part)
                 others[part] = new
-            (worker,) = living_children(child_of(ui, "code-server"))
+            (worker,) = living_children(child_of(ui, "code-server start"))
             os.kill(worker, signal.SIGKILL)
             at = time.time()
             wait_for(
                 "another code server",
-                lambda: child_of(ui, "code-server") != others["code-server"],
+                lambda: child_of(ui, "code-server start") != others["code-server start"],
                 30,
             )
             wait_for("a tick after its worker's end", recovered(ui, at, instance), 120)
