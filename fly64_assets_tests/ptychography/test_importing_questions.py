@@ -46,7 +46,7 @@ def _counts(arrays: Arrays) -> np.ndarray:
 
 
 def _refused(source: Path, *parts: str, **answers: object) -> None:
-    """The import is refused, nothing written, with questions, a line each, that have these parts."""
+    """Nothing is written; these parts stand in the questions, one line each."""
     before = set(source.parent.iterdir())
     with pytest.raises(InputError) as refused:
         run_import(source, source.parent / "new.npz", **answers)

@@ -149,12 +149,10 @@ class _Preparation:
             index = self._leave_out(bad, frames, patches, positions, index, extra)
             found = statistics(frames, mask, self.progress)
         values = self._values(frames, mask, found)
-        if probe is None:
+        way = self._stated_way(positions, side) if placed else None
+        if probe is None or way is None:
             self.log.refuse_open()
         amplitudes = self._amplitudes(frames, mask, found, values, probe)
-        way = self._stated_way(positions, side) if placed else None
-        if way is None:
-            self.log.refuse_open()
         canvas = None if object_ is None else object_.shape
         object_, probe = self._conjugated(object_, probe)
         object_, way = self._canvas(object_, positions, way, side)

@@ -89,7 +89,7 @@ class Damage:
             limit = dtype.kind in "iu" and mark == float(np.iinfo(dtype).max)
             if limit or mark > 2 * found.below_marks or count > FEW:
                 mask.values += (mark,)
-                named.append(f"{count} of {mark:.9g}")
+                named.append(f"{count} of {mark:.10g}")
         if found.negative and len(found.negatives) <= FEW:
             mask.negative = True
             which = ", ".join(f"{value:g}" for value in sorted(found.negatives))

@@ -231,6 +231,9 @@ def _compare(comparison: Comparison, ways: list[Way], count: int, progress: Prog
                 comparison.preference(model, comparison.model(way, count))
                 for way in kinds[:RUNNERS_UP]
             ]
+            margins.append(
+                comparison.preference(model, comparison.model(best, count, shuffled=True))
+            )
             clear = all(gain > BETTER or not np.isfinite(doubt) for gain, doubt in margins)
     unrelated = against < NOT_BETTER and against + STANDARD_ERRORS * error < RIGHT
     named = {in_words(way, own): residuals[way] for way in sorted(residuals, key=residuals.get)}

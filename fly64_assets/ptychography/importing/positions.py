@@ -186,7 +186,7 @@ class Positions:
             reason = "wavelength * distance / (N * detector pixel), all in the file"
             self._log.add("coordinates", "pixel size found", None, f"{size:.6g} m", reason)
             return size / self.metres
-        told = "lengths, by their unit" if self.metres is not None else "metres, not px?"
+        told = "lengths, by their unit:" if self.metres is not None else "metres, not px?"
         low, high = np.nanmin(self.pairs, axis=0), np.nanmax(self.pairs, axis=0)
         where = f"{low[0]:.6g} to {high[0]:.6g} and {low[1]:.6g} to {high[1]:.6g}"
         question = f"{where}: {told} say --pixel-size L, an object pixel in the same unit"

@@ -32,7 +32,7 @@ MOST_OBJECTS = 10_000
 """Arrays and groups that a file may hold: all are looked at."""
 LARGEST_WHOLE = 1 << 32
 """Bytes of an array that is read in one piece."""
-DENSEST = 1000
+DENSEST = 200
 """Most bytes that one stored byte may stand for, beyond `UNPACKED_FREELY`; deflate reaches 1032."""
 UNPACKED_FREELY = 1 << 30
 COMPLEX_FIELDS = (("real", "imag"), ("r", "i"), ("re", "im"))
