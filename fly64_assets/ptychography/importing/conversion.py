@@ -60,6 +60,15 @@ from fly64_assets.ptychography.physics_checks import STANDARD_ERRORS
 CONTAINER = "NPZ"
 LARGEST_CANVAS = 1 << 28
 """Pixels of an empty canvas that is made."""
+STEPS: dict[str, tuple[str, Any]] = {
+    "axes": ("axes", "xy"),
+    "flip": ("flip", "none"),
+    "flip_about": ("about", "canvas"),
+    "flip_frames": ("turn", "none"),
+    "conjugate": ("conjugate", "none"),
+    "lag": ("lag", 0),
+}
+"""Option -> what of a `Way` it states, and what leaves all as it is."""
 UNTURNED: dict[str, Any] = {"turn": "none", "lag": 0, "conjugate": "none"}
 XY0 = "xy0"
 """Patterns turned by 180 degrees about the zero frequency."""
@@ -462,15 +471,24 @@ class _Preparation:
         compared, factor = comparison(fits[0])
         if len(fits) == 2:
             fits = self._which_is_x(compared, fits, len(chosen))
-        finding = compare(compared, fits[0], list(rivals(fits[0], self.answers)), self.progress)
+        finding = compare(compared, fits[0], list(rivals(fits[0])), self.progress)
         return self._question(finding, fits[0]), finding, factor, mean
 
     def _elsewhere(self, way: Way) -> list[Way]:
         """The same from other origins and in other orders, as far as these are not stated."""
         origins = ("centre", "corner", "scan") if self.answers.origin is None else (way.origin,)
         from_there = [replace(way, origin=origin) for origin in origins]
-        turned = [other for one in from_there for other in rivals(one, self.answers)]
-        return from_there + [one for one in turned if one == replace(one, **UNTURNED)]
+        turned = [other for one in from_there for other in rivals(one)]
+        placed = [one for one in turned if one == replace(one, **UNTURNED)]
+        return [one for one in from_there + placed if not self._contradicts(one, way)]
+
+    def _contradicts(self, way: Way, own: Way) -> bool:
+        """Whether a way differs from the file's own in what was stated."""
+        stated = self.answers.given()
+        return any(
+            option in stated and getattr(way, name) != getattr(own, name)
+            for option, (name, _) in STEPS.items()
+        )
 
     def _ask_place(
         self,
@@ -491,12 +509,10 @@ class _Preparation:
         )
         suggested: dict[str, Any] = {"origin": "ORIGIN"}
         for one in elsewhere:
-            names = {"origin": "origin", "axes": "axes", "flip": "flip", "flip_about": "about"}
-            suggested = {
-                option: getattr(one, name)
-                for option, name in names.items()
-                if getattr(one, name) != getattr(way, name)
-            }
+            suggested = {"origin": one.origin} if one.origin != way.origin else {}
+            for option, (name, _) in STEPS.items():
+                if getattr(one, name) != getattr(way, name):
+                    suggested[option] = getattr(one, name)
         options = " ".join(_option(option, value) for option, value in suggested.items())
         if suggested.get("origin") == "centre":
             question = f"counted from the canvas' centre? say {options} (or --origin scan, --axes, "
@@ -525,21 +541,17 @@ class _Preparation:
     def _question(self, finding: Finding, own: Way) -> Way:
         """The way to go on with; questions the file's own where the data speak against it."""
         stated = self.answers.given()
-        followed = {"axes", "flip", "flip_frames", "conjugate", "lag"} & set(stated)
+        followed = STEPS.keys() & stated.keys()
         told = f"forward residual {finding.residual:.3f} as stored"
+        if finding.better and self._contradicts(finding.better, own):
+            return own
         if finding.better and finding.clear:
             words, keep, take = in_words(finding.better, own), [], {}
-            for option, (name, none) in {
-                "axes": ("axes", own.axes),
-                "flip": ("flip", "none"),
-                "flip_about": ("about", "canvas"),
-                "flip_frames": ("turn", "none"),
-                "conjugate": ("conjugate", "none"),
-                "lag": ("lag", 0),
-            }.items():
+            for option, (name, none) in STEPS.items():
                 if getattr(finding.better, name) != getattr(own, name):
                     take[option] = getattr(finding.better, name)
-                    keep += [] if option == "flip_about" else [_option(option, none)]
+                    kept = own.axes if option == "axes" else none
+                    keep += [] if option == "flip_about" else [_option(option, kept)]
             told += f", {finding.others[words]:.3f} so"
             said = " ".join(_option(option, value) for option, value in take.items())
             equal = (

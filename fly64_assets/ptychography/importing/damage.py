@@ -23,7 +23,7 @@ MASKS = (
 """Where a file says which pixels count nothing: 0 is good (CXI, NeXus)."""
 INVERSE = "not:"
 FOUND, NONE = "found", "none"
-LIT = 1000.0
+LIT = 1e4
 """Counts, over all frames, on both sides of a pixel that has none: no beam is so dark between."""
 WIDEST_GAP = 8
 STUCK_FRAMES = 32

@@ -19,7 +19,7 @@ import numpy as np
 
 from fly64_assets.ptychography.data001_rules import PATCH_PADDING_PX
 from fly64_assets.ptychography.forward import PatchCutter, far_field
-from fly64_assets.ptychography.importing.answers import PATTERN_TURNS, Answers, Progress
+from fly64_assets.ptychography.importing.answers import PATTERN_TURNS, Progress
 from fly64_assets.ptychography.importing.frames import turned
 from fly64_assets.ptychography.importing.positions import Way
 from fly64_assets.ptychography.physics_checks import STANDARD_ERRORS
@@ -65,24 +65,17 @@ class Finding:
     silent: bool
 
 
-def rivals(own: Way, answers: Answers) -> Iterator[Way]:
-    """Other ways to read a file: one thing wrong each, and nothing that an answer has stated."""
-    axes = ("xy", "yx") if answers.axes is None else (own.axes,)
-    flips = ("none", "x", "y", "xy") if answers.flip is None else (own.flip,)
-    abouts = ("canvas", "scan") if answers.flip_about is None else (own.about,)
-    for order, flip, about in itertools.product(axes, flips, abouts):
-        if flip == "none" and about == "scan":
-            continue
-        way = replace(own, axes=order, flip=flip, about=about)
-        if way != own:
+def rivals(own: Way) -> Iterator[Way]:
+    """Other ways to read a file: one thing wrong each."""
+    flips, abouts = ("none", "x", "y", "xy"), ("canvas", "scan")
+    for axes, flip, about in itertools.product(("xy", "yx"), flips, abouts):
+        way = replace(own, axes=axes, flip=flip, about=about)
+        if way != own and (flip, about) != ("none", "scan"):
             yield way
-    if answers.flip_frames is None:
-        yield from (replace(own, turn=turn) for turn in PATTERN_TURNS[1:])
-    if answers.conjugate is None:
-        yield from (replace(own, conjugate=what) for what in ("object", "probe"))
-    if answers.lag is None:
-        late = range(1, LONGEST_LAG + 1)
-        yield from (replace(own, lag=sign * lag) for lag in late for sign in (1, -1))
+    yield from (replace(own, turn=turn) for turn in PATTERN_TURNS[1:])
+    yield from (replace(own, conjugate=what) for what in ("object", "probe"))
+    for lag in range(1, LONGEST_LAG + 1):
+        yield from (replace(own, lag=lag), replace(own, lag=-lag))
 
 
 def in_words(way: Way, own: Way) -> str:
