@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,28 @@ class _Positive(click.FloatRange):
 POSITIVE = _Positive(min=0, min_open=True)
 
 
+class _Turn(click.ParamType):
+    """One of `answers.PATTERN_TURNS`."""
+
+    name = "turn"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from fly64_assets.ptychography.importing.answers import PATTERN_TURNS
+
+        return click.Choice(PATTERN_TURNS).convert(value, param, ctx)
+
+
+class _Mode(click.ParamType):
+    """A number of a probe mode, or the strongest."""
+
+    name = "mode"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        return value if value == "strongest" else click.IntRange(min=0).convert(value, param, ctx)
+
+
 @click.command(name="import")
 @click.argument("file", type=click.Path())
 @click.option(
@@ -98,6 +121,13 @@ POSITIVE = _Positive(min=0, min_open=True)
     help="Where the zero frequency lies in a pattern.",
 )
 @click.option(
+    "--flip-frames",
+    type=_Turn(),
+    metavar="[t][x][y][0]|none",
+    help="Turn every pattern: rows and columns exchanged (t), then columns (x), rows (y) mirrored; "
+    "0: about the zero frequency.",
+)
+@click.option(
     "--axes",
     type=click.Choice(["xy", "yx"]),
     help="What xcoords, or the first column of positions, runs along: columns (xy) or rows (yx).",
@@ -110,16 +140,49 @@ POSITIVE = _Positive(min=0, min_open=True)
 )
 @click.option(
     "--origin",
-    type=click.Choice(["corner", "centre"]),
-    help="Where on the canvas the positions count from.",
+    type=click.Choice(["corner", "centre", "scan"]),
+    help="What the positions count from: the canvas' corner or centre; scan: anything, the scan's "
+    "middle lies at the centre.",
+)
+@click.option(
+    "--flip",
+    type=click.Choice(["none", "x", "y", "xy"]),
+    help="Coordinates that run against the canvas.",
+)
+@click.option(
+    "--flip-about",
+    type=click.Choice(["canvas", "scan"]),
+    help="Mirror these about the canvas' centre or the scan's middle.",
+)
+@click.option(
+    "--lag",
+    type=click.IntRange(-1000, 1000),
+    metavar="K",
+    help="Frame i was taken at position i + K; 0: the order is right.",
+)
+@click.option(
+    "--conjugate",
+    type=click.Choice(["none", "object", "probe", "both"]),
+    help="What has the other sign of phase.",
 )
 @click.option("--probe", metavar="FILE", help="NPZ or HDF5 file to take probeGuess from.")
 @click.option(
     "--object", metavar="FILE|ones", help="File to take objectGuess from; ones: an empty canvas."
 )
-@click.option("--probe-mode", type=click.IntRange(min=0), metavar="K", help="Probe mode to keep.")
 @click.option(
-    "--nan", type=click.Choice(["drop-frames"]), help="Leave out frames that are not finite."
+    "--probe-mode", type=_Mode(), metavar="K|strongest", help="Probe mode to keep, of several."
+)
+@click.option(
+    "--mask",
+    metavar="found|none|NAME|FILE",
+    multiple=True,
+    help="Pixels that count nothing: found by their values, or an array of FILE or of another "
+    "file; not:NAME where 0 marks them. May be repeated.",
+)
+@click.option(
+    "--bad-frames",
+    type=click.Choice(["drop", "keep"]),
+    help="Frames that are not finite, empty, or an earlier one again.",
 )
 @click.option(
     "--start",
@@ -139,8 +202,8 @@ def import_(
 ) -> int:
     """Convert FILE, NPZ or HDF5, measured or simulated, to a DATA-001 file, and record how.
 
-    What FILE states and what its values settle is converted; anything else is a question, exit
-    code 2, that names the option that answers it. See docs/import.md.
+    What FILE states and what its values settle is converted; anything else is a question. All are
+    asked at once, exit code 2, with the options that answer them. See docs/import.md.
 
     \b
     Examples:
@@ -148,22 +211,35 @@ def import_(
       fly64 import scan.h5 --key diffraction=entry/data/data --values intensity --to out.npz
     """
     from fly64_assets.process import git_commit, program_version, utc_now
-    from fly64_assets.ptychography.importing import Answers, import_file, require_file
+    from fly64_assets.ptychography.importing import (
+        Answers,
+        OpenQuestions,
+        import_file,
+        require_file,
+    )
 
     require_file(file)
     if target is None and not dry_run:
         raise click.UsageError("say where to: --to OUT.npz, or --dry-run to see what would change")
-    with _Progress(file, quiet=as_json) as progress:
-        report = import_file(
-            file,
-            None if dry_run else target,
-            Answers(keys=_named(keys), **stated),
-            program_version=program_version(),
-            git_commit=git_commit(),
-            created=utc_now(),
-            progress=progress,
-            force=force,
-        )
+    try:
+        with _Progress(file, quiet=as_json) as progress:
+            report = import_file(
+                file,
+                None if dry_run else target,
+                Answers(keys=_named(keys), **stated),
+                program_version=program_version(),
+                git_commit=git_commit(),
+                created=utc_now(),
+                progress=progress,
+                force=force,
+            )
+    except OpenQuestions as error:
+        for question in error.questions:
+            click.echo(f"error: {question}", err=True)
+        where = "--dry-run" if dry_run else f"--to {shlex.quote(str(target))}"
+        command = f"fly64 import {shlex.quote(file)} {where} {error.options}"
+        click.echo(f"suggested: {command}", err=True)
+        return 2
     if as_json:
         print_json(_values(report, file, None if dry_run else target))
     else:
@@ -209,6 +285,8 @@ class _Progress:
 
 def _values(report: ImportReport, file: str, target: str | None) -> dict[str, Any]:
     """A report as JSON values; ``written`` is null where nothing was."""
+    from fly64_assets.ptychography.importing import residuals_of
+
     return {
         "file": file,
         "written": target,
@@ -216,8 +294,7 @@ def _values(report: ImportReport, file: str, target: str | None) -> dict[str, An
         "patch_size": report.patch_size,
         "canvas_shape": list(report.canvas_shape),
         "changes": [str(change) for change in report.changes],
-        "axes": report.axes,
-        "forward_residuals": None if report.residuals is None else list(report.residuals),
+        "forward_residuals": residuals_of(report.finding),
         "rules": list(_rule_values(report.rules)),
     }
 
@@ -237,26 +314,22 @@ def _show(report: ImportReport, target: str | None) -> None:
     console.OUT.print("would change:" if target is None else "changed:")
     for number, change in enumerate(report.changes, 1):
         console.OUT.print(escape(f"{number:>3}. {change}"))
-    console.OUT.print(_axes_line(report))
+    console.OUT.print(escape(_orientation_line(report)))
     if target is None:
         console.OUT.print("nothing was written")
     else:
         console.OUT.print(f"written: {escape(target)}, DATA-001 holds")
 
 
-def _axes_line(report: ImportReport) -> str:
-    if report.residuals is None:
-        return "axes: no frame can be compared with x and y exchanged"
-    kept, exchanged = report.residuals
-    ways = {
-        None: ("as imported", "with x and y exchanged"),
-        "xy": ("as --axes xy states", "with x and y exchanged"),
-        "yx": ("exchanged, as --axes yx states", "not exchanged"),
-    }
-    this_way, other_way = ways[report.axes]
-    told = f"axes: forward residual {kept:.3f} {this_way}, {exchanged:.3f} {other_way}"
-    if kept < exchanged:
+def _orientation_line(report: ImportReport) -> str:
+    finding = report.finding
+    if finding is None or not finding.others:
+        return "orientation: nothing else could be compared"
+    words, best = next(iter(finding.others.items()))
+    told = f"orientation: forward residual {finding.residual:.3f} as imported; the best of "
+    told += f"{len(finding.others)} others {best:.3f}, {words}"
+    if finding.silent:
+        return f"{told}; the data cannot tell orientation, order or lag"
+    if finding.clear and not finding.better:
         return told
-    if report.axes is None:
-        return f"{told}; the data cannot tell"
-    return f"{told}; the statement is followed all the same"
+    return f"{told}; what is stated is followed all the same"

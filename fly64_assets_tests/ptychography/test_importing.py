@@ -129,9 +129,9 @@ def test_earlier_records_are_kept_and_every_change_is_in_the_new_one(arrays, tmp
         ("diffraction", "zero frequency moved"),
         ("objectGuess", "padded"),
         ("objectGuess", "cast"),
-        ("diffraction", "cast"),
         ("xcoords_start", "made"),
         ("ycoords_start", "made"),
+        ("diffraction", "cast"),
         ("Y", "cast"),
     ]
     for change in record["parameters"]["changes"]:
@@ -243,7 +243,9 @@ def test_the_measured_scan_imports_without_an_answer(path, tmp_path):
     stored, swapped = _residuals(new)
     assert stored == pytest.approx(0.162, abs=0.01)
     assert swapped == pytest.approx(0.34, abs=0.02)
-    assert report.residuals == pytest.approx((stored, swapped), abs=0.02)
+    assert report.finding.residual == pytest.approx(stored, abs=0.02)
+    assert report.finding.others["x and y exchanged"] == pytest.approx(swapped, abs=0.02)
+    assert report.finding.better is None and report.finding.clear
     # The forward model fits as well as it did in the units of the file.
     assert _residuals({**dict(old), "objectGuess": new["objectGuess"]}) == pytest.approx(
         (stored, swapped), rel=1e-4

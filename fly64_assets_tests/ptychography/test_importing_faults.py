@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fly64_assets.errors import InputError
+from fly64_assets.ptychography.importing import OpenQuestions
 from fly64_assets.ptychography.importing.casts import ROUNDING, cast
 from fly64_assets.ptychography.npz import read_npz
 from fly64_assets_tests.ptychography.foreign_files import (
@@ -119,7 +120,14 @@ def test_hdf5_without_keys(tmp_path):
 
     with h5py.File(tmp_path / "old.h5", "w") as file:
         file.create_group("entry")
-    _refused(tmp_path / "old.h5", "old.h5", "probeGuess", "missing", "the file holds no array")
+    with pytest.raises(OpenQuestions) as refused:
+        run_import(tmp_path / "old.h5", tmp_path / "new.npz")
+    assert [question.key for question in refused.value.questions] == [
+        "probeGuess",
+        "objectGuess",
+        "diffraction",
+    ]
+    assert "missing" in str(refused.value) and "the file holds no array" in str(refused.value)
 
 
 def test_hdf5_links_that_lead_elsewhere(bare, tmp_path):

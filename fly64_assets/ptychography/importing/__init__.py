@@ -6,18 +6,25 @@ without asking is either stated by the file or settled by its values; all else i
 and Dagster do not belong here.
 """
 
-from fly64_assets.ptychography.importing.answers import Answers, Change
+from fly64_assets.ptychography.importing.answers import Answers, Change, OpenQuestions
 from fly64_assets.ptychography.importing.conversion import Conversion, prepare
 from fly64_assets.ptychography.importing.source import require_file
-from fly64_assets.ptychography.importing.writing import ImportReport, import_file, refuse_target
+from fly64_assets.ptychography.importing.writing import (
+    ImportReport,
+    import_file,
+    refuse_target,
+    residuals_of,
+)
 
 __all__ = [
     "Answers",
     "Change",
     "Conversion",
     "ImportReport",
+    "OpenQuestions",
     "import_file",
     "prepare",
     "refuse_target",
     "require_file",
+    "residuals_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,36 @@ from fly64_assets.ptychography.importing.casts import cast
 from fly64_assets.ptychography.importing.source import Source, open_source, sha256_of_file
 
 ALIASES = {
-    "diffraction": ("diff3d",),
-    "objectGuess": ("object",),
-    "probeGuess": ("probe",),
+    "diffraction": (
+        "diff3d",
+        "dp",
+        "data",
+        "entry_1/data_1/data",
+        "entry_1/instrument_1/detector_1/data",
+        "entry/data/data",
+        "entry/instrument/detector/data",
+    ),
+    "objectGuess": ("object", "obj", "psi"),
+    "probeGuess": (
+        "probe",
+        "entry_1/instrument_1/source_1/probe",
+        "entry_1/instrument_1/source_1/illumination",
+    ),
+    "xcoords": ("probe_position_x_m", "positionXInMeters", "scanXInMeters"),
+    "ycoords": ("probe_position_y_m", "positionYInMeters", "scanYInMeters"),
+    "scan_index": ("positionIndex", "scanIndex"),
     "_metadata": ("metadata",),
+    "positions": (
+        "scan",
+        "entry_1/data_1/translation",
+        "entry_1/sample_1/geometry_1/translation",
+        "entry_1/sample_1/geometry/translation",
+        "entry_1/instrument_1/detector_1/translation",
+    ),
 }
+"""Other names of the same, in legacy files, CXI, NeXus, pty-chi, ptychodus and tike."""
 POSITIONS = "positions"
-"""A key of foreign files only: (n, 2) coordinates in one array."""
+"""A key of foreign files only: (n, 2) or (n, 3) coordinates in one array."""
 KNOWN = (*DTYPES, *VIEW_KEYS, "_metadata", POSITIONS)
 ONES = "ones"
 
@@ -53,14 +77,19 @@ def named_keys(source: Source, answers: Answers, log: ChangeLog) -> dict[str, st
         candidates = [
             name
             for name in (key, *ALIASES.get(key, ()))
-            if name in source.root_names and name not in chosen.values()
+            if source.exists(name) and name not in chosen.values()
         ]
-        if key in chosen or not candidates:
+        candidates = [
+            name
+            for at, name in enumerate(candidates)
+            if not any(source.same(name, other) for other in candidates[:at])
+        ]
+        if key in chosen or not candidates or (key == POSITIONS and {"xcoords"} <= set(chosen)):
             continue
         if len(candidates) > 1:
             both = " and ".join(candidates)
-            problem = f"the file holds {both}: which one? say --key {key}={candidates[0]}"
-            raise InputError(source.path, key, problem)
+            question = f"the file holds {both}: which one? say --key {key}={candidates[0]}"
+            log.ask(key, question, keys={key: candidates[0]})
         chosen[key] = candidates[0]
     if POSITIONS in chosen and {"xcoords", "ycoords"} <= set(chosen):
         stated = POSITIONS in answers.keys
@@ -88,13 +117,54 @@ def _stated_instead(key: str, answers: Answers) -> str:
     return ""
 
 
-def require_key(source: Source, names: Mapping[str, str], key: str, otherwise: str = "") -> str:
-    """The name of a key that cannot be done without."""
-    if key not in names:
-        also = f" or {otherwise}" if otherwise else ""
-        problem = f"missing: which array is it? say --key {key}=NAME{also}; "
-        raise InputError(source.path, key, f"{problem}the file holds {source.holds()}")
-    return names[key]
+def ask_for_key(
+    source: Source,
+    names: dict[str, str],
+    key: str,
+    log: ChangeLog,
+    *,
+    otherwise: str = "",
+    **instead: Any,
+) -> str | None:
+    """The name of a key that cannot be done without; asked for where the file has none.
+
+    Goes on with the one array that could be it, if there is one, else without.
+
+    Args:
+        otherwise: other options that answer.
+        instead: what these are to be set to.
+    """
+    if key in names:
+        return names[key]
+    likely = _likely(source, names, key)
+    also = f" or {otherwise}" if otherwise else ""
+    question = f"missing: which array is it? say --key {key}={likely or 'NAME'}{also}; "
+    suggested = instead if instead and not likely else {"keys": {key: likely or "NAME"}}
+    log.ask(key, f"{question}the file holds {source.holds()}", **suggested)
+    if likely:
+        names[key] = likely
+    return likely
+
+
+def _likely(source: Source, names: Mapping[str, str], key: str) -> str | None:
+    """The one array, not yet taken, whose type and dimensions are those of ``key``."""
+    kinds = {"diffraction": "uif", "objectGuess": "c", "probeGuess": "c", POSITIONS: "uif"}
+    found = []
+    for name in source.names:
+        try:
+            stored = source.array(name)
+        except InputError:
+            continue
+        shape = stored.squeezed(2).shape
+        fits = {
+            "diffraction": len(shape) == 3 and len(set(shape)) <= 2,
+            "objectGuess": len(shape) == 2,
+            "probeGuess": len(shape) == 2 and shape[0] == shape[1],
+            POSITIONS: len(shape) == 2 and min(shape) in (2, 3) and max(shape) > 3,
+        }[key]
+        if fits and stored.dtype.kind in kinds[key] and name not in names.values():
+            found.append(name)
+    return found[0] if len(found) == 1 else None
 
 
 def read_metadata(
@@ -161,19 +231,23 @@ class Plane:
         """(H, W) complex, finite, in the file's precision.
 
         Raises:
-            InputError: not complex, of another dimension, of several modes, or not finite.
+            InputError: not complex, of another dimension, or not finite.
         """
-        if self._source.is_pickled(name):
-            problem = "is pickled (an object array), which is never loaded"
-            raise InputError(self._source.path, name, problem)
+        refuse_pickled(self._source, name)
         stored = self._source.array(name)
         if stored.dtype.kind != "c":
             problem = f"is {stored.dtype}, not complex: amplitude or phase alone is no transmission"
             raise InputError(self._source.path, name, problem)
-        values = self._one_mode(key, name, stored[...])
-        if values.ndim != 2:
+        plane = stored.squeezed(2)
+        if plane.shape != stored.shape:
+            after, reason = list(plane.shape), "axes of length 1"
+            self._log.add(key, "axes dropped", list(stored.shape), after, reason)
+        if len(plane.shape) != 2 and (key != "probeGuess" or len(plane.shape) > 4):
             problem = f"shape is {stored.shape}, two dimensions are wanted"
             raise InputError(self._source.path, name, problem)
+        values = plane.whole()
+        if values.ndim > 2:
+            values = self._one_mode(key, name, values)
         if not np.isfinite(values).all():
             broken = int((~np.isfinite(values)).sum())
             option = "--probe FILE" if key == "probeGuess" else "--object FILE or --object ones"
@@ -182,31 +256,38 @@ class Plane:
         return values
 
     def _one_mode(self, key: str, name: str, values: np.ndarray) -> np.ndarray:
-        before = values.shape
-        while values.ndim > 2 and values.shape[0] == 1:
-            values = values[0]
-        if values.ndim == 3 and key == "probeGuess":
-            self._log.need("probe_mode")
-            mode = self._answers.probe_mode
-            if mode is None or not 0 <= mode < len(values):
-                problem = f"holds {len(values)} modes, DATA-001 has one: which? say --probe-mode K"
-                raise InputError(self._source.path, name, f"{problem}, 0 to {len(values) - 1}")
-            values = values[mode]
-            self._log.add(key, "mode chosen", list(before), list(values.shape), STATED)
-        elif values.shape != before:
-            reason = "leading axes of length 1"
-            self._log.add(key, "axes dropped", list(before), list(values.shape), reason)
-        return values
+        """The mode that was stated, or with a question the strongest."""
+        self._log.need("probe_mode")
+        modes = values.reshape(-1, *values.shape[-2:])
+        powers = np.square(np.abs(modes.astype(np.complex128))).sum(axis=(1, 2))
+        mode, strongest = self._answers.probe_mode, int(np.argmax(np.nan_to_num(powers)))
+        share = f"{100 * powers[strongest] / powers.sum():.0f} % of the power"
+        if isinstance(mode, int) and not 0 <= mode < len(modes):
+            problem = f"holds modes 0 to {len(modes) - 1}, --probe-mode {mode} is none of them"
+            raise InputError(self._source.path, name, problem)
+        if mode is None:
+            question = f"holds {len(modes)} modes, DATA-001 has one: which? mode {strongest} has "
+            question += f"{share}; say --probe-mode strongest or K, 0 to {len(modes) - 1}"
+            self._log.ask(name, question, probe_mode="strongest")
+        chosen = mode if isinstance(mode, int) else strongest
+        part = f"mode {chosen}, {100 * powers[chosen] / powers.sum():.0f} % of the power"
+        self._log.add(key, "mode chosen", list(values.shape), part, STATED)
+        return modes[chosen]
+
+
+def refuse_pickled(source: Source, name: str) -> None:
+    if source.is_pickled(name):
+        raise InputError(source.path, name, "is pickled (an object array), which is never loaded")
 
 
 def plane_of(
-    key: str, source: Source, names: Mapping[str, str], answers: Answers, log: ChangeLog
+    key: str, source: Source, names: dict[str, str], answers: Answers, log: ChangeLog
 ) -> tuple[np.ndarray | None, dict[str, str]]:
     """Object or probe, from the file or from the file that an answer names.
 
     Returns:
-        (H, W) complex, or ``None`` for a canvas of ones that is still to be made; and name ->
-        sha256 of the other file where there is one.
+        (H, W) complex; ``None`` for a canvas of ones that is still to be made and for a probe that
+        is asked for; and name -> sha256 of the other file where there is one.
     """
     option = "probe" if key == "probeGuess" else "object"
     given: str | None = getattr(answers, option)
@@ -214,11 +295,12 @@ def plane_of(
         return None, {}
     if given is None:
         otherwise = "--probe FILE" if option == "probe" else "--object FILE or --object ones"
-        name = require_key(source, names, key, otherwise)
-        return Plane(source, answers, log).read(key, name), {}
+        instead = {"probe": "FILE"} if option == "probe" else {"object": ONES}
+        name = ask_for_key(source, names, key, log, otherwise=otherwise, **instead)
+        return (Plane(source, answers, log).read(key, name) if name else None), {}
     path = Path(given)
     with open_source(path) as other:
-        found = [name for name in (key, *ALIASES[key]) if name in other.root_names]
+        found = [name for name in (key, *ALIASES[key]) if other.exists(name)]
         if not found:
             raise other.missing(key)
         values = Plane(other, answers, log).read(key, found[0])
@@ -233,19 +315,17 @@ def per_frame(source: Source, name: str, key: str, count: int, log: ChangeLog) -
     Raises:
         InputError: not numbers, or not one for each frame.
     """
-    if source.is_pickled(name):
-        raise InputError(source.path, name, "is pickled (an object array), which is never loaded")
+    refuse_pickled(source, name)
     stored = source.array(name)
     if stored.dtype.kind not in "iuf":
         raise InputError(source.path, name, f"is {stored.dtype}, real numbers are wanted")
-    values = stored[...]
-    if values.shape != (count,):
-        if values.size != count or max(values.shape, default=0) != count:
-            problem = f"shape is {values.shape}, one number for each of {count} frames is wanted"
+    shape = stored.shape
+    if shape != (count,):
+        if math.prod(shape) != count or max(shape, default=0) != count:
+            problem = f"shape is {shape}, one number for each of {count} frames is wanted"
             raise InputError(source.path, name, problem)
-        log.add(key, "flattened", list(values.shape), [count], "axes of length 1")
-        values = values.reshape(count)
-    return values
+        log.add(key, "flattened", list(shape), [count], "axes of length 1")
+    return stored.whole().reshape(count)
 
 
 def cast_and_record(source: Source, key: str, values: np.ndarray, log: ChangeLog) -> np.ndarray:

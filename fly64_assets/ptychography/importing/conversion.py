@@ -1,42 +1,77 @@
 """From a foreign file to everything that a DATA-001 file holds, every step of it recorded.
 
-The steps stand in the order in which they are recorded. Nothing is written here.
+The steps stand in the order in which they are recorded. A question does not end them: they go on
+with what it suggests, so that all questions come at once. Nothing is written here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.data001_rules import VIEW_KEYS
-from fly64_assets.ptychography.importing.answers import STATED, Answers, Change, ChangeLog, Progress
+from fly64_assets.ptychography.data001_rules import PATCH_PADDING_PX, VIEW_KEYS
+from fly64_assets.ptychography.forward import PatchCutter, far_field
+from fly64_assets.ptychography.importing.answers import (
+    STATED,
+    Answers,
+    Change,
+    ChangeLog,
+    OpenQuestions,
+    Progress,
+)
 from fly64_assets.ptychography.importing.arrays import (
+    POSITIONS,
+    ask_for_key,
     cast_and_record,
     named_keys,
     per_frame,
     plane_of,
     read_metadata,
-    require_key,
+    refuse_pickled,
 )
-from fly64_assets.ptychography.importing.evidence import (
-    AXES_CLEARLY,
-    AXES_CONTRADICT,
-    SAMPLED_FRAMES,
-    Values,
-    axes_residuals,
-    likelier_exchanged,
-    probe_factor,
-    zero_frequency,
+from fly64_assets.ptychography.importing.damage import Damage
+from fly64_assets.ptychography.importing.evidence import Values, probe_factor, zero_frequency
+from fly64_assets.ptychography.importing.frames import (
+    Amplitudes,
+    Fill,
+    Frames,
+    Mask,
+    Statistics,
+    statistics,
 )
-from fly64_assets.ptychography.importing.frames import Amplitudes, Frames, Statistics, statistics
-from fly64_assets.ptychography.importing.positions import Positions
+from fly64_assets.ptychography.importing.orientation import (
+    BETTER,
+    Comparison,
+    Finding,
+    compare,
+    in_words,
+    outside,
+    rivals,
+    sample_size,
+)
+from fly64_assets.ptychography.importing.positions import Positions, Way
 from fly64_assets.ptychography.importing.source import Source, sha256_of_file
 from fly64_assets.ptychography.importing.units import Units
+from fly64_assets.ptychography.physics_checks import STANDARD_ERRORS
 
 CONTAINER = "NPZ"
+LARGEST_CANVAS = 1 << 28
+"""Pixels of an empty canvas that is made."""
+STEPS: dict[str, tuple[str, Any]] = {
+    "axes": ("axes", "xy"),
+    "flip": ("flip", "none"),
+    "flip_about": ("about", "canvas"),
+    "flip_frames": ("turn", "none"),
+    "conjugate": ("conjugate", "none"),
+    "lag": ("lag", 0),
+}
+"""Option -> what of a `Way` it states, and what leaves all as it is."""
+UNTURNED: dict[str, Any] = {"turn": "none", "lag": 0, "conjugate": "none"}
+XY0 = "xy0"
+"""Patterns turned by 180 degrees about the zero frequency."""
 
 
 @dataclass
@@ -55,7 +90,7 @@ class Conversion:
         intensity_scale: of the new file.
         position_errors: px, where start positions differ from the positions.
         changes: everything that was changed.
-        residuals: forward residual as stored and with x and y swapped, where it could be computed.
+        finding: what the comparison of orientations says, ``None`` where there was none.
         inputs: name -> sha256 of every file that went in.
         answers: what was stated.
     """
@@ -72,7 +107,7 @@ class Conversion:
     intensity_scale: float
     position_errors: float | None
     changes: list[Change]
-    residuals: tuple[float, float] | None
+    finding: Finding | None
     inputs: dict[str, str] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers)
 
@@ -82,61 +117,80 @@ class _Preparation:
 
     def __init__(self, source: Source, answers: Answers, progress: Progress) -> None:
         self.source, self.answers, self.progress = source, answers, progress
-        self.log = ChangeLog()
+        self.log = ChangeLog(source.path, answers)
         self.inputs = {source.path.name: sha256_of_file(source.path)}
-        if source.container != CONTAINER:
-            reason = f"a DATA-001 file is {CONTAINER}"
-            self.log.add("file", "container", source.container, CONTAINER, reason)
-        self.names = named_keys(source, answers, self.log)
-        self.metadata, self.source_metadata = read_metadata(source, self.names, self.log)
+        self.metadata: dict[str, Any] | None = None
+        self.source_metadata: str | None = None
 
     def run(self) -> Conversion:
-        probe, inputs = self._plane("probeGuess")
-        assert probe is not None
-        self.inputs |= inputs
-        object_, inputs = self._plane("objectGuess")
-        self.inputs |= inputs
-        self._require_side(probe)
-        probe = cast_and_record(self.source, "probeGuess", probe, self.log)
-        frames = self._frames("diffraction", len(probe))
-        patches = self._frames("Y", len(probe)) if "Y" in self.names else None
+        try:
+            return self._run()
+        except OpenQuestions:
+            raise
+        except InputError as error:
+            self.log.refuse_open(error)
+            raise
+
+    def _run(self) -> Conversion:
+        if self.source.container != CONTAINER:
+            reason = f"a DATA-001 file is {CONTAINER}"
+            self.log.add("file", "container", self.source.container, CONTAINER, reason)
+        self.names = named_keys(self.source, self.answers, self.log)
+        self.metadata, self.source_metadata = read_metadata(self.source, self.names, self.log)
+        probe = self._plane("probeGuess")
+        object_ = self._plane("objectGuess")
+        if probe is not None:
+            self._require_side(probe)
+            probe = cast_and_record(self.source, "probeGuess", probe, self.log)
+        frames = self._frames("diffraction", None if probe is None else len(probe))
         positions = Positions(self.source, self.answers, self.log)
-        positions.read(self.names, len(frames))
-        index, extra = self._per_frame(len(frames))
-        found = statistics(frames, self.progress)
-        kept = self._drop_broken(frames, patches, positions, found, extra)
-        if len(kept) < len(index):
-            index = index[kept]
-            found = statistics(frames, self.progress)
-        values = self._values(frames, found)
-        amplitudes = self._amplitudes(frames, found, values, probe)
-        positions.to_pixels(None if object_ is None else object_.shape)
-        object_ = self._canvas(object_, positions, len(probe))
+        if frames is None:
+            self.log.refuse_open()
+        count, side = len(frames), frames.side
+        patches = self._frames("Y", side) if "Y" in self.names else None
+        placed = self._positions(positions, count)
+        index, extra = self._per_frame(count)
+        damage = Damage(self.source, self.answers, self.log)
+        mask, found = damage.look(frames, self.progress)
+        self.inputs |= damage.inputs
+        bad = damage.bad_frames(frames, found, mask, positions.pairs if placed else None)
+        if len(bad) or self.answers.lag:
+            index = self._leave_out(bad, frames, patches, positions, index, extra)
+            found = statistics(frames, mask, self.progress)
+        values = self._values(frames, mask, found)
+        way = self._stated_way(positions, side) if placed else None
+        if probe is None or way is None:
+            self.log.refuse_open()
+        amplitudes = self._amplitudes(frames, mask, found, values, probe)
+        canvas = None if object_ is None else object_.shape
+        object_, probe = self._conjugated(object_, probe)
+        object_, way = self._canvas(object_, positions, way, side)
+        canvas = canvas or object_.shape
         object_ = cast_and_record(self.source, "objectGuess", object_, self.log)
-        self._order_inside(positions, object_.shape, len(probe))
-        chosen, measured = amplitudes.sample(SAMPLED_FRAMES)
-        residuals = self._axes(chosen, measured, values, positions, object_, probe)
-        places = positions.positions_px[chosen]
-        factor = probe_factor(self.source.path, measured, places, object_, probe)
-        mean = found.total / (len(frames) * frames.side**2)
-        if values.intensity:
-            mean = float(measured.mean())
+        way, finding, factor, mean = self._orientation(
+            amplitudes, values, positions, canvas, object_, probe, way
+        )
+        if not values.intensity:
+            mean = found.total / (count * side**2)
+        reason = "" if finding is None else f"forward residual {finding.residual:.3f} so"
+        coordinates = positions.values(way, canvas, reason)
         units = Units(values, amplitudes, mean, factor, self.metadata)
         probe, scale = units.apply(probe, self.log)
-        if frames.stored.dtype != np.float32:
-            reason = "every value kept to its precision"
-            self.log.add("diffraction", "cast", str(frames.stored.dtype), "float32", reason)
-        positions.complete_start()
-        if patches is not None and patches.stored.dtype != np.complex64:
-            reason = "every value kept to its precision"
-            self.log.add("Y", "cast", str(patches.stored.dtype), "complex64", reason)
-        self.log.refuse_unneeded(self.answers)
+        self._record_casts(frames, patches)
+        if mask:
+            amplitudes.fill = self._fill(coordinates, object_, probe, scale)
+            share = found.masked / (len(frames) * side**2)
+            filled = "what the model expects there, in whole counts"
+            before = f"{found.masked} values, {100 * share:.3g} % of all"
+            self.log.add("diffraction", "masked values replaced", before, filled, "no counts")
+        self.log.refuse_open()
+        self.log.refuse_unneeded()
         return Conversion(
             self.source,
             amplitudes,
             object_,
             probe,
-            {**positions.values, "scan_index": index},
+            {**coordinates, "scan_index": index},
             patches,
             extra,
             self.metadata,
@@ -144,13 +198,15 @@ class _Preparation:
             scale,
             positions.position_errors,
             self.log.changes,
-            residuals,
+            finding,
             self.inputs,
             self.answers,
         )
 
-    def _plane(self, key: str) -> tuple[np.ndarray | None, dict[str, str]]:
-        return plane_of(key, self.source, self.names, self.answers, self.log)
+    def _plane(self, key: str) -> np.ndarray | None:
+        plane, inputs = plane_of(key, self.source, self.names, self.answers, self.log)
+        self.inputs |= inputs
+        return plane
 
     def _require_side(self, probe: np.ndarray) -> None:
         if probe.shape[0] != probe.shape[1] or probe.shape[0] % 2:
@@ -164,24 +220,31 @@ class _Preparation:
             problem = f"physics.N is {stated}, the probe is {probe.shape}: which is right? "
             raise InputError(self.source.path, "_metadata", f"{problem}say --probe FILE")
 
-    def _frames(self, key: str, side: int) -> Frames:
-        name = require_key(self.source, self.names, key)
-        if self.source.is_pickled(name):
-            problem = "is pickled (an object array), which is never loaded"
-            raise InputError(self.source.path, name, problem)
+    def _frames(self, key: str, side: int | None) -> Frames | None:
+        name = ask_for_key(self.source, self.names, key, self.log)
+        if name is None:
+            return None
+        refuse_pickled(self.source, name)
         stored = self.source.array(name)
+        squeezed = stored.squeezed(3)
+        if squeezed.shape != stored.shape:
+            after, reason = list(squeezed.shape), "axes of length 1"
+            self.log.add(key, "axes dropped", list(stored.shape), after, reason)
+            stored = squeezed
         wanted = "c" if key == "Y" else "uif"
         if stored.dtype.kind not in wanted:
             kind = "complex patches" if key == "Y" else "real amplitudes or intensities"
             raise InputError(self.source.path, name, f"is {stored.dtype}, {kind} are wanted")
         last = self._frames_last(name, stored.shape, side)
         if last:
-            count = stored.shape[-1]
+            count, side = stored.shape[-1], stored.shape[0]
             after = [count, side, side]
             self.log.add(key, "reordered", list(stored.shape), after, "frames first")
         return Frames(stored, last=last)
 
-    def _frames_last(self, name: str, shape: tuple[int, ...], side: int) -> bool:
+    def _frames_last(self, name: str, shape: tuple[int, ...], side: int | None) -> bool:
+        if side is None and len(shape) == 3:  # no probe to go by
+            side = shape[1]
         first = len(shape) == 3 and shape[1:] == (side, side) and shape[0] > 0
         last = len(shape) == 3 and shape[:2] == (side, side) and shape[2] > 0
         if not first and not last:
@@ -195,9 +258,26 @@ class _Preparation:
         if first and last and asked is None:
             if self.metadata is not None:
                 return False  # its metadata says DATA-001: frames first
-            problem = f"shape is {shape}: which axis counts the frames? say --frames first or last"
-            raise InputError(self.source.path, name, problem)
+            question = f"shape is {shape}: which axis counts the frames? say --frames first or last"
+            self.log.ask(name, question, frames="first")
         return asked == "last" if asked else last and not first
+
+    def _positions(self, positions: Positions, count: int) -> bool:
+        """Whether there are any."""
+        pair = {"xcoords", "ycoords"}
+        if not pair <= set(self.names) and POSITIONS not in self.names:
+            for key in sorted(pair & set(self.names)):
+                other = (pair - {key}).pop()
+                ask_for_key(self.source, self.names, other, self.log)
+                return False
+            ask_for_key(
+                self.source,
+                self.names,
+                POSITIONS,
+                self.log,
+                otherwise="--key xcoords=NAME --key ycoords=NAME",
+            )
+        return positions.read(self.names, count)
 
     def _per_frame(self, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """``scan_index``, and the keys of a view, which index frames."""
@@ -211,53 +291,54 @@ class _Preparation:
         extra = {}
         for key in VIEW_KEYS:
             if key in self.names:
-                values = self.source.array(self.names[key])[...]
+                values = self.source.array(self.names[key]).whole()
                 extra[key] = cast_and_record(self.source, key, values, self.log)
         return index, extra
 
-    def _drop_broken(
+    def _leave_out(
         self,
+        bad: np.ndarray,
         frames: Frames,
         patches: Frames | None,
         positions: Positions,
-        found: Statistics,
+        index: np.ndarray,
         extra: dict[str, np.ndarray],
     ) -> np.ndarray:
-        """Numbers of the frames that are finite; the others go if that was stated."""
-        broken = np.union1d(found.broken, positions.broken()).astype(np.intp)
-        kept = np.setdiff1d(np.arange(len(frames)), broken)
-        if not len(broken):
-            return kept
-        self.log.need("nan")
-        if self.answers.nan is None:
-            key = self.names["diffraction"] if found.broken else "xcoords, ycoords"
-            problem = f"{len(broken)} of {len(frames)} frames, the first {broken[0]}, hold values "
-            problem += "that are not finite: leave these frames out? say --nan drop-frames"
-            raise InputError(self.source.path, key, problem)
+        """Frames and positions that belong together and are sound; their ``scan_index``."""
+        count, lag = len(frames), self.answers.lag or 0
+        kept = np.setdiff1d(np.arange(count), bad)
+        partners = kept + lag
+        there = (partners >= 0) & (partners < count)
+        kept, partners = kept[there], partners[there]
         if not len(kept) or extra:
-            problem = "no frame is finite" if not len(kept) else "a view's groups need all frames"
+            problem = "no frame is sound" if not len(kept) else "a view's groups need all frames"
             raise InputError(self.source.path, "diffraction", problem)
-        for stack in (frames, patches):
-            if stack is not None:
-                stack.keep(kept)
-        positions.keep(kept)
-        dropped = [int(number) for number in broken]
-        self.log.add("diffraction", "frames dropped", dropped, f"{len(kept)} left", STATED)
-        return kept
+        frames.keep(kept)
+        if patches is not None:
+            patches.keep(partners)  # a true patch belongs to a place
+        positions.keep(partners)
+        if len(bad):
+            dropped = [int(number) for number in bad]
+            left = f"{count - len(bad)} left"
+            self.log.add("diffraction", "frames dropped", dropped, left, STATED)
+        if lag:
+            after = f"frame i at position i + {lag}; {len(kept)} left"
+            self.log.add("diffraction", "out of step", "frame i at position i", after, STATED)
+        return index[kept]
 
-    def _values(self, frames: Frames, found: Statistics) -> Values:
+    def _values(self, frames: Frames, mask: Mask, found: Statistics) -> Values:
         name = self.names["diffraction"]
         if found.negative:
             problem = f"{found.negative} values are negative: neither amplitude nor intensity; "
             raise InputError(self.source.path, name, f"{problem}mend masks or background first")
         if found.largest == 0:
             raise InputError(self.source.path, name, "is zero everywhere")
-        values = Values(self.source.path, name, self.answers)
-        values.decide(frames, found, self.metadata, self.progress)
+        values = Values(name, self.answers, self.log)
+        values.decide(frames, mask, found, self.metadata, self.progress)
         return values
 
     def _amplitudes(
-        self, frames: Frames, found: Statistics, values: Values, probe: np.ndarray
+        self, frames: Frames, mask: Mask, found: Statistics, values: Values, probe: np.ndarray
     ) -> Amplitudes:
         mean_intensity = (found.sums if values.intensity else found.squares) / len(frames)
         if values.intensity:
@@ -266,28 +347,68 @@ class _Preparation:
         if self.answers.zero_frequency:
             corner, reason = self.answers.zero_frequency == "corner", STATED
         else:
-            corner, reason = zero_frequency(
-                self.source.path,
-                self.names["diffraction"],
-                mean_intensity,
-                probe,
-                self.metadata is not None,
-            )
+            name, described = self.names["diffraction"], self.metadata is not None
+            corner, reason = zero_frequency(name, mean_intensity, probe, described, self.log)
         if corner:
             self.log.add("diffraction", "zero frequency moved", "corner", "centre", reason)
+        turn = self.answers.flip_frames or "none"
+        if turn != "none":
+            self.log.add("diffraction", "patterns turned", "none", turn, STATED)
         largest = found.largest**0.5 if values.intensity else found.largest
-        return Amplitudes(frames, values.intensity, corner, largest=largest)
+        return Amplitudes(frames, values.intensity, corner, turn, largest=largest, mask=mask)
 
-    def _canvas(self, object_: np.ndarray | None, positions: Positions, side: int) -> np.ndarray:
-        """The object, padded to even sides; ones where it was asked for."""
+    def _conjugated(
+        self, object_: np.ndarray | None, probe: np.ndarray
+    ) -> tuple[np.ndarray | None, np.ndarray]:
+        """Object and probe with the sign of phase that was stated to be theirs."""
+        what = self.answers.conjugate or "none"
+        for key, name in (("objectGuess", "object"), ("probeGuess", "probe")):
+            if what in (name, "both"):
+                self.log.add(key, "conjugated", "phase", "minus the phase", STATED)
+        if what in ("object", "both") and object_ is not None:
+            object_ = np.conj(object_)
+        return object_, np.conj(probe) if what in ("probe", "both") else probe
+
+    def _stated_way(self, positions: Positions, side: int) -> Way | None:
+        """How the positions are read as far as that is stated; ``None`` where their unit is open.
+
+        Turned patterns, a lag and conjugation are applied where they are stated: no part of it.
+        """
+        size = positions.pixel_size(side)
+        if size is None:
+            return None
+        answers = self.answers
+        flip = answers.flip or "none"
+        if flip != "none":
+            self.log.need("flip_about")
+        about = answers.flip_about if answers.flip_about and flip != "none" else "canvas"
+        return Way(answers.axes or "xy", size, answers.origin or "corner", flip, about)
+
+    def _canvas(
+        self, object_: np.ndarray | None, positions: Positions, way: Way, side: int
+    ) -> tuple[np.ndarray, Way]:
+        """The object, padded to even sides; ones where it was asked for, about the scan."""
         if object_ is None:
-            reach = positions.positions_px.max(axis=0) + side / 2
-            if not positions.named:
+            places = way.place(positions.pairs, (0, 0))
+            least = places.min(axis=0) - side / 2
+            if way.origin == "centre":
+                problem = "the canvas' centre is not known of an object that is still to be made"
+                raise InputError("--origin", "centre", problem)
+            if (least < 0).any() or way.origin == "scan" or way.flip != "none":
+                way = replace(way, origin="scan")
+                reach = np.ptp(places, axis=0) + side + 2
+            else:
+                reach = places.max(axis=0) + side / 2
+            if not positions.named and self.answers.axes is None:
                 reach = np.full(2, reach.max())
             height, width = (max(side + 2, 2 * int(np.ceil(end / 2))) for end in reach)
+            if height * width > LARGEST_CANVAS:
+                problem = f"an empty canvas of {height} x {width} px is wanted: "
+                problem += "in which unit are the positions? say --pixel-size"
+                raise InputError(self.source.path, "xcoords, ycoords", problem)
             before = self.names.get("objectGuess")
             self.log.add("objectGuess", "replaced by ones", before, [height, width], STATED)
-            return np.ones((height, width), np.complex64)
+            return np.ones((height, width), np.complex64), way
         odd = [length % 2 for length in object_.shape]
         if any(odd):
             before = list(object_.shape)
@@ -301,56 +422,182 @@ class _Preparation:
         if not object_.any():
             problem = "is zero everywhere: which canvas? say --object FILE or --object ones"
             raise InputError(self.source.path, "objectGuess", problem)
-        return object_
+        return object_, way
 
-    def _order_inside(self, positions: Positions, canvas: tuple[int, int], side: int) -> None:
-        """Every patch inside; of two unnamed orders the one that fits, if only one does."""
-        if not positions.named:
-            fits = [positions.inside(canvas, side), positions.inside(canvas[::-1], side)]
-            if fits == [False, True]:
-                positions.swap("only so the patches lie inside the canvas")
-            positions.named = fits[0] != fits[1]
-        positions.require_inside(canvas, side)
-
-    def _axes(
+    def _orientation(
         self,
-        chosen: np.ndarray,
-        measured: np.ndarray,
+        amplitudes: Amplitudes,
         values: Values,
         positions: Positions,
+        canvas: tuple[int, int],
         object_: np.ndarray,
         probe: np.ndarray,
-    ) -> tuple[float, float] | None:
-        """Residuals as stored and swapped; decides an unnamed order, questions a named one."""
-        places = positions.positions_px[chosen]
-        factor = probe_factor(self.source.path, measured, places, object_, probe)
-        found = axes_residuals(measured, places, object_, probe * factor)
-        if self.answers.axes:
-            return found
-        question = "say --axes xy (x is the column, as the names say) or --axes yx (exchange)"
-        told = "no frame can be compared" if found is None else _residual_words(found)
-        if not positions.named:
-            if found is None or max(found) * AXES_CLEARLY < min(found):
-                problem = f"which column is x? {told}; {question}"
-                raise InputError(self.source.path, "positions", problem)
-            if found[1] < found[0]:
-                positions.swap(told)
-                found = found[::-1]
-            return found
-        if found is not None and found[1] < AXES_CONTRADICT * found[0]:
-            problem = f"are x and y exchanged? {told}; {question}"
-            raise InputError(self.source.path, "xcoords, ycoords", problem)
-        simulated = self.metadata and self.metadata["transformations"][0]["tool"] == "simulate"
-        if simulated and likelier_exchanged(
-            measured, places, object_, probe * factor, values.scale
+        way: Way,
+    ) -> tuple[Way, Finding | None, float, float]:
+        """How the positions are read, why, by what the probe is multiplied, the mean amplitude.
+
+        An order that nobody stated is decided; what is stated or named is held against the data.
+        """
+        side, sides = len(probe), np.asarray(object_.shape)
+        chosen, measured, masked = amplitudes.sample(sample_size(side))
+        mean = float(measured.mean())
+        told = positions.named or self.answers.axes is not None
+        own = [replace(way, axes=order) for order in ((way.axes,) if told else ("xy", "yx"))]
+
+        def comparison(of: Way) -> Comparison:
+            places = of.place(positions.pairs, canvas)[chosen]
+            factor = probe_factor(self.source.path, measured, masked, places, object_, probe)
+            scale = values.scale if values.counted else None
+            return Comparison(
+                measured, masked, chosen, positions.pairs, canvas, object_, probe * factor, scale
+            ), factor
+
+        def fitting(ways: list[Way]) -> list[Way]:
+            return [
+                one for one in ways if not outside(one.place(positions.pairs, canvas), sides, side)
+            ]
+
+        fits = fitting(own)
+        if not fits:
+            elsewhere = fitting(self._elsewhere(way))
+            if elsewhere:
+                compared, _ = comparison(elsewhere[0])
+                finding = compare(compared, elsewhere[0], elsewhere[1:], self.progress)
+                elsewhere = [finding.way if finding.clear else elsewhere[0]]
+            self._ask_place(own[0], positions, canvas, object_.shape, side, elsewhere)
+            if not elsewhere:
+                self.log.refuse_open()
+            return elsewhere[0], None, 1.0, mean
+        compared, factor = comparison(fits[0])
+        if len(fits) == 2:
+            fits = self._which_is_x(compared, fits, len(chosen))
+        finding = compare(compared, fits[0], list(rivals(fits[0])), self.progress)
+        return self._question(finding, fits[0]), finding, factor, mean
+
+    def _elsewhere(self, way: Way) -> list[Way]:
+        """The same from other origins and in other orders, as far as these are not stated."""
+        origins = ("centre", "corner", "scan") if self.answers.origin is None else (way.origin,)
+        from_there = [replace(way, origin=origin) for origin in origins]
+        turned = [other for one in from_there for other in rivals(one)]
+        placed = [one for one in turned if one == replace(one, **UNTURNED)]
+        return [one for one in from_there + placed if not self._contradicts(one, way)]
+
+    def _contradicts(self, way: Way, own: Way) -> bool:
+        """Whether a way differs from the file's own in what was stated."""
+        stated = self.answers.given()
+        return any(
+            option in stated and getattr(way, name) != getattr(own, name)
+            for option, (name, _) in STEPS.items()
+        )
+
+    def _ask_place(
+        self,
+        way: Way,
+        positions: Positions,
+        canvas: tuple[int, int],
+        sides: tuple[int, int],
+        side: int,
+        elsewhere: list[Way],
+    ) -> None:
+        """The question that patches which leave the canvas raise."""
+        places = way.place(positions.pairs, canvas)
+        (low_y, low_x), (high_y, high_x) = places.min(axis=0), places.max(axis=0)
+        where = (
+            f"x {low_x:.6g} to {high_x:.6g}, y {low_y:.6g} to {high_y:.6g}; "
+            f"{outside(places, np.asarray(sides), side)} of {len(places)} patches leave the "
+            f"{sides[0]} x {sides[1]} canvas"
+        )
+        suggested: dict[str, Any] = {"origin": "ORIGIN"}
+        for one in elsewhere:
+            suggested = {"origin": one.origin} if one.origin != way.origin else {}
+            for option, (name, _) in STEPS.items():
+                if getattr(one, name) != getattr(way, name):
+                    suggested[option] = getattr(one, name)
+        options = " ".join(_option(option, value) for option, value in suggested.items())
+        if suggested.get("origin") == "centre":
+            question = f"counted from the canvas' centre? say {options} (or --origin scan, --axes, "
+            question += "--pixel-size)"
+        elif elsewhere:
+            question = f"which origin and axes? {options} would fit; or say --origin, --axes, "
+            question += "--pixel-size, or give another canvas with --object"
+        else:
+            question = "which unit, origin and axes? say --pixel-size, --origin, --axes, or give "
+            question += "another canvas with --object"
+        self.log.ask("xcoords, ycoords", f"{where}: {question}", **suggested)
+
+    def _which_is_x(self, compared: Comparison, fits: list[Way], count: int) -> list[Way]:
+        """Both orders of two coordinates that nobody named, the right one first."""
+        models = [compared.model(way, count) for way in fits]
+        gain, error = compared.preference(*models)
+        residuals = [compared.residual(model) for model in models]
+        best = 0 if gain >= 0 else 1
+        if abs(gain) < BETTER or abs(gain) < STANDARD_ERRORS * error:
+            told = f"forward residual {residuals[0]:.3f} with xy, {residuals[1]:.3f} with yx"
+            question = f"which column is x? {told}; say --axes xy (the first) or --axes yx"
+            axes = fits[best].axes if np.isfinite(error) else "AXES"
+            self.log.ask(POSITIONS, question, axes=axes)
+        return [fits[best], fits[1 - best]]
+
+    def _question(self, finding: Finding, own: Way) -> Way:
+        """The way to go on with; questions the file's own where the data speak against it."""
+        stated = self.answers.given()
+        followed = STEPS.keys() & stated.keys()
+        told = f"forward residual {finding.residual:.3f} as stored"
+        if finding.better and self._contradicts(finding.better, own):
+            return own
+        if finding.better and finding.clear:
+            words, keep, take = in_words(finding.better, own), [], {}
+            for option, (name, none) in STEPS.items():
+                if getattr(finding.better, name) != getattr(own, name):
+                    take[option] = getattr(finding.better, name)
+                    kept = own.axes if option == "axes" else none
+                    keep += [] if option == "flip_about" else [_option(option, kept)]
+            told += f", {finding.others[words]:.3f} so"
+            said = " ".join(_option(option, value) for option, value in take.items())
+            equal = (
+                " (or object and probe both conjugated)" if take.get("flip_frames") == XY0 else ""
+            )
+            question = f"{words}{equal}? {told}; say {said}, or {' '.join(keep)} to keep it"
+            self.log.ask("xcoords, ycoords", question, **take)
+            return replace(finding.better, **UNTURNED)
+        if (finding.better or finding.unrelated) and not followed:
+            words, best = next(iter(finding.others.items()), ("nothing else", finding.residual))
+            question = (
+                "do patterns and positions belong together, in this order? "
+                f"{told}, no better than shuffled or otherwise wrong; best of "
+                f"{len(finding.others)} other ways {best:.3f} ({words}), none stands out; mend the "
+                "file, or say --lag 0 to take it as it is (or --axes, --flip, --flip-frames, "
+                "--conjugate)"
+            )
+            self.log.ask("xcoords, ycoords", question, lag=0)
+        return own
+
+    def _record_casts(self, frames: Frames, patches: Frames | None) -> None:
+        reason = "every value kept to its precision"
+        for key, stack, wanted in (
+            ("diffraction", frames, np.float32),
+            ("Y", patches, np.complex64),
         ):
-            problem = f"are x and y exchanged? the counts are likelier so; {question}"
-            raise InputError(self.source.path, "xcoords, ycoords", problem)
-        return found
+            if stack is not None and stack.stored.dtype != wanted:
+                self.log.add(key, "cast", str(stack.stored.dtype), np.dtype(wanted).name, reason)
+
+    @staticmethod
+    def _fill(
+        coordinates: dict[str, np.ndarray], object_: np.ndarray, probe: np.ndarray, scale: float
+    ) -> Fill:
+        """What stands in for masked values: the expected counts, whole as counts are."""
+        places = np.stack([coordinates["ycoords"], coordinates["xcoords"]], axis=1)
+        cutter = PatchCutter(object_, len(probe), padding_px=PATCH_PADDING_PX)
+
+        def expected(numbers: np.ndarray) -> np.ndarray:
+            model = far_field(cutter.at(places[numbers]), probe).astype(np.float64)
+            return np.sqrt(np.rint(np.square(model * scale))) / scale
+
+        return expected
 
 
-def _residual_words(found: tuple[float, float]) -> str:
-    return f"forward residual {found[0]:.3f} as stored, {found[1]:.3f} with x and y exchanged"
+def _option(name: str, value: Any) -> str:
+    return f"--{name.replace('_', '-')} {value}"
 
 
 def prepare(source: Source, answers: Answers, progress: Progress) -> Conversion:
@@ -362,8 +609,8 @@ def prepare(source: Source, answers: Answers, progress: Progress) -> Conversion:
         progress: called after each block of frames.
 
     Raises:
-        InputError: the file is damaged or what it holds cannot become DATA-001; or there is a
-            question that nobody answered, and the error is that question; or an answer to a
-            question that the file does not raise.
+        InputError: the file is damaged or what it holds cannot become DATA-001; or an answer to a
+            question that the file does not raise; or `OpenQuestions`: every question that nobody
+            answered.
     """
     return _Preparation(source, answers, progress).run()

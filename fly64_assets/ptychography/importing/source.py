@@ -5,7 +5,10 @@ What the arrays mean does not belong here. All damage becomes an `InputError` wi
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import hashlib
+import math
 import os
 import zipfile
 from collections.abc import Iterator
@@ -25,24 +28,94 @@ KNOWN_STARTS = (b"PK", b"\x93NUMPY", b"\x80")
 """Of a zip archive, whole or not, of an NPY array and of a pickle: `npz` says what is wrong."""
 LISTED = 12
 """Names that an error lists at most."""
+MOST_OBJECTS = 10_000
+"""Arrays and groups that a file may hold: all are looked at."""
+LARGEST_WHOLE = 1 << 32
+"""Bytes of an array that is read in one piece."""
+DENSEST = 200
+"""Most bytes that one stored byte may stand for, beyond `UNPACKED_FREELY`; deflate reaches 1032."""
+UNPACKED_FREELY = 1 << 30
+COMPLEX_FIELDS = (("real", "imag"), ("r", "i"), ("re", "im"))
+FILTERS = {
+    307: "bzip2",
+    32001: "Blosc",
+    32004: "LZ4",
+    32008: "Bitshuffle",
+    32013: "ZFP",
+    32015: "Zstandard",
+    32026: "Blosc2",
+}
+"""Registered numbers of HDF5 filters that h5py does not bring along."""
 
 
 class StoredArray:
-    """One array of a file; ``stored[index]`` reads a part of it."""
+    """One array of a file; ``stored[index]``, of slices, reads a part of it.
 
-    def __init__(self, path: Path, name: str, array: Any) -> None:
-        self._path, self.name, self._array = path, name, array
-        self.shape: tuple[int, ...] = tuple(array.shape)
+    Args:
+        path, name: named in a refusal.
+        array: NumPy's or h5py's.
+        backwards: whether the file has the axes the other way round, as MATLAB writes them.
+    """
+
+    def __init__(self, path: Path, name: str, array: Any, *, backwards: bool = False) -> None:
+        self._path, self.name, self._array, self._backwards = path, name, array, backwards
+        self.shape: tuple[int, ...] = tuple(array.shape)[:: -1 if backwards else 1]
+        self._parts = _complex_parts(array.dtype)
         self.dtype: np.dtype = array.dtype
+        if self._parts:
+            self.dtype = np.result_type(array.dtype[0], np.complex64)
+        self._lead = self._trail = 0
+
+    def squeezed(self, dimensions: int) -> StoredArray:
+        """The same without surplus axes of length 1 at its ends."""
+        other = copy.copy(self)
+        while len(other.shape) > dimensions and other.shape[0] == 1:
+            other.shape, other._lead = other.shape[1:], other._lead + 1
+        while len(other.shape) > dimensions and other.shape[-1] == 1:
+            other.shape, other._trail = other.shape[:-1], other._trail + 1
+        return other
+
+    def whole(self) -> np.ndarray:
+        """All of it.
+
+        Raises:
+            InputError: it is larger than an object or a list of positions can be, or damaged.
+        """
+        if math.prod(self.shape) * self.dtype.itemsize > LARGEST_WHOLE:
+            problem = f"is {self.dtype} {self.shape}, larger than {LARGEST_WHOLE >> 30} GiB"
+            raise InputError(self._path, self.name, problem)
+        return self[...]
 
     def __getitem__(self, index: Any) -> np.ndarray:
+        slices = list(index) if isinstance(index, tuple) else [index]
+        free = len(self.shape) - len(slices)
+        at = next((at for at, one in enumerate(slices) if one is Ellipsis), None)
+        if at is None:
+            slices += [slice(None)] * free
+        else:
+            slices[at : at + 1] = [slice(None)] * (free + 1)
+        wanted = ((0,) * self._lead + tuple(slices) + (0,) * self._trail)[
+            :: -1 if self._backwards else 1
+        ]
         try:
-            part = np.asarray(self._array[index])
-        except (OSError, RuntimeError) as error:
-            problem = f"is truncated or corrupted: {str(error).splitlines()[0]}"
+            part = np.asarray(self._array[wanted])
+        except (OSError, RuntimeError, MemoryError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            problem = f"is truncated or corrupted: {reason}"
             raise InputError(self._path, self.name, problem) from None
         npz.release(self._array)
-        return part
+        if self._parts:
+            real, imaginary = self._parts
+            part = (part[real] + 1j * part[imaginary]).astype(self.dtype)
+        return part.T if self._backwards else part
+
+
+def _complex_parts(dtype: np.dtype) -> tuple[str, str] | None:
+    """The two fields of a compound that is a complex number, as MATLAB and others write it."""
+    fields = tuple(dtype.names or ())
+    known = tuple(name.lower() for name in fields) in COMPLEX_FIELDS
+    floats = known and all(dtype[name].kind in "fiu" for name in fields)
+    return fields if floats else None  # type: ignore[return-value]
 
 
 class Source:
@@ -76,6 +149,23 @@ class Source:
         """Type, shape and, where members have bytes of their own, their sha256."""
         raise NotImplementedError
 
+    def number(self, name: str) -> float | None:
+        """The one finite number above 0 that an array holds; ``None`` where there is no such."""
+        try:
+            stored = self.array(name)
+            value = float(stored[...].reshape(-1)[0]) if math.prod(stored.shape) == 1 else 0.0
+        except (InputError, TypeError):
+            return None
+        return value if math.isfinite(value) and value > 0 else None
+
+    def unit(self, name: str) -> str:
+        """The unit that is attached to an array, empty where there is none."""
+        return ""
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two names stand for one array."""
+        return one == other
+
     def exists(self, name: str) -> bool:
         return name in self.names
 
@@ -101,9 +191,25 @@ class _NpzSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._refuse_bombs()
         npz.verify_npz(path)
         self._headers = npz.describe_npz(path)
         self.names = self.root_names = tuple(self._headers)
+
+    def _refuse_bombs(self) -> None:
+        """Refuse an archive that is far larger than its file, before anything is unpacked."""
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                sizes = [member.file_size for member in archive.infolist()]
+        except Exception:  # whatever is wrong with it, `npz` says it
+            return
+        if len(sizes) > MOST_OBJECTS:
+            problem = f"holds {len(sizes)} arrays, more than {MOST_OBJECTS}"
+            raise InputError(self.path, "", problem)
+        stored, unpacked = self.path.stat().st_size, sum(sizes)
+        if unpacked > max(stored, min(max(DENSEST * stored, UNPACKED_FREELY), _memory_bytes())):
+            problem = f"is {stored} bytes that unpack to {unpacked}: save it uncompressed"
+            raise InputError(self.path, "", problem)
 
     def array(self, name: str) -> StoredArray:
         if name not in self._headers:
@@ -129,6 +235,11 @@ class _NpzSource(Source):
         return self._headers[name].dtype.hasobject
 
 
+def _memory_bytes() -> int:
+    """Half of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
 def _decoded(value: str | bytes) -> str | None:
     if isinstance(value, str):
         return str(value)
@@ -146,23 +257,49 @@ class _Hdf5Source(Source):
 
         self.path, self._file, self._h5py = path, file, h5py
         found: list[str] = []
+        seen = 0
 
-        def visit(name: str, item: Any) -> None:
+        def visit(name: str, item: Any) -> bool | None:
+            nonlocal seen
+            seen += 1
             if isinstance(item, h5py.Dataset):
                 found.append(name)
+            return True if seen > MOST_OBJECTS else None
 
-        file.visititems(visit)
+        try:
+            file.visititems(visit)
+        except (OSError, RuntimeError, KeyError, UnicodeError) as error:
+            problem = f"is truncated or damaged: {str(error).splitlines()[0]}"
+            raise InputError(path, "", problem) from None
+        if seen > MOST_OBJECTS:
+            raise InputError(path, "", f"holds more than {MOST_OBJECTS} groups and arrays")
         self.root_names = tuple(name for name in file if isinstance(self._get(name), h5py.Dataset))
         self.names = tuple(dict.fromkeys([*self.root_names, *found]))
 
     def _get(self, name: str) -> Any:
         try:
             return self._file.get(name)
-        except (OSError, RuntimeError, KeyError):
+        except (OSError, RuntimeError, KeyError, ValueError):
             return None  # a dangling link
 
     def exists(self, name: str) -> bool:
-        return isinstance(self._get(name), self._h5py.Dataset)
+        return isinstance(self._get(name), self._h5py.Dataset) or bool(self._elsewhere(name))
+
+    def _elsewhere(self, name: str) -> str:
+        """The other file that a name leads to, whether that is there or not."""
+        try:
+            link = self._file.get(name, getlink=True)
+        except (OSError, RuntimeError, KeyError, ValueError):
+            return ""
+        return str(link.filename) if isinstance(link, self._h5py.ExternalLink) else ""
+
+    def same(self, one: str, other: str) -> bool:
+        return one == other or self._get(one) == self._get(other) is not None
+
+    def unit(self, name: str) -> str:
+        dataset = self._get(name)
+        value = None if dataset is None else dataset.attrs.get("units", dataset.attrs.get("unit"))
+        return (_decoded(value) if isinstance(value, bytes) else str(value or "")) or ""
 
     def attributes(self) -> list[str]:
         held = {"": self._file} | {name: self._get(name) for name in self.names}
@@ -170,16 +307,34 @@ class _Hdf5Source(Source):
 
     def array(self, name: str) -> StoredArray:
         dataset = self._get(name)
-        if not isinstance(dataset, self._h5py.Dataset):
+        elsewhere = self._elsewhere(name)
+        if not isinstance(dataset, self._h5py.Dataset) and not elsewhere:
             raise self.missing(name)
-        outside = dataset.file.filename != self._file.filename
+        outside = elsewhere or dataset.file.filename != self._file.filename
         if outside or dataset.is_virtual or dataset.external:
             problem = "lies in another file, which the recorded sha256 would not cover; import that"
             raise InputError(self.path, name, problem)
-        if dataset.shape is None or dataset.dtype.kind not in "biufc":
+        numbers = dataset.dtype.kind in "biufc" or _complex_parts(dataset.dtype)
+        if dataset.shape is None or not numbers:
             problem = f"is {dataset.dtype}, not an array of numbers"
             raise InputError(self.path, name, problem)
-        return StoredArray(self.path, name, dataset)
+        self._require_readable(name, dataset)
+        return StoredArray(self.path, name, dataset, backwards="MATLAB_class" in dataset.attrs)
+
+    def _require_readable(self, name: str, dataset: Any) -> None:
+        """Refuse a filter that is not installed, and far more values than there are bytes."""
+        settings = dataset.id.get_create_plist()
+        for number in range(settings.get_nfilters()):
+            code, _, _, label = settings.get_filter(number)
+            if not self._h5py.h5z.filter_avail(code):
+                known = FILTERS.get(code) or (_decoded(label) or "").split(";")[0] or "unknown"
+                problem = f"is compressed with the HDF5 filter {known} ({code}), which is not "
+                problem += "installed here: `pip install hdf5plugin` brings it"
+                raise InputError(self.path, name, problem)
+        stored, declared = dataset.id.get_storage_size(), dataset.nbytes
+        if declared > max(DENSEST * stored, UNPACKED_FREELY) or (declared and not stored):
+            problem = f"is {dataset.dtype} {dataset.shape}, {declared} bytes, but only {stored} "
+            raise InputError(self.path, name, f"{problem}were ever written")
 
     def text(self, name: str) -> str | None:
         dataset = self._get(name)
@@ -206,6 +361,8 @@ def open_source(path: str | Path) -> Iterator[Source]:
         return
     import h5py
 
+    with contextlib.suppress(ImportError):  # registers its filters
+        import hdf5plugin  # noqa: F401
     try:
         file = h5py.File(path, "r")
     except OSError as error:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001 import Dataset, write_dataset
@@ -24,6 +24,7 @@ from fly64_assets.ptychography.data001_rules import (
 from fly64_assets.ptychography.importing.answers import Answers, Change, Progress
 from fly64_assets.ptychography.importing.conversion import Conversion, prepare
 from fly64_assets.ptychography.importing.frames import write_patches
+from fly64_assets.ptychography.importing.orientation import Finding
 from fly64_assets.ptychography.importing.source import open_source, require_file
 from fly64_assets.ptychography.metadata import Metadata, new_metadata, with_transformation
 from fly64_assets.ptychography.rules import RuleOutcome
@@ -41,18 +42,21 @@ class ImportReport:
     Attributes:
         changes: everything that was changed, in order.
         rules: every rule of DATA-001 held against the new file; empty where none was written.
-        residuals: forward residual as stored and with x and y exchanged, where comparable.
-        axes: as they were stated; ``None`` where they were taken from the file or its values.
+        finding: what the comparison of orientations says.
         n_frames, patch_size, canvas_shape: of the new dataset.
     """
 
     changes: tuple[Change, ...]
     rules: tuple[RuleOutcome, ...]
-    residuals: tuple[float, float] | None
-    axes: Literal["xy", "yx"] | None
+    finding: Finding | None
     n_frames: int
     patch_size: int
     canvas_shape: tuple[int, int]
+
+
+def residuals_of(finding: Finding | None) -> dict[str, float] | None:
+    """Way to read the file -> forward residual: as imported, and each other that was tried."""
+    return None if finding is None else {"as imported": finding.residual, **finding.others}
 
 
 def refuse_target(source: str | Path, target: str | Path, *, force: bool) -> None:
@@ -131,8 +135,7 @@ def import_file(
     return ImportReport(
         tuple(conversion.changes),
         tuple(rules),
-        conversion.residuals,
-        answers.axes,
+        conversion.finding,
         len(conversion.frames),
         len(conversion.probe),
         conversion.object.shape,
@@ -191,7 +194,7 @@ def _parameters(conversion: Conversion) -> Mapping[str, Any]:
     parameters: dict[str, Any] = {
         "changes": [vars(change) for change in conversion.changes],
         "answers": conversion.answers.stated(),
-        "axes_residuals": list(conversion.residuals) if conversion.residuals else None,
+        "forward_residuals": residuals_of(conversion.finding),
     }
     if conversion.source_metadata is not None:
         parameters["source_metadata"] = conversion.source_metadata

@@ -1,0 +1,308 @@
+"""Import: the layouts of other programs, and files that would take all memory or time."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from fly64_assets.errors import InputError
+from fly64_assets.ptychography.importing import OpenQuestions
+from fly64_assets.ptychography.npz import read_npz
+from fly64_assets_tests.ptychography.foreign_files import (
+    CANVAS,
+    Arrays,
+    N,
+    import_record,
+    legacy,
+    run_import,
+    save,
+    simulate,
+)
+
+PIXEL = 12e-9
+JOULES = 8800 * 1.602176634e-19
+WAVELENGTH = 1.98644586e-25 / JOULES
+DETECTOR = "entry_1/instrument_1/detector_1"
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory) -> Arrays:
+    sound = read_npz(simulate(tmp_path_factory.mktemp("sound")))
+    left = ("Y", "xcoords_start", "ycoords_start", "scan_index")
+    arrays = legacy(sound, [], "missing")
+    return {key: array for key, array in arrays.items() if key not in left}
+
+
+def _counts(arrays: Arrays) -> np.ndarray:
+    smallest = arrays["diffraction"][arrays["diffraction"] > 0].min()
+    return np.rint(np.square(arrays["diffraction"].astype(np.float64) / smallest))
+
+
+def _metres(arrays: Arrays, key: str) -> np.ndarray:
+    return (arrays[key] - CANVAS["yx".index(key[0])] // 2) * PIXEL
+
+
+def _cxi(file: h5py.File, arrays: Arrays) -> None:
+    file[f"{DETECTOR}/data"] = _counts(arrays).astype(np.uint32)
+    file["entry_1/data_1/data"] = h5py.SoftLink(f"/{DETECTOR}/data")
+    x, y = _metres(arrays, "xcoords"), _metres(arrays, "ycoords")
+    file["entry_1/sample_1/geometry_1/translation"] = np.stack([x, y, 0 * x], axis=1)
+    file["entry_1/data_1/translation"] = h5py.SoftLink("/entry_1/sample_1/geometry_1/translation")
+    file["entry_1/instrument_1/source_1/energy"] = JOULES
+    file[f"{DETECTOR}/distance"] = N * 75e-6 * PIXEL / WAVELENGTH
+    for axis in "xy":
+        file[f"{DETECTOR}/{axis}_pixel_size"] = 75e-6
+    file["entry_1/instrument_1/source_1/probe"] = arrays["probeGuess"][None]
+    file["object"] = arrays["objectGuess"][None]
+
+
+def _matlab(file: h5py.File, arrays: Arrays) -> None:
+    """Columns first, and complex numbers as a compound."""
+    pairs = np.stack([arrays["xcoords"], arrays["ycoords"]], axis=1)
+    stack = np.moveaxis(arrays["diffraction"], 0, -1)
+    for name, values in {**arrays, "diffraction": stack, "positions": pairs}.items():
+        if "coords" in name:
+            continue
+        stored = values.T
+        if values.dtype.kind == "c":
+            stored = np.zeros(values.T.shape, [("real", "f8"), ("imag", "f8")])
+            stored["real"], stored["imag"] = values.T.real, values.T.imag
+        file[name] = stored
+        file[name].attrs["MATLAB_class"] = np.bytes_("double")
+
+
+def _tike(file: h5py.File, arrays: Arrays) -> None:
+    file["data"] = np.fft.ifftshift(_counts(arrays), axes=(1, 2))[None].astype(np.float32)
+    file["scan"] = np.stack([arrays["ycoords"], arrays["xcoords"]], axis=1)[None]
+    file["probe"] = arrays["probeGuess"][None, None, None]
+    file["psi"] = arrays["objectGuess"][None]
+
+
+def _pairs_across(file: h5py.File, arrays: Arrays) -> None:
+    for key in ("objectGuess", "probeGuess"):
+        file[key] = arrays[key]
+    file["diffraction"] = arrays["diffraction"][..., None]
+    file["positions"] = np.stack([arrays["xcoords"], arrays["ycoords"]], axis=0)
+
+
+def _micrometres(file: h5py.File, arrays: Arrays) -> None:
+    for key in ("objectGuess", "probeGuess", "diffraction"):
+        file[key] = arrays[key]
+    for key, shape in (("xcoords", (1, -1)), ("ycoords", (-1, 1))):
+        file[key] = (_metres(arrays, key) * 1e6).reshape(shape)
+        file[key].attrs["units"] = "um"
+
+
+def _ptychi(file: h5py.File, arrays: Arrays) -> None:
+    file["dp"] = np.minimum(_counts(arrays), 32766).astype(">i2")
+    for axis in "xy":
+        file[f"probe_position_{axis}_m"] = _metres(arrays, f"{axis}coords")
+    file["probe"] = np.stack([arrays["probeGuess"], 0.2 * arrays["probeGuess"][::-1]])[None]
+    file["object"] = arrays["objectGuess"][None]
+
+
+LAYOUTS: dict[str, tuple[Callable, dict[str, Any]]] = {
+    "CXI": (_cxi, {"values": "intensity", "origin": "centre"}),
+    "MATLAB": (_matlab, {}),
+    "tike": (_tike, {"values": "intensity"}),
+    "pairs across": (_pairs_across, {}),
+    "micrometres": (_micrometres, {"origin": "centre", "pixel_size": 0.012}),
+    "pty-chi": (
+        _ptychi,
+        {
+            "values": "intensity",
+            "origin": "centre",
+            "pixel_size": PIXEL,
+            "probe_mode": "strongest",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_of_other_programs(bare, tmp_path, layout):
+    write, answers = LAYOUTS[layout]
+    source = tmp_path / "old.h5"
+    with h5py.File(source, "w") as file:
+        write(file, bare)
+    if answers:  # a run without them asks for all of them, and for nothing else
+        with pytest.raises(OpenQuestions) as asked:
+            run_import(source, None, **{k: answers[k] for k in answers if k == "pixel_size"})
+        for option in answers:
+            assert f"--{option.replace('_', '-')}" in asked.value.options
+    run_import(source, tmp_path / "new.npz", **answers)
+    new = read_npz(tmp_path / "new.npz")
+    for key in ("xcoords", "ycoords"):
+        np.testing.assert_allclose(new[key], bare[key], atol=1e-5)
+    np.testing.assert_array_equal(new["objectGuess"], bare["objectGuess"])
+    ratio = (
+        new["diffraction"][bare["diffraction"] > 0] / bare["diffraction"][bare["diffraction"] > 0]
+    )
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+    probe = np.vdot(new["probeGuess"], bare["probeGuess"])
+    power = np.linalg.norm(new["probeGuess"]) * np.linalg.norm(bare["probeGuess"])
+    assert abs(probe) / power == pytest.approx(1, abs=1e-6)
+
+
+def test_lengths_without_a_geometry_and_no_probe_ask_together(bare, tmp_path):
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        _cxi(file, bare)
+        for name in ("entry_1/instrument_1/source_1", "object"):
+            del file[name]
+    with pytest.raises(OpenQuestions) as asked:
+        run_import(tmp_path / "old.h5", None)
+    wanted = "--probe FILE --object ones --values intensity --pixel-size L"
+    assert asked.value.options == wanted
+    other = str(save(tmp_path / "probe.npz", {"probe": bare["probeGuess"]}))
+    answers = {"probe": other, "object": "ones", "values": "intensity", "pixel_size": PIXEL}
+    run_import(tmp_path / "old.h5", tmp_path / "new.npz", **answers)
+    new = read_npz(tmp_path / "new.npz")
+    for key in ("xcoords", "ycoords"):  # an empty canvas lies about the scan
+        shift = new[key] - bare[key]
+        np.testing.assert_allclose(shift, shift[0], atol=1e-5)
+
+
+def test_probe_modes_are_taken_by_number_or_power(bare, tmp_path):
+    modes = np.stack([0.2 * bare["probeGuess"][::-1], bare["probeGuess"]])[None, None]
+    source = save(tmp_path / "old.npz", {**bare, "probeGuess": modes})
+    with pytest.raises(OpenQuestions, match="holds 2 modes.*mode 1 has 96 % of the power"):
+        run_import(source, None)
+    run_import(source, tmp_path / "new.npz", probe_mode="strongest")
+    new = read_npz(tmp_path / "new.npz")
+    np.testing.assert_array_equal(new["probeGuess"], bare["probeGuess"])
+    changes = import_record(tmp_path / "new.npz")["parameters"]["changes"]
+    (chosen,) = [one for one in changes if one["change"] == "mode chosen"]
+    assert chosen["after"] == "mode 1, 96 % of the power"
+    with pytest.raises(InputError, match="--probe-mode 2 is none"):
+        run_import(source, None, probe_mode=2)
+
+
+@pytest.mark.parametrize(("code", "name"), [(32008, "Bitshuffle"), (32001, "Blosc")])
+def test_a_filter_that_is_not_installed_is_named(bare, tmp_path, code, name):
+    if h5py.h5z.filter_avail(code):
+        pytest.skip(f"{name} is installed")
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        for key in ("objectGuess", "probeGuess", "xcoords", "ycoords"):
+            file[key] = bare[key]
+        settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        settings.set_chunk((5, N, N))
+        settings.set_filter(code, h5py.h5z.FLAG_OPTIONAL, (0, 2))
+        space = h5py.h5s.create_simple(bare["diffraction"].shape)
+        kind = h5py.h5t.NATIVE_FLOAT
+        stored = h5py.h5d.create(file.id, b"diffraction", kind, space, settings)
+        stored.write(h5py.h5s.ALL, h5py.h5s.ALL, bare["diffraction"])
+    wanted = rf"filter {name} \({code}\), which is not installed here: `pip install hdf5plugin`"
+    with pytest.raises(InputError, match=wanted):
+        run_import(tmp_path / "old.h5", None)
+
+
+def _never_written(file: h5py.File) -> None:
+    file.create_dataset("diffraction", (10**9, N, N), "f4", chunks=(1, N, N))
+
+
+def _hardly_written(file: h5py.File) -> None:
+    _never_written(file)
+    file["diffraction"][0] = 1
+
+
+def _zeros_by_the_million(file: h5py.File) -> None:
+    file.create_dataset(
+        "diffraction", (10**7, N, N), "f4", chunks=(2**13, N, N), compression="gzip"
+    )
+    file["diffraction"][:1] = np.zeros((1, N, N))
+
+
+def _many_groups(file: h5py.File) -> None:
+    for number in range(10_001):
+        file.create_group(str(number))
+
+
+def _elsewhere(file: h5py.File) -> None:
+    file["diffraction"] = h5py.ExternalLink("/nowhere/else.h5", "frames")
+
+
+def _virtual(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout((45, N, N), "f4")
+    layout[:] = h5py.VirtualSource("none.h5", "frames", (45, N, N))
+    file.create_virtual_dataset("diffraction", layout)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (_never_written, "but only 0 were ever written"),
+        (_hardly_written, "were ever written"),
+        (_zeros_by_the_million, "were ever written"),
+        (_many_groups, "more than 10000 groups and arrays"),
+        (_elsewhere, "lies in another file"),
+        (_virtual, "lies in another file"),
+    ],
+)
+def test_hdf5_files_that_would_take_all_memory_or_lead_elsewhere(bare, tmp_path, spoil, problem):
+    source = tmp_path / "old.h5"
+    with h5py.File(source, "w") as file:
+        for key in ("objectGuess", "probeGuess", "xcoords", "ycoords"):
+            file[key] = bare[key]
+        spoil(file)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=problem) as refused:
+        run_import(source, tmp_path / "new.npz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6 and "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_nesting_and_cycles_do_no_harm(bare, tmp_path):
+    source = tmp_path / "old.h5"
+    with h5py.File(source, "w") as file:
+        for key, array in bare.items():
+            file[key] = array
+        group = file
+        for _ in range(1200):
+            group = group.create_group("g")
+        group["up"] = file["/"]
+        file["itself"] = h5py.SoftLink("/itself")
+        file["out"] = h5py.SoftLink("/../../etc/passwd")
+    run_import(source, tmp_path / "new.npz")
+    np.testing.assert_array_equal(read_npz(tmp_path / "new.npz")["xcoords"], bare["xcoords"])
+
+
+@pytest.mark.long
+def test_a_zip_bomb_is_not_unpacked(bare, tmp_path):
+    source = save(tmp_path / "old.npz", {k: v for k, v in bare.items() if k != "diffraction"})
+    header = io.BytesIO()
+    form = {"descr": "<f4", "fortran_order": False, "shape": (80_000, N, N)}
+    np.lib.format.write_array_header_1_0(header, form)
+    with (
+        zipfile.ZipFile(source, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("diffraction.npy", "w", force_zip64=True) as member,
+    ):
+        member.write(header.getvalue())
+        for _ in range(80):
+            member.write(bytes(1000 * N * N * 4))
+    tracemalloc.start()
+    with pytest.raises(InputError, match="bytes that unpack to 13.*: save it uncompressed"):
+        run_import(source, tmp_path / "new.npz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6
+
+
+def test_names_of_the_file_are_never_taken_for_commands(bare, tmp_path):
+    """In the suggested command a shell runs nothing, and what no terminal shows is left out."""
+    for name, shown in (("a b;rm", "'diffraction=a b;rm'"), ("x\x1b[31m", "NAME")):
+        arrays = {**bare, name: bare["diffraction"]}
+        del arrays["diffraction"]
+        source = tmp_path / "old.h5"
+        save(source, arrays, "h5")
+        with pytest.raises(OpenQuestions) as asked:
+            run_import(source, None)
+        assert asked.value.options == f"--key {shown}"
