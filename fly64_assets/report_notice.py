@@ -16,8 +16,9 @@ from dagster import DagsterInstance
 from fly64_assets.catalogue import product
 from fly64_assets.context import StudyContext
 from fly64_assets.errors import InputError, NotTrusted
+from fly64_assets.ledger import Record
 from fly64_assets.partitions import Condition
-from fly64_assets.planner import Planner, State, Verdict
+from fly64_assets.planner import Planner, State
 from fly64_assets.store import not_as_kept, write_whole
 
 PRODUCT = product("study_report")
@@ -40,28 +41,43 @@ def settled_planner(context: StudyContext, instance: DagsterInstance) -> Planner
     planner = context.planner(instance)
     verdict = planner.verdict(PRODUCT, Condition())
     with contextlib.suppress(OSError, InputError, NotTrusted, UnicodeDecodeError):
-        if verdict.record is not None and verdict.must_run and _settle(planner, verdict):
+        if verdict.record is not None and verdict.must_run and _settle(planner, verdict.record):
             return context.planner(instance)
     return planner
 
 
-def _settle(planner: Planner, verdict: Verdict) -> bool:
-    """Cover or uncover the page; whether it is as it was made again."""
-    store, ledger, record = planner.ledger.store, planner.ledger, verdict.record
-    assert record is not None  # of a page that was made
+def _settle(planner: Planner, record: Record) -> bool:
+    """Cover or uncover the page; whether it is as it was made again, and was not."""
+    store, ledger = planner.ledger.store, planner.ledger
     path = store.path(PRODUCT, Condition(), PRODUCT.files[0])
     if not_as_kept(store.root, store.relative(path)) is not None:
         return False
     text = path.read_bytes().decode("utf-8")
-    page, _, _ = text.partition(MARK)
+    page, covered, _ = text.partition(MARK)
     written = record.provenance.files[store.relative(path)].sha256
     whole = hashlib.sha256(page.encode()).hexdigest() == written
-    again = whole and verdict.state is State.ALTERED
-    wanted = page if again else page + NOTICE.format(mark=MARK, reason=escape(verdict.reason))
+    reason = _misleads(planner, record, whole=whole)
+    wanted = page + NOTICE.format(mark=MARK, reason=escape(reason)) if reason else page
     if wanted == text or not os.access(path.parent, os.W_OK):
         return False
     # As the step that makes the page locks it, which may have made another one by now.
     with store.lock(f"{PRODUCT.name}-{Condition()}", PRODUCT.name):
         if ledger.latest(PRODUCT, Condition()) == record:
             write_whole(path, wanted)
-    return again
+    return bool(covered) and not reason
+
+
+def _misleads(planner: Planner, record: Record, *, whole: bool) -> str:
+    """What the page shows as finished and is not so any more; empty where all of it still is.
+
+    A page that lacks a dose that was added since, or is not of the newest code, misleads nobody.
+    """
+    verdict = planner.verdict(PRODUCT, Condition())
+    inputs = (planner.verdict(*each) for each in planner.inputs_of(PRODUCT, Condition()))
+    altered = any(each.state is State.ALTERED for each in inputs)
+    then = record.provenance.settings.get("conditions", {})
+    now = {str(at): planner.standing(at) for at in planner.conditions}
+    shown = [at for at, standing in then.items() if standing["state"] == State.FRESH]
+    changed = any(now.get(at) != then[at] for at in shown)
+    failed = verdict.state is State.FAILED
+    return verdict.reason if failed or changed or altered or not whole else ""

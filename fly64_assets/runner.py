@@ -32,7 +32,7 @@ from fly64_assets.context import StudyContext
 from fly64_assets.errors import InProgress
 from fly64_assets.executor import held
 from fly64_assets.partitions import Condition
-from fly64_assets.planner import Planner
+from fly64_assets.planner import Planner, State
 from fly64_assets.reaper import reap
 from fly64_assets.restore import keep_missing
 from fly64_assets.run_ends import clear_if_mended, note_end
@@ -333,7 +333,7 @@ def run_checks(
     conditions: Iterable[Condition],
     listener: Listener,
 ) -> list[RunOutcome]:
-    """Evaluate every check of what was made in the conditions; nothing is made.
+    """Evaluate every check of what was made in the conditions and is not stale; nothing is made.
 
     Raises:
         InProgress: another run is at one of them; the others were checked.
@@ -345,7 +345,9 @@ def run_checks(
     for cell in cells:
         level, at = cell.level, cell.condition
         items = level.products_in(context.study)
-        made = tuple(i for i in items if i.checks and planner.record(i, at) is not None)
+        lacks = {item: planner.lack(item, at) for item in items if item.checks}
+        # Of what is missing or stale, no check would be evaluated.
+        made = tuple(i for i, lack in lacks.items() if lack is None or lack.state is State.ALTERED)
         if made:
             outcomes.append(execute(context, instance, RunRequest(level, at, (), made), listener))
     refused = [f.text for o in outcomes if o.refused for f in o.failures]
