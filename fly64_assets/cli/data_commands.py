@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fly64_assets.cli.options import exit_code, json_option, print_json
+from fly64_assets.cli.options import exit_code, json_option, print_json, say
 from fly64_assets.errors import InputError, harmless
 
 if TYPE_CHECKING:
@@ -235,10 +235,10 @@ def import_(
             )
     except OpenQuestions as error:
         for question in error.questions:
-            click.echo(f"error: {question}", err=True)
+            say(f"error: {question}", err=True)
         where = "--dry-run" if dry_run else f"--to {shlex.quote(str(target))}"
         command = f"fly64 import {shlex.quote(file)} {where} {error.options}"
-        click.echo(f"suggested: {command}", err=True)
+        say(f"suggested: {command}", err=True)
         return 2
     if as_json:
         print_json(_values(report, file, None if dry_run else target))
