@@ -111,6 +111,8 @@ class OverlapSettings(Section):
     )
 
 
+MOST_CHANNELS = 2048
+"""Of a U-Net's last level: a layer of so many has 150 MB of weights."""
 SMALLEST_FRAME_PX = 12
 """The resampling kernel (`solvers.resampling.TAPS`) takes 4 px from each side of a frame."""
 
@@ -153,6 +155,15 @@ class TrainingSettings(Section):
     regularisation: PositiveNumber = Field(
         description="of the back-projection, as a fraction of the brightest illumination"
     )
+
+    @model_validator(mode="after")
+    def _fits_memory(self) -> TrainingSettings:
+        if (channels := self.width * 2**self.depth) > MOST_CHANNELS:
+            raise ValueError(
+                f"width: {self.width} doubles with each of {self.depth} levels to {channels:,} "
+                f"channels; {MOST_CHANNELS:,} is the most"
+            )
+        return self
 
     @model_validator(mode="after")
     def _frame_halves(self) -> TrainingSettings:

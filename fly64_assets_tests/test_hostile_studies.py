@@ -201,6 +201,7 @@ def test_a_base_names_one_specimen_whichever_way_it_is_reached(tmp_path):
         ({"scoring": {"max_shift_px": 1e9}}, ("scoring.max_shift_px", "100")),
         ({"overlap": {"neighbor_count": 10**9}}, ("overlap.neighbor_count", "1000")),
         ({"ptychopinn": {"width": 10**6}}, ("ptychopinn.width", "512")),
+        ({"baseline": {"width": 512, "depth": 3}}, ("baseline: width: 512", "4,096 channels")),
         ({"ptychopinn": {"loss_reach": 1e9}}, ("ptychopinn.loss_reach", "10")),
         # What only the scan can tell.
         ({"statistics": {"block_px": 200}}, ("views.dense", "statistics", "200 px")),
