@@ -238,7 +238,7 @@ def test_an_unwritable_store_is_refused(write_study, tmp_path):
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a folder should be")
     done = fly64("run", "--study", write_study(), "--all", results=blocked)
-    _assert_refused(done, "blocked", "cannot be written")
+    _assert_refused(done, "blocked", "is a file, no folder")
     assert blocked.read_text() == "a file where a folder should be"
 
 
