@@ -35,7 +35,8 @@ class _InOrderOfUse(click.Group):
         super().add_command(cmd, name)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        with heeded():
+        # As a program it is given no arguments: click takes those of the process.
+        with heeded(to_the_end=not args and kwargs.get("args") is None):
             return super().main(*args, **kwargs)
 
 
