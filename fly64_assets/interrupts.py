@@ -92,10 +92,13 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
+def heeded(*, to_the_end: bool = False) -> Iterator[None]:
     """Let a signal to end end the program with its exit code, and say so, wherever it is now.
 
     A hang-up is one too, except where it is ignored (``nohup``).
+
+    Args:
+        to_the_end: the program ends with this: what comes afterwards does not change how.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -121,7 +124,9 @@ def heeded() -> Iterator[None]:
             if not ended:
                 raise
         finally:
-            if not ended:
+            if to_the_end:
+                ignore()
+            elif not ended:
                 for number, handler in before.items():
                     signal.signal(number, handler)
         if ended:

@@ -42,7 +42,8 @@ class _InOrderOfUse(click.Group):
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **options)
         reset_inherited()
-        with heeded():
+        # As a program it is given no arguments: click takes those of the process.
+        with heeded(to_the_end=not args and options.get("args") is None):
             self._run(*args, **options)
 
     def _run(self, *args: Any, **options: Any) -> None:
