@@ -234,7 +234,7 @@ def _checkpoints(context: StudyContext, instance: DagsterInstance) -> Iterator[R
             if folder.is_dir() and not planner.verdict(item, cell.condition).must_run:
 
                 def remove(cell=cell, folder=folder) -> None:
-                    with held(context.store, [cell]):
+                    with held(context.store, instance, [cell]):
                         checkpoints.remove(folder)
 
                 yield Removable("checkpoints of what is made", _size(folder), remove)

@@ -86,7 +86,7 @@ def restore(
         return found
     for cell in study_cells(context.study):
         try:
-            with nullcontext() if dry_run else held(context.store, [cell]):
+            with nullcontext() if dry_run else held(context.store, instance, [cell]):
                 work.settle(cell, found)
         except InProgress as error:
             for item in cell.level.products_in(context.study):
@@ -106,7 +106,7 @@ def keep_missing(context: StudyContext, instance: DagsterInstance) -> None:
         if not any(records):
             continue
         try:
-            with held(context.store, [cell]):
+            with held(context.store, instance, [cell]):
                 for record in filter(None, records):
                     _keep(context, record)
         except InProgress:

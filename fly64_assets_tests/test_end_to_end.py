@@ -249,7 +249,7 @@ def test_the_store_holds_what_the_catalogue_owns_and_nothing_else(opened):
     found = {
         file
         for file in context.store.root.rglob("*")
-        if file.is_file() and not {".locks", ".staging"} & set(file.parts)
+        if file.is_file() and not {".locks", ".staging", ".records"} & set(file.parts)
     }
     assert found == owned
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fly64_assets.cli.options import exit_code, json_option, print_json, say
+from fly64_assets.cli.options import exit_code, json_option, print_json
 from fly64_assets.errors import harmless
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def lineage(file: Path, as_json: bool) -> int:
         print_json(as_dictionary(chain))
     else:
         for line in tree_lines(chain):
-            say(line)
+            click.echo(line)  # each with its colours, its foreign text harmless
     return 0 if chain.holds else 1
 
 
