@@ -215,7 +215,7 @@ def evaluate_everywhere(
     """Judge every partition that was made, for a run that names none: the UI's "Execute all".
 
     Each partition has an evaluation of its own then, as if its own run had made it, and one that
-    belongs to none says how many hold. What does not comes last: the UI's list shows the last.
+    belongs to none says how many hold. Those that fail come last: the UI's list shows the last.
     """
     found: dict[str, list[tuple[Record, AssetCheckResult]]] = {check.name: [] for check in checks}
     made: list[Condition] = []
@@ -244,8 +244,7 @@ def evaluate_everywhere(
             description=text,
             metadata={"partitions": MetadataValue.table(table)} if rows else {},
         )
-        told = [(None, whole), *rows] if broken else [*rows, (None, whole)]
-        for record, result in told:
+        for record, result in [(None, whole), *rows]:
             yield AssetCheckEvaluation(
                 asset_key=AssetKey(product.key),
                 check_name=name,
