@@ -669,7 +669,13 @@ def judge(t: Trial, expected: str, harmed: set[str], answers: Answers) -> tuple[
             apart.append(f"plan counts {counted}, status {answers.status}")
     if (exits["export"] == 0) != good:
         apart.append(f"plan says {_few(own)}, export ended with {exits['export']}")
-    below = [state for name, state in states.items() if name in reported]
+    # What lacks only checks that do not block may be reported on: the page, made anew, says so.
+    usable = {
+        name
+        for name, rows in answers.rows.items()
+        if states.get(name) == "unchecked" and all(s in GOOD for s, blocking in rows if blocking)
+    }
+    below = [state for name, state in states.items() if name in reported - usable]
     if (exits["report"] == 0) != ({*below} == {"fresh"}):
         apart.append(f"plan says {_few(below)} of the report, it ended with {exits['report']}")
     for name, rows in answers.rows.items():
