@@ -1,9 +1,9 @@
 """Records beside the files: what each materialization carried, kept in the store as JSON.
 
 ``.records/<asset>/<partition>.json`` is written when the files are in place and before Dagster
-records the materialization. So it is of the files that lie there, or its hashes say that it is not;
-it is never asked whether something is fresh. `fly64 restore` makes the database's records from it
-again (``restore.py``). What stands in one may be anything: it is a hint, and read as such.
+records the materialization. So it is of the files that lie there, or its hashes say that it is not.
+`fly64 restore` makes the database's records from it again (``restore.py``). What stands in one may
+be anything: it is a hint, makes nothing fresh, and can only contradict a record of the same files.
 """
 
 from __future__ import annotations

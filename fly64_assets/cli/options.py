@@ -137,7 +137,7 @@ def exit_code(command: Command) -> Callable[..., None]:
                 raise
             kept = "what was finished is kept"
             advice = "mend that and repeat the command"
-            say(f"error: {problem}; {kept}; next: {advice}", err=True)
+            say(f"error: {with_next_step(f'{problem}; {kept}', advice)}", err=True)
             sys.exit(1)
 
     return run
@@ -171,6 +171,10 @@ def storage_problem(error: BaseException | None) -> str | None:
         if isinstance(error, sqlite3.OperationalError):
             where = os.environ.get("DAGSTER_HOME", "the study's Dagster instance")
             return f"{where}: its database cannot be used: {error} (is the disk full?)"
+        if isinstance(error, sqlite3.DatabaseError):
+            where = os.environ.get("DAGSTER_HOME", "the study's folder dagster")
+            aside = f"move {where} aside, `fly64 restore` makes its records again from the store"
+            return f"{where}: its database is damaged: {error}; {aside}"
         if isinstance(error, OSError) and error.errno in STORAGE_ERRORS:
             return f"{error.filename or 'disk'}: {error.strerror}"
         error = error.__cause__ or error.__context__
