@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import stat
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -301,9 +302,11 @@ class Store:
             record = FileRecord(
                 self.relative(target / name), sha256_of(source), source.stat().st_size
             )
+            _move_aside_folder(target / name)
             os.replace(source, target / name)
             records.append(record)
         for name in set(product.files) - set(names):
+            _move_aside_folder(target / name)
             (target / name).unlink(missing_ok=True)
         self._sync_listing(target)
         return tuple(records)
@@ -363,6 +366,12 @@ class Store:
 def _no_link(path: str, flags: int) -> int:
     """Open what was a file a moment ago: no link, and no waiting for the other end of a pipe."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _move_aside_folder(path: Path) -> None:
+    """Rename a folder that lies where a file belongs; what somebody put into it is not ours."""
+    if path.is_dir() and not path.is_symlink():
+        path.rename(path.with_name(f".{path.name}.aside-{uuid.uuid4().hex[:8]}"))
 
 
 def _slug(name: str) -> str:
