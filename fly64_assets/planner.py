@@ -258,10 +258,17 @@ class Planner:
 
     def left_out(self, product: Product) -> dict[Condition, str]:
         """Of every condition that such a product is not made from, the first reason why not."""
+        needed, pending = set(), [*gathers_in(product, self.study)]
+        while pending:  # what a run would check first, however far up, is not finished either
+            key = pending.pop()
+            if key not in needed:
+                needed.add(key)
+                pending += inputs_in(BY_KEY[key], self.study)
+        items = [item for item in products_in(self.study) if item.key in needed]
         found = {}
         for condition in self.conditions:
-            for item in (BY_KEY[key] for key in gathers_in(product, self.study)):
-                lack = self._distrust(item, condition)
+            for item in items:
+                lack = self._distrust(item, condition.restricted_to(item.per))
                 if lack is not None:
                     found[condition] = lack.passed_on(item)
                     break
