@@ -228,18 +228,12 @@ class Planner:
             say.
         """
         scored = [item for item in products_in(self.study) if item.stage == "score"]
-        found = [(item, condition.restricted_to(item.per)) for item in scored]
         said = [
             [item.name, check.name, check.state, check.description]
-            for item, at in found
-            for check in self.checks(item, at)
+            for item in scored
+            for check in self.checks(item, condition.restricted_to(item.per))
         ]
-        state, reason = State.FRESH, ""
-        for item, at in found:
-            lack = self._distrust(item, at)
-            if lack is not None:
-                state, reason = lack.state, lack.passed_on(item)
-                break
+        state, reason = self._first_distrusted(scored, condition) or (State.FRESH, "")
         if state not in (State.FRESH, State.FAILED, State.ALTERED):
             # It may be missing or stale because making it failed.
             levels = [level for level in LEVELS if level.stage == "score"]
@@ -256,6 +250,16 @@ class Planner:
         blocking = [check for check in self.checks(product, condition) if check.blocking]
         return next(_failures(blocking), None)
 
+    def _first_distrusted(
+        self, items: Iterable[Product], condition: Condition
+    ) -> tuple[State, str] | None:
+        """How the first that may not be consumed stands, and why; None when all of them may."""
+        for item in items:
+            lack = self._distrust(item, condition.restricted_to(item.per))
+            if lack is not None:
+                return lack.state, lack.passed_on(item)
+        return None
+
     def left_out(self, product: Product) -> dict[Condition, str]:
         """Of every condition that such a product is not made from, the first reason why not."""
         needed, pending = set(), [*gathers_in(product, self.study)]
@@ -265,14 +269,8 @@ class Planner:
                 needed.add(key)
                 pending += inputs_in(BY_KEY[key], self.study)
         items = [item for item in products_in(self.study) if item.key in needed]
-        found = {}
-        for condition in self.conditions:
-            for item in items:
-                lack = self._distrust(item, condition.restricted_to(item.per))
-                if lack is not None:
-                    found[condition] = lack.passed_on(item)
-                    break
-        return found
+        first = {at: self._first_distrusted(items, at) for at in self.conditions}
+        return {at: found[1] for at, found in first.items() if found is not None}
 
     def fingerprint(
         self,
