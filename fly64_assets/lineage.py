@@ -52,6 +52,7 @@ class Made:
         inputs: keys of what it was made from.
         exact: False where this making's own record is gone and a later one's is shown.
         source: of a specimen: name, sha256 and licence of the file that it was read from.
+        contradiction: why its record cannot be true, in words.
     """
 
     key: Hashable
@@ -71,6 +72,7 @@ class Made:
     absent: frozenset[str] = frozenset()
     exact: bool = True
     source: Mapping[str, Any] | None = None
+    contradiction: str | None = None
 
 
 class Home(Protocol):
@@ -124,7 +126,10 @@ class Lineage:
 
     @property
     def holds(self) -> bool:
-        return all(file.state.holds for step in self.steps for file in step.files)
+        return all(
+            step.made.contradiction is None and all(file.state.holds for file in step.files)
+            for step in self.steps
+        )
 
     def counts(self) -> dict[str, int]:
         """Number of files in each state that occurs."""

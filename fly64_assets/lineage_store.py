@@ -1,6 +1,6 @@
 """A store as the lineage reads it: the makings that the event log of its Dagster instance holds.
 
-The log is read, never written; what a making's record says is not judged here.
+The log is read, never written; a making's record is held against the one beside its files only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 
+from fly64_assets import stored_records
 from fly64_assets.catalogue import BY_KEY, PRODUCTS, Product
 from fly64_assets.errors import InputError
 from fly64_assets.instance import SETTINGS, opened_to_read
@@ -20,6 +21,7 @@ from fly64_assets.ledger import PROVENANCE, InputRecord, Provenance
 from fly64_assets.lineage import Made, unknown_file
 from fly64_assets.partitions import Condition
 from fly64_assets.specimen_origins import origin_in
+from fly64_assets.store import Store
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,11 @@ class StoreHome:
         carried = materialization.metadata.get(PROVENANCE) if materialization else None
         if carried is None:
             return None
-        return _made(Provenance.from_json(carried.value), found[0].storage_id)  # type: ignore[arg-type]
+        provenance = Provenance.from_json(carried.value)  # type: ignore[arg-type]
+        made = _made(provenance, found[0].storage_id)
+        item, at = BY_KEY[tuple(asset.split("/"))], Condition.from_partition_key(partition)
+        problem = stored_records.contradiction(Store(self.root), item, at, provenance)
+        return replace(made, contradiction=problem)
 
 
 def _made(provenance: Provenance, storage_id: int) -> Made:

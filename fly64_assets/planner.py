@@ -29,7 +29,7 @@ from fly64_assets.catalogue import (
     inputs_in,
     products_in,
 )
-from fly64_assets.errors import InputError, NotTrusted
+from fly64_assets.errors import NotTrusted
 from fly64_assets.ledger import CheckState, InputRecord, Ledger, Provenance, Record
 from fly64_assets.partitions import Condition
 from fly64_assets.store import sha256_of
@@ -328,24 +328,10 @@ class Planner:
         expected = self.fingerprint(product, condition, versions)
         if record.provenance.fingerprint != expected:
             return inherited or Lack(State.STALE, self._difference(record))
-        altered = self.ledger.altered(record) or self._contradicted(record)
+        altered = self.ledger.altered(record) or stored_records.contradiction(
+            self.ledger.store, product, condition, record.provenance
+        )
         return None if altered is None else Lack(State.ALTERED, altered)
-
-    def _contradicted(self, record: Record) -> str | None:
-        """Where the record beside the files says otherwise what the same files hold, in words.
-
-        Without one, or with one that is none, nothing is contradicted.
-        """
-        made, store = record.provenance, self.ledger.store
-        try:
-            kept = stored_records.read(store, record.product, record.condition)
-        except InputError:
-            return None
-        if kept is None or kept.provenance.files != made.files:
-            return None
-        if kept.provenance.data_version == made.data_version:
-            return None
-        return f"{made.asset}: its record and the one beside its files say different data versions"
 
     def _difference(self, record: Record) -> str:
         made = record.provenance

@@ -3,14 +3,19 @@
 A browser sends whatever any page tells it to, to 127.0.0.1 as well, and under any name that a
 stranger lets resolve to it. So a request is answered only where its ``Host`` is an address that the
 UI is served at, and may change something only as JSON by POST from a page of the UI itself: what
-another page can send (pictures, scripts, forms, fetch without asking first) is never that. A plain
+another page can send (pictures, scripts, forms, fetch without asking first) is never that. Nor do
+other users of this machine get an answer, who reach 127.0.0.1 with any header they like. A plain
 ASGI application around another; nothing here knows of Dagster.
 """
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +29,7 @@ READING = ("GET", "HEAD")
 QUERIES = "/graphql"
 """Where Dagster takes queries and mutations alike, by GET too."""
 POLICY_VIOLATION = 1008
+CONNECTIONS = Path("/proc/net/tcp")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
@@ -66,6 +72,26 @@ def origins_at(port: int, more: Iterable[str] = ()) -> frozenset[str]:
     # No browser says the port that its scheme implies.
     usual = {"http": ":80", "https": ":443"}
     return frozenset(one.removesuffix(usual[one.split(":")[0]]) for one in origins)
+
+
+def user_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
+    """The number of the user whose process has a connection open to a server of this machine.
+
+    Args:
+        client, server: addresses of both ends, IPv4.
+
+    Returns:
+        None when nobody has it open, any more: the kernel calls what is left of it root's.
+    """
+    ends = [
+        f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"
+        for host, port in (client, server)
+    ]
+    for line in CONNECTIONS.read_text("ascii").splitlines()[1:]:
+        fields = line.split()
+        if fields[1:3] == ends and fields[9] != "0":
+            return int(fields[7])
+    return None
 
 
 def refusal(scope: Scope, origins: frozenset[str]) -> Refusal | None:
@@ -114,16 +140,25 @@ class RequestGuard:
     Args:
         app: that is guarded.
         origins: of `origins_at`.
+        own_user_only: nobody but this process's user and root is answered.
     """
 
-    def __init__(self, app: Application, origins: frozenset[str]) -> None:
-        self.app, self.origins = app, origins
+    def __init__(
+        self, app: Application, origins: frozenset[str], own_user_only: bool = False
+    ) -> None:
+        self.app, self.origins, self.own_user_only = app, origins, own_user_only
+
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        asked_for_own = self.own_user_only and CONNECTIONS.exists()
+        if asked_for_own and user_of(scope["client"], scope["server"]) not in (os.getuid(), 0):
+            return Refusal(403, "only the user who serves this may ask for it")
+        return refusal(scope, self.origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):  # the server's start and end
             await self.app(scope, receive, send)
             return
-        refused = refusal(scope, self.origins)
+        refused = self._refusal(scope)
         if refused is None:
             await self.app(scope, receive, _with(HEADERS, send))
         elif scope["type"] == "websocket":

@@ -116,3 +116,21 @@ def read(store: Store, product: Product, condition: Condition) -> StoredRecord |
         raise InputError(path, where[:80], f"is no record: {first['msg'][:120]}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(path, "", f"cannot be read: {type(error).__name__}") from None
+
+
+def contradiction(
+    store: Store, product: Product, condition: Condition, made: Provenance
+) -> str | None:
+    """Where the record beside the files says otherwise what the same files hold, in words.
+
+    Without one, or with one that is none, nothing is contradicted.
+    """
+    try:
+        kept = read(store, product, condition)
+    except InputError:
+        return None
+    if kept is None or kept.provenance.files != made.files:
+        return None
+    if kept.provenance.data_version == made.data_version:
+        return None
+    return f"{made.asset}: its record and the one beside its files say different data versions"

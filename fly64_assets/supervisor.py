@@ -237,7 +237,11 @@ def living_children(pid: int) -> list[int]:
 
 
 def servers_of(
-    folder: Path, listener: socket.socket, origins: Iterable[str], results: Path
+    folder: Path,
+    listener: socket.socket,
+    origins: Iterable[str],
+    results: Path,
+    any_user: bool = False,
 ) -> list[Server]:
     """The servers of one study.
 
@@ -246,6 +250,7 @@ def servers_of(
         listener: listens at the web server's port.
         origins: of the web UI (`request_guard.origins_at`).
         results: the study's folder of results.
+        any_user: other users of this machine are answered, too: a proxy is often another one.
     """
     code_socket, workspace = folder / "code", folder / "workspace.yaml"
     (location,) = yaml.safe_load(WORKSPACE.read_text("utf-8"))["load_from"]
@@ -259,6 +264,7 @@ def servers_of(
     web = ["--listener", str(listener.fileno()), "--workspace", str(workspace)]
     web += ["--code-server", str(code_socket), "--results", str(results)]
     web += [part for one in sorted(origins) for part in ("--origin", one)]
+    web += ["--any-user"] if any_user else []
     return [
         Server(
             "code server",
@@ -284,7 +290,13 @@ def answers(path: Path) -> bool:
         return probe.connect_ex(str(path)) == 0
 
 
-def serve(listener: socket.socket, origins: Iterable[str], results: Path, tell: Tell) -> bool:
+def serve(
+    listener: socket.socket,
+    origins: Iterable[str],
+    results: Path,
+    tell: Tell,
+    any_user: bool = False,
+) -> bool:
     """Keep the servers of a study alive until told to end; arguments as of `servers_of`.
 
     Returns:
@@ -292,6 +304,6 @@ def serve(listener: socket.socket, origins: Iterable[str], results: Path, tell: 
     """
     folder = Path(tempfile.mkdtemp(prefix="fly64-ui-"))  # of this user alone
     try:
-        return Supervisor(servers_of(folder, listener, origins, results), tell).run()
+        return Supervisor(servers_of(folder, listener, origins, results, any_user), tell).run()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

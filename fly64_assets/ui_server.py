@@ -41,16 +41,22 @@ class GuardedWebserver(DagsterWebserver):
         context: the instance and the code location.
         origins: that the server has (`request_guard.origins_at`).
         results: the study's folder of results.
+        own_user_only: as of `RequestGuard`.
     """
 
     def __init__(
-        self, context: WorkspaceProcessContext, origins: frozenset[str], results: Path
+        self,
+        context: WorkspaceProcessContext,
+        origins: frozenset[str],
+        results: Path,
+        own_user_only: bool = False,
     ) -> None:
-        self._origins, self._results = origins, results
+        self._results = results
+        self._guard = Middleware(RequestGuard, origins=origins, own_user_only=own_user_only)
         super().__init__(context, live_data_poll_rate=POLL_MS)
 
     def build_middleware(self) -> list[Middleware]:
-        return [Middleware(RequestGuard, origins=self._origins), *super().build_middleware()]
+        return [self._guard, *super().build_middleware()]
 
     def build_routes(self) -> list[BaseRoute]:
         return [*routes(self._results), *super().build_routes()]
@@ -61,6 +67,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m fly64_assets.ui_server")
     parser.add_argument("--listener", type=int, required=True, help="descriptor of the port")
     parser.add_argument("--origin", action="append", required=True, help="that the UI has")
+    parser.add_argument("--any-user", action="store_true", help="answer other users, too")
     parser.add_argument("--workspace", required=True, help="Dagster's workspace.yaml")
     parser.add_argument("--code-server", type=Path, required=True, help="its Unix socket")
     parser.add_argument("--results", type=Path, required=True, help="the study's folder")
@@ -72,7 +79,9 @@ def main(arguments: list[str]) -> None:
         instance.optimize_for_webserver(**DATABASE)
         target = WorkspaceFileTarget([given.workspace])
         with WorkspaceProcessContext(instance, target, version=__version__) as context:
-            webserver = GuardedWebserver(context, frozenset(given.origin), given.results)
+            webserver = GuardedWebserver(
+                context, frozenset(given.origin), given.results, not given.any_user
+            )
             config = uvicorn.Config(
                 webserver.create_asgi_app(),
                 log_level="warning",

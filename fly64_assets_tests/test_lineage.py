@@ -107,6 +107,16 @@ def _rewrite(path: Path, **changes: np.ndarray) -> None:
     write_npz(path, {**read_npz(path), **changes})
 
 
+def test_a_record_that_the_one_beside_its_files_contradicts_is_named(made):
+    (beside,) = made.store.glob(".records/train/dataset/*.json")
+    record = json.loads(beside.read_text())
+    record["provenance"]["data_version"] = "0" * 64
+    beside.write_text(json.dumps(record))
+    code, text = call(made.path(VIEW))
+    assert code == 1
+    assert "train/dataset: its record and the one beside its files say different data" in text
+
+
 @pytest.mark.parametrize("path", [VIEW, DATASET, SPECIMEN])
 def test_an_altered_file_anywhere_in_the_chain_is_named(made, path):
     with made.path(path).open("r+b") as file:

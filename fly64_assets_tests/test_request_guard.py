@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,7 +27,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from fly64_assets.request_guard import origins_at, refusal
+from fly64_assets.request_guard import CONNECTIONS, RequestGuard, origins_at, refusal, user_of
+from fly64_assets.supervisor import listening_at
 from fly64_assets.ui_server import GuardedWebserver
 
 PORT = 3000
@@ -351,3 +355,55 @@ def test_whatever_passes_is_a_read_or_json_of_the_own_page(method, path, headers
     else:
         assert method in ("GET", "HEAD") and path.rstrip("/") != "/graphql"
         assert said["origin"] in ([], [f"http://{host}"])
+
+
+CONNECT = """
+import os, socket, sys
+if int(sys.argv[2]):
+    os.setuid(int(sys.argv[2]))
+with socket.socket() as mine:
+    mine.connect(("127.0.0.1", int(sys.argv[1])))
+    mine.sendall(b"x")
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not CONNECTIONS.exists(), reason="the kernel names no connection's user")
+@pytest.mark.parametrize("user", [0, 65534])
+def test_other_users_of_the_machine_are_not_answered(user):
+    if os.getuid() and user:
+        pytest.skip("only root can ask as somebody else")
+    with listening_at(0) as listener:
+        listener.settimeout(30)
+        server = listener.getsockname()
+        command = [sys.executable, "-c", CONNECT, str(server[1]), str(user)]
+        other = subprocess.Popen(command, stdin=subprocess.PIPE)
+        try:
+            connection, client = listener.accept()
+            with connection:
+                assert connection.recv(1) == b"x"
+                assert user_of(client, server) == (user or os.getuid())
+                scope = {"client": client, "server": server, "type": "http", "method": "GET"}
+                scope |= {"path": "/", "headers": [(b"host", f"127.0.0.1:{server[1]}".encode())]}
+                assert status_of(scope, server[1]) == (403 if user else 200)
+                other.communicate()
+                assert user_of(client, server) is None, "what is left is root's in name only"
+                assert status_of(scope, server[1]) == 403
+        finally:
+            other.kill()
+            other.wait()
+
+
+def status_of(scope: dict[str, Any], port: int) -> int:
+    """What the guard lets through is answered 200."""
+    sent = []
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    async def answer(scope, receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+
+    guard = RequestGuard(answer, origins_at(port), own_user_only=True)
+    asyncio.run(guard(scope, None, send))
+    return sent[0]["status"]

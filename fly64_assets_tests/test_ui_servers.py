@@ -19,6 +19,7 @@ from dagster import DagsterInstance
 from dagster._core.scheduler.instigation import InstigatorType, TickStatus
 
 from fly64_assets.cli import main
+from fly64_assets.context import StudyContext
 from fly64_assets.instance import read_only_instance
 from fly64_assets.store import RESULTS_VARIABLE
 from fly64_assets.study import load_study
@@ -75,6 +76,16 @@ def test_a_port_in_use_is_named_and_a_free_one_offered(write_study, tmp_path, ad
     assert offered != port
     listening_at(offered).close()
     assert not results.exists(), "nothing else was begun"
+
+
+def test_a_second_web_ui_of_a_study_is_refused(write_study, tmp_path):
+    file, results = write_study(), tmp_path / "results"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(RESULTS_VARIABLE, str(results))
+        with StudyContext.load(file).store.lock("ui", "the first"):
+            done = fly64("ui", "--study", file, "--port", str(free_port()), results=results)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == f"error: study tiny has a web UI already: process {os.getpid()}\n"
 
 
 def test_a_port_without_the_right_to_it(write_study, tmp_path):

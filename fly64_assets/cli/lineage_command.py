@@ -93,6 +93,7 @@ def _chain_dictionary(chain: Lineage) -> dict[str, Any]:
                 "versions": dict(step.made.versions),
                 "settings": dict(step.made.settings),
                 "exact": step.made.exact,
+                "contradiction": step.made.contradiction,
                 "source": step.made.source,
                 "files": [_file_dictionary(state) for state in step.files],
                 "inputs": list(step.inputs),
@@ -153,6 +154,8 @@ def _details(step: Step) -> Iterator[str]:
     from fly64_assets.lineage import seeds_of
 
     made = step.made
+    if made.contradiction is not None:
+        yield made.contradiction
     if not made.exact:
         yield "that making has no record of its own any more: what follows is of a later one"
     seeds = _joined(seeds_of(made.settings)) or "none"

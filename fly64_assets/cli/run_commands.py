@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -141,7 +142,8 @@ def status(study_file: str | None, doses: str | None, views: str | None, as_json
     "host_names",
     multiple=True,
     metavar="NAME[:PORT]",
-    help="A further name that browsers reach it by, through a tunnel or proxy; https://NAME, too.",
+    help="A further name that browsers reach it by, through a tunnel or proxy; https://NAME, too. "
+    "Other users of this machine are answered then, as a proxy is often another user's.",
 )
 @exit_code
 def ui(study_file: str | None, port: int, host_names: tuple[str, ...]) -> int:
@@ -154,7 +156,7 @@ def ui(study_file: str | None, port: int, host_names: tuple[str, ...]) -> int:
     from fly64_assets.context import StudyContext
     from fly64_assets.instance import INSTANCE_VARIABLE, prepare_instance
     from fly64_assets.request_guard import origins_at
-    from fly64_assets.store import RESULTS_VARIABLE, results_folder
+    from fly64_assets.store import RESULTS_VARIABLE, InProgress, results_folder
     from fly64_assets.supervisor import free_port_near, listening_at, serve
 
     context = StudyContext.load(study_file)
@@ -172,8 +174,14 @@ def ui(study_file: str | None, port: int, host_names: tuple[str, ...]) -> int:
     for name in (RESULTS_VARIABLE, INSTANCE_VARIABLE):
         if os.environ.get(name):
             os.environ[name] = str(Path(os.environ[name]).resolve())
-    with listener:
+    name, results = context.study.name, results_folder(context.study)
+    tell = partial(say, err=True)
+    with listener, ExitStack() as held:
+        try:  # a second daemon would ask for the night's runs a second time
+            held.enter_context(context.store.lock("ui", f"the web UI of study {name}"))
+        except InProgress as other:
+            say(f"error: study {name} has a web UI already: process {other.pid or '?'}", err=True)
+            return 1
         os.chdir(prepare_instance(context.study, context.study_file))
-        say(f"study {context.study.name}: http://127.0.0.1:{port} (stop with Ctrl-C)")
-        results = results_folder(context.study)
-        return 0 if serve(listener, origins, results, partial(say, err=True)) else 1
+        say(f"study {name}: http://127.0.0.1:{port} (stop with Ctrl-C)")
+        return 0 if serve(listener, origins, results, tell, bool(host_names)) else 1
