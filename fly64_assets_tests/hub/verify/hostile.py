@@ -474,14 +474,6 @@ def _(f: Forgery) -> None:
         os.mknod(f.root / "cli/zero", 0o20666, os.makedev(1, 5))
 
 
-@kind("a file linked from outside")
-def _(f: Forgery) -> None:
-    outside = f.root.parent / "outside"
-    outside.write_bytes(f.read(LOG))
-    f.remove(LOG)
-    os.link(outside, f.path(LOG))
-
-
 @kind("a report that is a folder, and links where it is written")
 def _(f: Forgery) -> None:
     (f.root / "analysis/verification_report.json").mkdir()
