@@ -48,7 +48,7 @@ docs: $(INSTALLED)
 
 # docs/schemas, from the code.
 schemas: $(INSTALLED)
-	@$(BIN)/python -m fly64_assets.schemas
+	@$(BIN)/python -m fly64_assets.documents.schemas
 
 # Playwright drives the browser that the system has; none is downloaded.
 BROWSER := $(VENV)/.browser

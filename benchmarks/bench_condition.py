@@ -19,12 +19,12 @@ from datetime import datetime
 from dagster import RunsFilter
 from ratios import note
 
-from fly64_assets.arms import NETWORKS
-from fly64_assets.catalogue import log_file, product, products_in
-from fly64_assets.context import StudyContext
-from fly64_assets.instance import read_only_instance
-from fly64_assets.partitions import Condition
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import read_only_instance
+from fly64_assets.study.arms import NETWORKS
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import MODELS, SPLITS
+from fly64_assets.study.products import log_file, product, products_in
 
 
 def _inside(context: StudyContext, at: Condition) -> dict[str, float]:

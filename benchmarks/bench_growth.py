@@ -26,14 +26,20 @@ from typing import Any
 import numpy as np
 from ratios import note
 
-from fly64_assets import arms
-from fly64_assets.process import peak_memory_mb
-from fly64_assets.ptychography.data001 import read_dataset
+from fly64_assets.pipeline.process import peak_memory_mb
+from fly64_assets.ptychography.data001.dataset import read_dataset
 from fly64_assets.ptychography.overlap import overlap_metrics, probe_diameter, select_view
 from fly64_assets.ptychography.simulation import simulate_split_datasets
 from fly64_assets.ptychography.specimen import Specimen, load_specimen
-from fly64_assets.solvers.interface import NO_CHECKPOINT, Progress, measurement_of
-from fly64_assets.study import ViewSettings, load_study, specimen_path
+from fly64_assets.solvers.interface import (
+    NO_CHECKPOINT,
+    Progress,
+    iterative_module,
+    measurement_of,
+    network_module,
+)
+from fly64_assets.study import arms
+from fly64_assets.study.model import ViewSettings, load_study, specimen_path
 
 SIZES = (1_000, 3_000, 10_000)
 """Images of one half."""
@@ -116,7 +122,7 @@ def network(name: str, then: str) -> Callable[[Path, int], None]:
         if then == "training":
             dataset.extra["training_groups"] = view.training_groups
             section = getattr(STUDY, arm.section).model_dump() | {"epochs": EPOCHS[arm.section]}
-            trained = arm.module().train_on(
+            trained = network_module(arm).train_on(
                 dataset,
                 {arm.section: section, "gridsize": STUDY.gridsize, "threads": STUDY.threads},
                 kind=name,
@@ -143,7 +149,7 @@ def network(name: str, then: str) -> Callable[[Path, int], None]:
 def ptychi(folder: Path, images: int) -> None:
     (arm,) = arms.iterative(["PtyChi"])
     section = STUDY.ptychi.model_dump() | {"epochs": EPOCHS["ptychi"]}
-    arm.module().reconstruct_from(
+    iterative_module(arm).reconstruct_from(
         measurement_of(read_dataset(folder / "patched_train.npz")),
         {arm.section: section, "seed": STUDY.seeds.grouping, "threads": STUDY.threads},
         arm.section,
@@ -155,7 +161,7 @@ def ptychi(folder: Path, images: int) -> None:
 def _noisy(folder: Path) -> tuple[dict[str, Any], Any, Any]:
     """One noisy truth for every arm, the truth, and all that was scanned: at 300 images the part
     that the study would score holds no blocks for a bootstrap."""
-    from fly64_assets.ptychography.scoring import Area
+    from fly64_assets.ptychography.scoring.comparison import Area
 
     truth = np.asarray(read_dataset(folder / "patched_train.npz").object_guess)
     edge = STUDY.patch_size // 2 + math.ceil(STUDY.simulation.margin_px)
@@ -169,14 +175,14 @@ def _noisy(folder: Path) -> tuple[dict[str, Any], Any, Any]:
 
 
 def scoring(folder: Path, images: int) -> None:
-    from fly64_assets.ptychography.scoring import score
+    from fly64_assets.ptychography.scoring.comparison import score
 
     made, truth, area = _noisy(folder)
     score(made, truth, area, STUDY.scoring, dict.fromkeys(STUDY.arms, 0.0))
 
 
 def intervals(folder: Path, images: int) -> None:
-    from fly64_assets.ptychography.score_statistics import judge
+    from fly64_assets.ptychography.scoring.statistics import judge
 
     made, truth, area = _noisy(folder)
     subject, *others = STUDY.arms

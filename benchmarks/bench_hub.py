@@ -18,12 +18,12 @@ from pathlib import Path
 
 from ratios import note
 
-from fly64_assets.context import StudyContext
+from fly64_assets.hub.apart import verify_hub
 from fly64_assets.hub.export import export_hub
-from fly64_assets.hub.verify.apart import verify_hub
-from fly64_assets.instance import read_only_instance
-from fly64_assets.partitions import Condition
-from fly64_assets.store import sha256_of
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import read_only_instance
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hashing import sha256_of
 
 ROUNDS = 3
 

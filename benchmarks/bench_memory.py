@@ -21,15 +21,15 @@ import numpy as np
 import yaml
 from watched import Seen, Watch, step_processes
 
-from fly64_assets.catalogue import BY_KEY, Product, products_in
-from fly64_assets.checks.phase_check import check_step
-from fly64_assets.context import StudyContext
-from fly64_assets.instance import read_only_instance
-from fly64_assets.ledger import Ledger, Record
-from fly64_assets.partitions import Condition
-from fly64_assets.ptychography.npz import read_npz, write_npz
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT, Study
+from fly64_assets.pipeline.check_frame import check_step
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import read_only_instance
+from fly64_assets.pipeline.records import Ledger, Record
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.ptychography.data001.npz import read_npz, write_npz
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import PROJECT_ROOT, Study
+from fly64_assets.study.products import BY_KEY, Product, products_in
 
 LIMIT_MB = 4000
 SCAN = PROJECT_ROOT / "fly64_assets_tests" / "data" / "siemens_star_measured_64frames.npz"

@@ -23,15 +23,15 @@ from typing import Any
 
 from ratios import note
 
-from fly64_assets.arms import NETWORKS, Network
-from fly64_assets.catalogue import product
-from fly64_assets.context import StudyContext
-from fly64_assets.partitions import Condition
-from fly64_assets.ptychography.data001 import Dataset, read_dataset
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.ptychography.data001.dataset import Dataset, read_dataset
 from fly64_assets.solvers import model_bundle
-from fly64_assets.solvers.interface import NO_CHECKPOINT, Progress, measurement_of
+from fly64_assets.solvers.interface import NO_CHECKPOINT, Progress, measurement_of, network_module
 from fly64_assets.solvers.stitched_object import stitched_object
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.study.arms import NETWORKS, Network
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import PROJECT_ROOT
+from fly64_assets.study.products import product
 
 DEMO = PROJECT_ROOT / "studies" / "demo.yaml"
 EPOCHS = 4
@@ -75,7 +75,7 @@ def train(network: Network, dataset: Dataset, settings: dict[str, Any]) -> Any:
 
     training.fit = watched
     try:
-        seen.trained = network.module().train_on(
+        seen.trained = network_module(network).train_on(
             dataset,
             settings,
             kind=network.name,

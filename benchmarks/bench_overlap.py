@@ -20,7 +20,7 @@ from fly64_assets.errors import InfeasibleView
 from fly64_assets.ptychography.overlap import overlap_metrics, probe_diameter, select_view
 from fly64_assets.ptychography.simulation import scan_positions, split_halves
 from fly64_assets.ptychography.specimen import load_specimen
-from fly64_assets.study import OverlapSettings, Study, ViewSettings, load_study, specimen_path
+from fly64_assets.study.model import OverlapSettings, Study, ViewSettings, load_study, specimen_path
 
 SCANNED_PX = 168
 """Side of the square in which the study's positions lie on its specimen, about."""

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 from ratios import note
 
-from fly64_assets.catalogue import product
-from fly64_assets.context import StudyContext
-from fly64_assets.partitions import Condition
-from fly64_assets.ptychography.data001 import read_dataset
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.ptychography.data001.dataset import read_dataset
 from fly64_assets.solvers import ptychi_engines
 from fly64_assets.solvers.interface import Measurement, Progress, measurement_of
 from fly64_assets.solvers.torch_isolation import start_torch
-from fly64_assets.study import PROJECT_ROOT, PtyChiSettings
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import PROJECT_ROOT, PtyChiSettings
+from fly64_assets.study.products import product
 
 DEMO = PROJECT_ROOT / "studies" / "demo.yaml"
 

@@ -18,11 +18,11 @@ from ratios import note
 from scipy import fft, ndimage
 
 import fly64_assets
-from fly64_assets.ptychography import metrics
-from fly64_assets.ptychography.alignment import align
-from fly64_assets.ptychography.scoring import Area, phases, score
+from fly64_assets.ptychography.scoring import metrics
+from fly64_assets.ptychography.scoring.alignment import align
+from fly64_assets.ptychography.scoring.comparison import Area, phases, score
 from fly64_assets.ptychography.stitching import stitch
-from fly64_assets.study import load_study
+from fly64_assets.study.model import load_study
 
 SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
 AREA = Area(134, 197, 36, 196)

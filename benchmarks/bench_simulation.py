@@ -24,7 +24,7 @@ from fly64_assets.ptychography.simulation import (
     simulate_split_datasets,
 )
 from fly64_assets.ptychography.specimen import Specimen, load_specimen
-from fly64_assets.study import Study, load_study, specimen_path
+from fly64_assets.study.model import Study, load_study, specimen_path
 
 
 def bare_seconds(study: Study, specimen: Specimen, positions: np.ndarray, dose: int) -> float:

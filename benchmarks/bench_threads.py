@@ -17,10 +17,10 @@ import yaml
 from ratios import note
 from watched import Watch, step_processes
 
-from fly64_assets.context import StudyContext
-from fly64_assets.instance import read_only_instance
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import read_only_instance
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.study.model import PROJECT_ROOT
 
 THREADS = 1
 HANDING_OVER = 0.25

@@ -18,7 +18,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fly64_assets.study import STUDY_VARIABLE
+from fly64_assets.study.model import STUDY_VARIABLE
 
 HERE = Path(__file__).parent
 NOTES = "FLY64_BENCHMARK_NOTES"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dagster import DagsterEventType, DagsterInstance
 
-from fly64_assets.worker_process import ProcessIdentity, descendants
+from fly64_assets.pipeline.process_identity import ProcessIdentity, descendants
 
 SAMPLING_S = 0.1
 WINDOW = 20

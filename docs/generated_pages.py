@@ -15,10 +15,10 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from fly64_assets.cli import main
-from fly64_assets.schemas import SCHEMAS, Schema
+from fly64_assets.documents.schemas import SCHEMAS, Schema
 
 ROOT = Path(__file__).resolve().parent.parent
-SPECIMENS = "fly64_assets/specimens/README.md"
+SPECIMENS = "fly64_assets/study/specimens/README.md"
 ROOMS = {
     "python_ptychography": ("The science", "ptychography"),
     "python_importing": ("Importing", "ptychography/importing"),

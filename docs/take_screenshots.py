@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fly64_assets.context import StudyContext
-from fly64_assets.store import results_folder
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.store import results_folder
 from fly64_assets_tests.browser import browser_of, page_of, save_picture, why_no_browser
 from fly64_assets_tests.servers import ui_of
 

@@ -17,13 +17,15 @@ from dagster import (
     define_asset_job,
 )
 
-from fly64_assets import assets, automation, checks, environment
-from fly64_assets.catalogue import ALL_LEVELS, Level, products_in
-from fly64_assets.context import StudyContext
-from fly64_assets.executor import step_processes, this_process
-from fly64_assets.io_manager import StoreIOManager
-from fly64_assets.partitions import Per, partitions_definition
-from fly64_assets.work import CHECK_JOBS, JOBS
+from fly64_assets.pipeline import assets, check_frame, environment
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.io_manager import StoreIOManager
+from fly64_assets.pipeline.partitions import partitions_definition
+from fly64_assets.pipeline.targets import CHECK_JOBS, JOBS
+from fly64_assets.runs import automation
+from fly64_assets.runs.executor import step_processes, this_process
+from fly64_assets.study.conditions import Per
+from fly64_assets.study.products import ALL_LEVELS, Level, products_in
 
 ABOUT = dict(
     zip(
@@ -78,7 +80,7 @@ def build_definitions(context: StudyContext) -> Definitions:
     warnings.filterwarnings("ignore", category=BetaWarning)
     return Definitions(
         assets=assets.build_all(context),
-        asset_checks=checks.build_all(context),
+        asset_checks=check_frame.build_all(context),
         resources={"io_manager": StoreIOManager(context)},
         jobs=[
             *(_job(context, level) for level in ALL_LEVELS),

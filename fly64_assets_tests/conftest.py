@@ -20,11 +20,11 @@ import yaml
 from filelock import FileLock
 from hypothesis import settings
 
-from fly64_assets.catalogue import products_in
-from fly64_assets.context import StudyContext
-from fly64_assets.instance import study_instance
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT, STUDY_VARIABLE, load_study
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import study_instance
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.study.model import PROJECT_ROOT, STUDY_VARIABLE, load_study
+from fly64_assets.study.products import products_in
 
 settings.register_profile("project", derandomize=True, deadline=None)
 settings.load_profile("project")

@@ -19,7 +19,7 @@ from typing import Literal
 import click
 
 from fly64_assets.cli import main
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.study.model import PROJECT_ROOT
 
 Kind = Literal["run", "parse", "name", "make", "module", "system"]
 PAGES = (

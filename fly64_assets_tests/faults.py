@@ -22,12 +22,13 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-from fly64_assets.catalogue import Product
-from fly64_assets.context import StudyContext
-from fly64_assets.instance import instance_folder
-from fly64_assets.ledger import PROVENANCE
-from fly64_assets.partitions import Condition
-from fly64_assets.store import FileRecord, sha256_of
+from fly64_assets.documents.provenance import FileRecord
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import instance_folder
+from fly64_assets.pipeline.records import PROVENANCE
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hashing import sha256_of
+from fly64_assets.study.products import Product
 
 
 def report_as_made(

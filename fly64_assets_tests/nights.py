@@ -31,13 +31,14 @@ from dagster import (
     materialize,
 )
 
-from fly64_assets.catalogue import LEVELS, Product
-from fly64_assets.cleaning import A_NIGHT, clean
-from fly64_assets.context import StudyContext
-from fly64_assets.instance import instance_folder, read_only_instance, study_instance
-from fly64_assets.partitions import Condition, dagster_key, partitions_definition
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import instance_folder, read_only_instance, study_instance
+from fly64_assets.pipeline.partitions import dagster_key, partitions_definition
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.runs.cleaning import A_NIGHT, clean
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import PROJECT_ROOT
+from fly64_assets.study.products import LEVELS, Product
 
 SCORED = LEVELS[2]
 Shown = Mapping[Product, Mapping[str, MetadataValue]]

@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 
-from fly64_assets.step_servers import (
+from fly64_assets.pipeline.process_identity import sign_children
+from fly64_assets.runs.step_servers import (
     LIGHT,
     LOADERS,
     SERVERS,
@@ -19,8 +20,7 @@ from fly64_assets.step_servers import (
     ServerContext,
     start_servers,
 )
-from fly64_assets.study import load_study
-from fly64_assets.worker_process import sign_children
+from fly64_assets.study.model import load_study
 
 NAMES = ("keras", "matplotlib", "numpy", "pandas", "ptychi", "tensorflow", "torch")
 

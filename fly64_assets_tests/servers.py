@@ -21,8 +21,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.worker_process import ProcessIdentity, end_descendants
+from fly64_assets.pipeline.process_identity import ProcessIdentity, end_descendants
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
 
 DEBIANS = "/usr/lib/postgresql"
 USER, PASSWORD = "fly64", "not a secret"

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study.model import MODELS, SPLITS
 
 VIEWS = {"dense": (0.7, 0.0933), "sparse": (0.2, 0.0141)}
 """View -> overlap reached, photons per px² for a photon per exposure."""

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from fly64_assets.accelerator import HIDDEN, VISIBLE, gpu_visible
+from fly64_assets.pipeline.accelerator import HIDDEN, VISIBLE, gpu_visible
 from fly64_assets_tests.conftest import fly64
 
 
@@ -45,7 +45,7 @@ def test_a_gpu_that_is_wanted_and_not_there_is_refused_before_anything_runs(
 def _seen(device: str, answer) -> None:
     import os
 
-    from fly64_assets.accelerator import limit_device
+    from fly64_assets.pipeline.accelerator import limit_device
 
     limit_device(device)
     answer.put([os.environ.get(name) for name in VISIBLE])

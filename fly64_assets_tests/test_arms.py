@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import inspect
 import json
+from importlib import import_module
 
 import pytest
 from dagster import AssetKey, DagsterInstance
 
-from fly64_assets import arms
-from fly64_assets.catalogue import LEVELS, PRODUCTS, files_in, inputs_in, product, products_in
-from fly64_assets.check_states import rows_of_conditions
-from fly64_assets.checks import checks_of
-from fly64_assets.console import show_status
-from fly64_assets.context import StudyContext
+from fly64_assets.cli.display import show_status
 from fly64_assets.definitions import build_definitions
 from fly64_assets.errors import InputError
-from fly64_assets.instance import instance_folder
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State
-from fly64_assets.results import standing
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import MODELS, load_study
-from fly64_assets.work import next_request
+from fly64_assets.pipeline.check_states import rows_of_conditions
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.instance import instance_folder
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.pipeline.targets import next_request
+from fly64_assets.rules.store import checks_of
+from fly64_assets.runs.outcomes import standing
+from fly64_assets.study import arms
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import MODELS, load_study
+from fly64_assets.study.products import LEVELS, PRODUCTS, files_in, inputs_in, product, products_in
 from fly64_assets_tests.conftest import fly64
 
 AT = Condition(1000, "dense")
@@ -55,7 +56,7 @@ def test_a_module_has_what_the_table_promises(arm, write_study):
     functions = {name: f for name, f in functions.items() if not name.startswith("_")}
     assert functions
     for name, wanted in functions.items():
-        found = inspect.signature(getattr(arm.module(), name)).parameters
+        found = inspect.signature(getattr(import_module(arm.module_name), name)).parameters
         expected = [p for p in inspect.signature(wanted).parameters.values() if p.name != "self"]
         assert [(p.name, p.kind) for p in found.values()] == [(p.name, p.kind) for p in expected]
     assert getattr(load_study(write_study()), arm.section).model_dump()

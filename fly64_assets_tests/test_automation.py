@@ -38,19 +38,20 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG, RUN_KEY_TAG
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._utils.error import SerializableErrorInfo
 
-from fly64_assets import blockers, night
-from fly64_assets.automation import SCHEDULE
-from fly64_assets.catalogue import LEVELS, product
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.errors import InputError
-from fly64_assets.night import NIGHT_TAG
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State
-from fly64_assets.run_ends import note_end
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import SPLITS
-from fly64_assets.work import Cell, cells_of
+from fly64_assets.pipeline import blockers
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.pipeline.targets import Cell, cells_of
+from fly64_assets.runs import nightly as night
+from fly64_assets.runs.automation import SCHEDULE
+from fly64_assets.runs.nightly import NIGHT_TAG
+from fly64_assets.runs.run_ends import note_end
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import SPLITS
+from fly64_assets.study.products import LEVELS, product
 from fly64_assets_tests.conftest import TINY
 
 FRIDAY, SATURDAY = datetime(2026, 1, 2, 2, tzinfo=UTC), datetime(2026, 1, 3, 2, tzinfo=UTC)
@@ -460,7 +461,7 @@ def test_the_three_sensors_note_the_ends_of_runs(study, instance):
 
 def test_study_files_of_the_night_are_yaml(tmp_path):
     """The shipped study says when the night begins, and that it is a switch away."""
-    from fly64_assets.study import PROJECT_ROOT
+    from fly64_assets.study.model import PROJECT_ROOT
 
     shipped = yaml.safe_load((PROJECT_ROOT / "study.yaml").read_text("utf-8"))
     assert shipped["automation"] == {"cron": "0 2 * * *", "tries": 3}

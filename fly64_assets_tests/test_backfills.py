@@ -18,18 +18,18 @@ import yaml
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunRecord, RunsFilter
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG
 
-from fly64_assets import blockers
-from fly64_assets.assets.phase_asset import SOLVER_POOL
-from fly64_assets.automation import SCHEDULE
-from fly64_assets.catalogue import LEVELS, Product, product
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
-from fly64_assets.instance import INSTANCE_VARIABLE, read_only_instance
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State, Verdict
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT
-from fly64_assets.work import NIGHT_TAG
+from fly64_assets.pipeline import blockers
+from fly64_assets.pipeline.asset_frame import SOLVER_POOL
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import State, Verdict
+from fly64_assets.pipeline.instance import INSTANCE_VARIABLE, read_only_instance
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.pipeline.targets import NIGHT_TAG
+from fly64_assets.runs.automation import SCHEDULE
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import PROJECT_ROOT
+from fly64_assets.study.products import LEVELS, Product, product
 from fly64_assets_tests.conftest import PRODUCTS, TINY, fly64
 from fly64_assets_tests.servers import (
     LAUNCH_BACKFILL,

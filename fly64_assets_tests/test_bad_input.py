@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import yaml
 
-from fly64_assets.ptychography.npz import read_npz, write_npz
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.ptychography.data001.npz import read_npz, write_npz
+from fly64_assets.study.model import PROJECT_ROOT
 from fly64_assets_tests.conftest import PRODUCTS, TINY, fly64
 
 MEASURED = Path(__file__).parent / "data" / "siemens_star_measured_64frames.npz"

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.study.model import PROJECT_ROOT
 
 SCRIPTS = sorted((PROJECT_ROOT / "benchmarks").glob("bench_*.py"))
 

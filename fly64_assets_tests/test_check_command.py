@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from fly64_assets.catalogue import product
-from fly64_assets.partitions import Condition
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.products import product
 from fly64_assets_tests.conftest import PRODUCTS, fly64
 from fly64_assets_tests.faults import replace_as_if_made
 

@@ -18,18 +18,18 @@ import numpy as np
 import pytest
 from dagster import materialize
 
-from fly64_assets import runner
-from fly64_assets.assets.phase_asset import Outcome, PhaseRun, build_phase_asset
-from fly64_assets.assets.specimen import make_specimen
-from fly64_assets.catalogue import product
-from fly64_assets.checkpoints import StoredCheckpoint
-from fly64_assets.context import StudyContext
 from fly64_assets.errors import InputError
-from fly64_assets.instance import study_instance
-from fly64_assets.io_manager import StoreIOManager
-from fly64_assets.partitions import Condition
-from fly64_assets.runner import RunOutcome
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, build_phase_asset
+from fly64_assets.pipeline.assets.specimen import make_specimen
+from fly64_assets.pipeline.checkpoints import StoredCheckpoint
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import study_instance
+from fly64_assets.pipeline.io_manager import StoreIOManager
+from fly64_assets.runs import runner
+from fly64_assets.runs.runner import RunOutcome
 from fly64_assets.solvers.interface import Snapshot
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.products import product
 
 SPECIMEN = product("specimen")
 
@@ -159,7 +159,7 @@ def test_another_fingerprints_is_ignored_and_removed(checkpoint, logged):
 
 def test_another_schema_versions_is_ignored(checkpoint, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("fly64_assets.checkpoints.SCHEMA_VERSION", 0)
+        patch.setattr("fly64_assets.pipeline.checkpoints.SCHEMA_VERSION", 0)
         checkpoint.save(snapshot())
     assert ignored(checkpoint)
 
@@ -286,7 +286,9 @@ def test_a_step_whose_output_cannot_be_placed_keeps_its_checkpoint(opened, monke
 
     with monkeypatch.context() as patch:
         full = OSError(28, "No space left on device")
-        patch.setattr("fly64_assets.store.Store.commit", lambda *_: (_ for _ in ()).throw(full))
+        patch.setattr(
+            "fly64_assets.pipeline.store.Store.commit", lambda *_: (_ for _ in ()).throw(full)
+        )
         assert not step(opened, finished)
     assert (context.store.checkpoint_folder(SPECIMEN, Condition()) / "checkpoint.npz").is_file()
 

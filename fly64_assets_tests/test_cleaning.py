@@ -10,18 +10,18 @@ from contextlib import closing
 import pytest
 from dagster import AssetKey, DagsterRunStatus
 
-from fly64_assets import cleaning
-from fly64_assets.catalogue import LEVELS, product
-from fly64_assets.cleaning import clean
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.errors import InProgress
-from fly64_assets.instance import instance_folder, study_instance
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State
-from fly64_assets.restore import restore
-from fly64_assets.store import sha256_of
-from fly64_assets.work import JOBS
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.instance import instance_folder, study_instance
+from fly64_assets.pipeline.targets import JOBS
+from fly64_assets.runs import cleaning
+from fly64_assets.runs.cleaning import clean
+from fly64_assets.runs.restore import restore
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hashing import sha256_of
+from fly64_assets.study.products import LEVELS, product
 from fly64_assets_tests.conftest import SPECIMENS_MADE, FinishedRun
 from fly64_assets_tests.nights import beside_the_store, carried, nights, pass_a_day
 

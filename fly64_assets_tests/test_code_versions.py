@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import fly64_assets
-from fly64_assets.arms import ITERATIVE, NETWORKS
-from fly64_assets.catalogue import PRODUCTS
-from fly64_assets.code_versions import code_version
-from fly64_assets.study import SPLITS
+from fly64_assets.study.arms import ITERATIVE, NETWORKS
+from fly64_assets.study.code_versions import code_version
+from fly64_assets.study.model import SPLITS
+from fly64_assets.study.products import PRODUCTS
 
 PACKAGE = Path(fly64_assets.__file__).parent
 
@@ -31,7 +31,7 @@ def versions_after(tmp_path):
         assert old in text
         (copy / file).write_text(text.replace(old, new, 1), "utf-8")
         script = (
-            "import json; from fly64_assets.catalogue import PRODUCTS;"
+            "import json; from fly64_assets.study.products import PRODUCTS;"
             "print(json.dumps({item.name: item.code_version for item in PRODUCTS}))"
         )
         done = subprocess.run(
@@ -73,46 +73,46 @@ PINN = {
     for kind in ("model", "replicates")
 }
 OWN_CODE = {
-    "assets/specimen.py": {"specimen"},
-    "assets/datasets.py": {"train/dataset", "test/dataset"},
+    "pipeline/assets/specimen.py": {"specimen"},
+    "pipeline/assets/datasets.py": {"train/dataset", "test/dataset"},
     "ptychography/simulation.py": {"train/dataset", "test/dataset"},
-    "assets/overlap_views.py": {"train/overlap_view", "test/overlap_view"},
-    "assets/models.py": MODELS,
+    "pipeline/assets/overlap_views.py": {"train/overlap_view", "test/overlap_view"},
+    "pipeline/assets/models.py": MODELS,
     # The comparison predicts with both.
     "solvers/ptychopinn.py": PINN | COMPARISONS,
     "solvers/baseline.py": {"baseline_model", "baseline_replicates"} | COMPARISONS,
     "solvers/losses.py": MODELS | REPLICATES | COMPARISONS,
-    "assets/replicates.py": REPLICATES,
-    "assets/reconstructions.py": RECONSTRUCTIONS,
+    "pipeline/assets/replicates.py": REPLICATES,
+    "pipeline/assets/reconstructions.py": RECONSTRUCTIONS,
     "solvers/ptychi_engines.py": RECONSTRUCTIONS,
-    "assets/comparisons.py": COMPARISONS,
+    "pipeline/assets/comparisons.py": COMPARISONS,
     "ptychography/stitching.py": COMPARISONS | REPLICATES,
-    "assets/comparison_statistics.py": {"comparison_statistics"},
-    "assets/heatmaps.py": {"train/heatmaps", "test/heatmaps"},
-    "assets/phase_manifests.py": {"phase_manifests"},
-    "assets/phase_logs.py": {"phase_logs"},
-    "assets/metrics_report.py": {"metrics_report"},
-    "hub/digest.py": {"metrics_report"},
-    "hub/report_parts.py": {"metrics_report"},
-    "hub/winners.py": {"metrics_report"},
-    "hub/interval_table.py": {"metrics_report", "hub_summary"},
-    "assets/check_report.py": {"check_report"},
-    "assets/hub_summary.py": {"hub_summary"},
-    "assets/study_report.py": {"study_report"},
-    "report/content.py": {"study_report"},
-    "report/plots.py": {"study_report"},
-    "study_pictures.py": {"dose_response", "study_report"},
-    "study_tables.py": {"dose_response", "study_report"},
-    "study_relations.py": {"dose_response", "study_report"},
-    "assets/phase_asset.py": set(),
+    "pipeline/assets/comparison_statistics.py": {"comparison_statistics"},
+    "pipeline/assets/heatmaps.py": {"train/heatmaps", "test/heatmaps"},
+    "pipeline/assets/phase_manifests.py": {"phase_manifests"},
+    "pipeline/assets/phase_logs.py": {"phase_logs"},
+    "pipeline/assets/metrics_report.py": {"metrics_report"},
+    "reports/condition/digest.py": {"metrics_report"},
+    "reports/condition/report_parts.py": {"metrics_report"},
+    "reports/condition/winners.py": {"metrics_report"},
+    "reports/condition/interval_table.py": {"metrics_report", "hub_summary"},
+    "pipeline/assets/check_report.py": {"check_report"},
+    "pipeline/assets/hub_summary.py": {"hub_summary"},
+    "pipeline/assets/study_report.py": {"study_report"},
+    "reports/study/content.py": {"study_report"},
+    "reports/study/plots.py": {"study_report"},
+    "reports/figures/study.py": {"dose_response", "study_report"},
+    "reports/study_tables.py": {"dose_response", "study_report"},
+    "study/relations.py": {"dose_response", "study_report"},
+    "pipeline/asset_frame.py": set(),
     # What is only shown.
-    "exhibition.py": set(),
-    "exhibits/drawing.py": set(),
-    "exhibits/measurements.py": set(),
-    "exhibits/scores.py": set(),
-    "exhibits/solving.py": set(),
-    "progress.py": set(),
-    "planner.py": set(),
+    "pipeline/previews.py": set(),
+    "reports/previews/drawing.py": set(),
+    "reports/previews/measurements.py": set(),
+    "reports/previews/scores.py": set(),
+    "reports/previews/solving.py": set(),
+    "pipeline/progress.py": set(),
+    "pipeline/freshness.py": set(),
 }
 """Source file -> the products whose code version changes with it, and no other's."""
 
@@ -123,11 +123,11 @@ def test_each_file_changes_the_versions_of_its_own_phase_only(tmp_path):
     copy = tmp_path / "fly64_assets"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     script = (
-        "import json, sys, pathlib; from fly64_assets import code_versions;"
-        "from fly64_assets.catalogue import PRODUCTS\n"
+        "import json, sys, pathlib; from fly64_assets.study import code_versions;"
+        "from fly64_assets.study.products import PRODUCTS\n"
         "found = {}\n"
         "for file in json.loads(sys.argv[1]):\n"
-        "    path = pathlib.Path(code_versions.__file__).parent / file\n"
+        "    path = code_versions.ROOT / file\n"
         "    text = path.read_text('utf-8')\n"
         "    path.write_text(text + '\\nCHANGED = True\\n', 'utf-8')\n"
         "    code_versions._module.cache_clear()\n"
@@ -143,25 +143,27 @@ def test_each_file_changes_the_versions_of_its_own_phase_only(tmp_path):
 
 
 def test_a_changed_metric_changes_the_comparison_only(versions_after):
-    after = versions_after("ptychography/alignment.py", "import numpy", "import os\nimport numpy")
+    after = versions_after("ptychography/scoring/alignment.py", "\n\n\n", "\n\n\nCHANGED = True\n")
     assert {"train/comparison", "test/comparison"} <= _changed(after)
     assert not _changed(after) & {"pinn_model", "train/dataset", "train/overlap_view"}
 
 
 def test_a_changed_template_changes_its_own_report_only(versions_after):
-    after = versions_after("hub/templates/metrics_digest.md.j2", "Key Deltas", "Deltas")
+    after = versions_after(
+        "reports/condition/templates/metrics_digest.md.j2", "Key Deltas", "Deltas"
+    )
     assert _changed(after) == {"metrics_report"}
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("file", ["study_report.html.j2", "_compare.js", "_style.css"])
 def test_the_study_reports_words_style_and_script_are_its_code(versions_after, file):
-    after = versions_after(f"report/templates/{file}", "e", "e ")
+    after = versions_after(f"reports/study/templates/{file}", "e", "e ")
     assert _changed(after) == {"study_report"}
 
 
 def test_a_changed_macro_changes_every_report_with_a_template(versions_after):
-    after = versions_after("hub/templates/_tables.j2", "macro", "macro ")
+    after = versions_after("reports/condition/templates/_tables.j2", "macro", "macro ")
     assert _changed(after) == {"metrics_report", "check_report", "hub_summary"}
 
 

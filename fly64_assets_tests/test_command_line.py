@@ -18,9 +18,9 @@ from click.testing import CliRunner
 from fly64_assets.cli import main
 from fly64_assets.cli.options import with_next_step
 from fly64_assets.errors import did_you_mean
-from fly64_assets.instance import INSTANCE_VARIABLE
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import STUDY_VARIABLE, load_study
+from fly64_assets.pipeline.instance import INSTANCE_VARIABLE
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.study.model import STUDY_VARIABLE, load_study
 from fly64_assets_tests.conftest import fly64
 from fly64_assets_tests.ptychography.foreign_files import MEASURED
 

@@ -6,9 +6,9 @@ import io
 
 from rich.console import Console
 
-from fly64_assets.console import SCORE_COLUMNS, score_table
-from fly64_assets.partitions import Condition
-from fly64_assets.study import SPLITS
+from fly64_assets.cli.display import SCORE_COLUMNS, score_table
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import SPLITS
 
 LONGEST = "PtychoPINN-gs1"
 

@@ -14,12 +14,12 @@ from dagster._core.execution.plan.instance_concurrency_context import (
     _calculate_timeout_interval,
 )
 
-from fly64_assets.catalogue import files_in, gathers_in, inputs_in
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
-from fly64_assets.executor import preloaded
-from fly64_assets.instance import instance_folder, study_instance
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import instance_folder, study_instance
+from fly64_assets.runs.executor import preloaded
+from fly64_assets.study.model import PROJECT_ROOT
+from fly64_assets.study.products import files_in, gathers_in, inputs_in
 from fly64_assets_tests.conftest import PRODUCTS
 
 HEAVY = (

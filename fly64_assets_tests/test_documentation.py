@@ -16,9 +16,9 @@ import yaml
 from click.testing import CliRunner
 
 from fly64_assets.cli import main
-from fly64_assets.ptychography.npz import read_npz
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT, STUDY_VARIABLE
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.ptychography.data001.npz import read_npz
+from fly64_assets.study.model import PROJECT_ROOT, STUDY_VARIABLE
 from fly64_assets_tests.conftest import FinishedRun, fly64
 from fly64_assets_tests.documented_commands import (
     Command,

@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 from dagster import DagsterEventType, DagsterInstance
 
-from fly64_assets.catalogue import files_in, gathers_in, inputs_in, product
-from fly64_assets.instance import instance_folder
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State
-from fly64_assets.ptychography.data001 import read_dataset, require_data001
-from fly64_assets.ptychography.npz import read_npz
-from fly64_assets.ptychography.scoring import missing_rows, read_csv
-from fly64_assets.store import SCHEMA_FILE, sha256_of
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.instance import instance_folder
+from fly64_assets.pipeline.store import SCHEMA_FILE
+from fly64_assets.ptychography.data001.dataset import read_dataset, require_data001
+from fly64_assets.ptychography.data001.npz import read_npz
+from fly64_assets.ptychography.scoring.comparison import missing_rows, read_csv
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hashing import sha256_of
+from fly64_assets.study.model import MODELS, SPLITS
+from fly64_assets.study.products import files_in, gathers_in, inputs_in, product
 from fly64_assets_tests.conftest import PRODUCTS, fly64
 
 AT = Condition(1000, "dense")
@@ -285,7 +286,7 @@ def test_a_failing_comparison_is_recorded_and_stops_what_is_downstream(
     finished, tmp_path, monkeypatch
 ):
     """A reconstruction of ones: n_failed 1 in the manifest, exit 1, no summary made from it."""
-    from fly64_assets.ptychography.npz import write_npz
+    from fly64_assets.ptychography.data001.npz import write_npz
     from fly64_assets_tests.faults import replace_as_if_made
 
     copy = finished.copy_to(tmp_path / "results")

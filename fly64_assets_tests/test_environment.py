@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fly64_assets import environment
 from fly64_assets.errors import InputError
+from fly64_assets.pipeline import environment
 from fly64_assets_tests.conftest import FinishedRun, run_once
 
 RC = """

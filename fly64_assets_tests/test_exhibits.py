@@ -11,14 +11,15 @@ from dagster import MarkdownMetadataValue, TableMetadataValue
 from dagster._serdes import serialize_value
 from PIL import Image
 
-from fly64_assets import exhibition
-from fly64_assets.catalogue import Product, product
-from fly64_assets.context import StudyContext
-from fly64_assets.exhibits import drawing, exhibitors
-from fly64_assets.exhibits.exhibit import Exhibit, Picture, Subject, Table
-from fly64_assets.instance import study_instance
-from fly64_assets.partitions import Condition
-from fly64_assets.store import Store
+from fly64_assets.pipeline import previews as exhibition
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import study_instance
+from fly64_assets.pipeline.store import Store
+from fly64_assets.reports.previews import by_product as exhibitors
+from fly64_assets.reports.previews import drawing
+from fly64_assets.reports.previews.preview import Exhibit, Picture, Subject, Table
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.products import Product, product
 from fly64_assets_tests.conftest import PRODUCTS
 
 AT = Condition(1000, "dense")

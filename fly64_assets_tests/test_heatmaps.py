@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from fly64_assets.assets.heatmaps import _maps as maps_of_comparison
-from fly64_assets.catalogue import product
 from fly64_assets.errors import InputError
-from fly64_assets.io_manager import StoredInput
-from fly64_assets.ledger import Record
-from fly64_assets.partitions import Condition
-from fly64_assets.pictures import LocalMap, MapStyle, heatmap_plot
-from fly64_assets.ptychography.npz import read_npz, write_npz
-from fly64_assets.ptychography.scoring import Area, read_csv, score, write_csv
-from fly64_assets.store import Store
-from fly64_assets.study import MODELS, ScoringSettings
+from fly64_assets.pipeline.assets.heatmaps import _maps as maps_of_comparison
+from fly64_assets.pipeline.io_manager import StoredInput
+from fly64_assets.pipeline.records import Record
+from fly64_assets.pipeline.store import Store
+from fly64_assets.ptychography.data001.npz import read_npz, write_npz
+from fly64_assets.ptychography.scoring.comparison import Area, read_csv, score, write_csv
+from fly64_assets.reports.figures.comparison import LocalMap, MapStyle, heatmap_plot
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import MODELS, ScoringSettings
+from fly64_assets.study.products import product
 
 STYLE = MapStyle("local MS-SSIM", (0.0, 1.0), "cividis")
 

@@ -19,15 +19,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fly64_assets.cli import main
-from fly64_assets.console import OUT
-from fly64_assets.cron import cron_problem
+from fly64_assets.cli.display import OUT
 from fly64_assets.errors import InputError, harmless
-from fly64_assets.ptychography.npz import read_npz, write_npz
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.ptychography.data001.npz import read_npz, write_npz
 from fly64_assets.solvers.resampling import TAPS
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT, STUDY_VARIABLE, Study, load_study, specimen_path
-from fly64_assets.study_settings import SMALLEST_FRAME_PX
-from fly64_assets.study_yaml import LARGEST_BYTES, read_study_yaml
+from fly64_assets.study.cron import cron_problem
+from fly64_assets.study.model import PROJECT_ROOT, STUDY_VARIABLE, Study, load_study, specimen_path
+from fly64_assets.study.settings import SMALLEST_FRAME_PX
+from fly64_assets.study.yaml_file import LARGEST_BYTES, read_study_yaml
 from fly64_assets_tests.conftest import TINY
 
 BASE = PROJECT_ROOT / "study.yaml"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fly64_assets.ptychography.npz import read_npz
+from fly64_assets.ptychography.data001.npz import read_npz
 from fly64_assets_tests.conftest import fly64
 from fly64_assets_tests.ptychography.foreign_files import (
     MEASURED,

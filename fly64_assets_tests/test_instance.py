@@ -15,25 +15,25 @@ import yaml
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 from dagster._utils.tags import TagConcurrencyLimitsCounter
 
-from fly64_assets import night
-from fly64_assets.catalogue import LEVELS, product
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.errors import InputError
-from fly64_assets.instance import (
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.instance import (
     INSTANCE_VARIABLE,
     instance_folder,
     prepare_instance,
     read_only_instance,
     study_instance,
 )
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State
-from fly64_assets.reaper import reap
-from fly64_assets.restore import restore
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT
-from fly64_assets.work import JOBS, LAUNCH_TAG, partition_tags
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.pipeline.targets import JOBS, LAUNCH_TAG, partition_tags
+from fly64_assets.runs import nightly as night
+from fly64_assets.runs.dead_runs import reap
+from fly64_assets.runs.restore import restore
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import PROJECT_ROOT
+from fly64_assets.study.products import LEVELS, product
 from fly64_assets_tests.conftest import TINY, fly64
 from fly64_assets_tests.servers import free_port, postgres, why_no_postgres
 

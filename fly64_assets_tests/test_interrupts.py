@@ -15,7 +15,7 @@ import yaml
 from dagster import DagsterRunStatus
 from dagster._utils.interrupts import capture_interrupts
 
-from fly64_assets import interrupts
+from fly64_assets.runs import interrupts
 from fly64_assets_tests.conftest import TINY
 from fly64_assets_tests.recovery.daemon_kinds import processes_of
 from fly64_assets_tests.recovery.site import Site

@@ -8,13 +8,14 @@ from dagster._core.execution.api import execute_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fly64_assets import runner
-from fly64_assets.catalogue import LEVELS, product
-from fly64_assets.ledger import PROVENANCE, Ledger, Provenance
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State
-from fly64_assets.store import Store
-from fly64_assets.work import RunRequest, partition_tags
+from fly64_assets.documents.provenance import Provenance
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.records import PROVENANCE, Ledger
+from fly64_assets.pipeline.store import Store
+from fly64_assets.pipeline.targets import RunRequest, partition_tags
+from fly64_assets.runs import runner
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.products import LEVELS, product
 from fly64_assets_tests.faults import plan_evaluation, report_evaluation
 from fly64_assets_tests.traced_store import make_store
 

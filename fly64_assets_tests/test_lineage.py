@@ -13,17 +13,17 @@ import pytest
 from click.testing import CliRunner
 from dagster import AssetKey
 
-from fly64_assets.catalogue import PRODUCTS, product
 from fly64_assets.cli.lineage_command import lineage
-from fly64_assets.lineage import Match, home_of, seeds_of, trace
-from fly64_assets.lineage_store import owner_of
-from fly64_assets.partitions import Condition
-from fly64_assets.process import utc_now
-from fly64_assets.ptychography.data001 import read_dataset
-from fly64_assets.ptychography.metadata import is_extension_of
-from fly64_assets.ptychography.npz import read_npz, write_npz
-from fly64_assets.store import sha256_of
-from fly64_assets.study import SPLITS
+from fly64_assets.hub.lineage import Match, home_of, seeds_of, trace
+from fly64_assets.hub.lineage_store import owner_of
+from fly64_assets.pipeline.process import utc_now
+from fly64_assets.ptychography.data001.dataset import read_dataset
+from fly64_assets.ptychography.data001.metadata import is_extension_of
+from fly64_assets.ptychography.data001.npz import read_npz, write_npz
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hashing import sha256_of
+from fly64_assets.study.model import SPLITS
+from fly64_assets.study.products import PRODUCTS, product
 from fly64_assets_tests.traced_store import AT, lay_out_hub, make_store, write_own_specimen
 
 VIEW = "data/phase_d/dose_1000/dense/train.npz"

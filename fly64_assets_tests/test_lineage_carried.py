@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from fly64_assets.cli.lineage_command import lineage
-from fly64_assets.ptychography.npz import write_npz
-from fly64_assets.store import sha256_of
+from fly64_assets.ptychography.data001.npz import write_npz
+from fly64_assets.study.hashing import sha256_of
 from fly64_assets_tests.ptychography.foreign_files import MEASURED, run_import
 
 

@@ -14,10 +14,10 @@ import subprocess
 import numpy as np
 import pytest
 
-from fly64_assets.arms import NAMES, iterative, networks
-from fly64_assets.catalogue import PRODUCTS
-from fly64_assets.ptychography.npz import read_npz
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.ptychography.data001.npz import read_npz
+from fly64_assets.study.arms import NAMES, iterative, networks
+from fly64_assets.study.model import MODELS, SPLITS
+from fly64_assets.study.products import PRODUCTS
 from fly64_assets_tests.conftest import FinishedRun, fly64, run_once
 
 pytestmark = pytest.mark.matrix

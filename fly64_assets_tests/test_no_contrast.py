@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fly64_assets.ptychography.npz import read_npz, write_npz
-from fly64_assets.ptychography.scoring import NEED_CONTRAST
-from fly64_assets.study import PROJECT_ROOT, SPLITS
+from fly64_assets.ptychography.data001.npz import read_npz, write_npz
+from fly64_assets.ptychography.scoring.comparison import NEED_CONTRAST
+from fly64_assets.study.model import PROJECT_ROOT, SPLITS
 from fly64_assets_tests.conftest import TINY, FinishedRun, fly64, run_once
 
 pytestmark = pytest.mark.long

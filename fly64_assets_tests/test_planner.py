@@ -9,15 +9,16 @@ import pytest
 import yaml
 from dagster import AssetCheckKey, AssetKey, DagsterInstance
 
-from fly64_assets.catalogue import LEVELS, product
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import CHECK_JOBS, JOBS, build_definitions
 from fly64_assets.errors import NotTrusted
-from fly64_assets.ledger import JUDGED_BY
-from fly64_assets.partitions import Condition, dagster_key
-from fly64_assets.planner import State
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.work import next_request
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.partitions import dagster_key
+from fly64_assets.pipeline.records import JUDGED_BY
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.pipeline.targets import next_request
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.products import LEVELS, product
 from fly64_assets_tests.conftest import PRODUCTS, TINY
 from fly64_assets_tests.faults import report_as_made, report_evaluation
 
@@ -302,7 +303,7 @@ def test_what_failed_by_other_settings_or_bytes_is_checked_again_before_it_is_ma
 
 def _negate_amplitudes(path):
     """A file that reads well and breaks a rule."""
-    from fly64_assets.ptychography.npz import read_npz, write_npz
+    from fly64_assets.ptychography.data001.npz import read_npz, write_npz
 
     arrays = read_npz(path)
     arrays["diffraction"] = -arrays["diffraction"]

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from fly64_assets.live_line import LiveLine
-from fly64_assets.progress import INTERVAL_S, Speed, reporter
+from fly64_assets.cli.live_line import LiveLine
+from fly64_assets.pipeline.progress import INTERVAL_S, Speed, reporter
 from fly64_assets.solvers.interface import Progress
 
 

@@ -19,18 +19,14 @@ import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, build_sensor_context
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 
-from fly64_assets import blockers, worker_process
-from fly64_assets.catalogue import LEVELS, product
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.errors import InProgress
-from fly64_assets.executor import held
-from fly64_assets.instance import instance_folder, study_instance
-from fly64_assets.partitions import Condition
-from fly64_assets.reaper import reap
-from fly64_assets.run_events import failures_of, was_killed
-from fly64_assets.store import RESULTS_VARIABLE, Store
-from fly64_assets.work import (
+from fly64_assets.pipeline import blockers
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import instance_folder, study_instance
+from fly64_assets.pipeline.process_identity import ProcessIdentity
+from fly64_assets.pipeline.store import RESULTS_VARIABLE, Store
+from fly64_assets.pipeline.targets import (
     JOBS,
     LAUNCH_TAG,
     NIGHT_TAG,
@@ -40,7 +36,12 @@ from fly64_assets.work import (
     process_of,
     started_by,
 )
-from fly64_assets.worker_process import ProcessIdentity
+from fly64_assets.runs import process_identity as worker_process
+from fly64_assets.runs.dead_runs import reap
+from fly64_assets.runs.events import failures_of, was_killed
+from fly64_assets.runs.executor import held
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.products import LEVELS, product
 from fly64_assets_tests.conftest import TINY
 
 AT = Condition(1000, "dense")
@@ -221,7 +222,7 @@ def test_a_run_that_never_said_who_carries_it_out_is_failed_in_time(study, insta
     run_id = started(study, instance, None, **{LAUNCH_TAG: "x"})
     instance.add_run_tags(run_id, {LAUNCH_TAG: run_id})
     assert reap(study, instance) == []
-    monkeypatch.setattr("fly64_assets.reaper.SILENCE_S", 0.0)
+    monkeypatch.setattr("fly64_assets.runs.dead_runs.SILENCE_S", 0.0)
     (reaped,) = reap(study, instance)
     assert "no process has said" in reaped.reason
     assert status_of(instance, run_id) is DagsterRunStatus.FAILURE

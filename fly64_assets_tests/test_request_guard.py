@@ -27,9 +27,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from fly64_assets.request_guard import CONNECTIONS, RequestGuard, origins_at, refusal, user_of
-from fly64_assets.supervisor import listening_at
-from fly64_assets.ui_server import GuardedWebserver
+from fly64_assets.runs.servers.request_guard import (
+    CONNECTIONS,
+    RequestGuard,
+    origins_at,
+    refusal,
+    user_of,
+)
+from fly64_assets.runs.servers.supervisor import listening_at
+from fly64_assets.runs.servers.web_server import GuardedWebserver
 
 PORT = 3000
 OWN = f"http://127.0.0.1:{PORT}"

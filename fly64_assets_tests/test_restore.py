@@ -12,20 +12,21 @@ import numpy as np
 import pytest
 from dagster import AssetKey, DagsterInstance
 
-from fly64_assets import stored_records
-from fly64_assets.catalogue import LEVELS, STUDY_LEVEL, product
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
-from fly64_assets.instance import instance_folder, read_only_instance, study_instance
-from fly64_assets.lineage_store import StoreHome
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State, fingerprint
-from fly64_assets.ptychography.npz import read_npz, write_npz
-from fly64_assets.restore import restore
-from fly64_assets.results import verdicts_of
-from fly64_assets.runner import execute
-from fly64_assets.store import RESULTS_VARIABLE, sha256_of
-from fly64_assets.work import JOBS, RunRequest
+from fly64_assets.hub.lineage_store import StoreHome
+from fly64_assets.pipeline import stored_records
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import State, fingerprint
+from fly64_assets.pipeline.instance import instance_folder, read_only_instance, study_instance
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.pipeline.targets import JOBS, RunRequest
+from fly64_assets.ptychography.data001.npz import read_npz, write_npz
+from fly64_assets.runs.outcomes import verdicts_of
+from fly64_assets.runs.restore import restore
+from fly64_assets.runs.runner import execute
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hashing import sha256_of
+from fly64_assets.study.products import LEVELS, STUDY_LEVEL, product
 from fly64_assets_tests.conftest import fly64
 
 SPECIMEN, AT = product("specimen"), Condition()

@@ -13,14 +13,14 @@ import pytest
 from click.testing import CliRunner
 from dagster import AssetKey
 
-from fly64_assets.catalogue import LEVELS
 from fly64_assets.cli import main
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.errors import InputError
-from fly64_assets.instance import instance_folder, read_only_instance, study_instance
-from fly64_assets.store import RESULTS_VARIABLE, results_folder
-from fly64_assets.work import JOBS
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import instance_folder, read_only_instance, study_instance
+from fly64_assets.pipeline.store import RESULTS_VARIABLE, results_folder
+from fly64_assets.pipeline.targets import JOBS
+from fly64_assets.study.products import LEVELS
 
 MADE = "dagster_event_type = 'ASSET_MATERIALIZATION'"
 STRANGE = "a b'\"%x%%#&;:=@[$HOME]{x}(*)\\é\n\t%"

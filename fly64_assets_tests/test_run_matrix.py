@@ -25,25 +25,25 @@ from dagster import (
     MetadataValue,
 )
 
-from fly64_assets import blockers
-from fly64_assets.catalogue import LEVELS, STUDY_LEVEL, product
+from fly64_assets.cli.display import duration, show_status
 from fly64_assets.cli.options import chosen_conditions
-from fly64_assets.console import duration, show_status
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
 from fly64_assets.errors import InputError
-from fly64_assets.feasibility import ViewPreview
-from fly64_assets.forecast import Action, Forecast
-from fly64_assets.instance import instance_folder, study_instance
-from fly64_assets.ledger import PROVENANCE
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State
-from fly64_assets.results import standing
-from fly64_assets.run_events import StepEvent
-from fly64_assets.runner import RunOutcome, run_conditions
-from fly64_assets.store import RESULTS_VARIABLE, SCHEMA_FILE, Store
-from fly64_assets.study import load_study
-from fly64_assets.work import JOBS, Cell
+from fly64_assets.pipeline import blockers
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.instance import instance_folder, study_instance
+from fly64_assets.pipeline.records import PROVENANCE
+from fly64_assets.pipeline.store import RESULTS_VARIABLE, SCHEMA_FILE, Store
+from fly64_assets.pipeline.targets import JOBS, Cell
+from fly64_assets.pipeline.view_preview import ViewPreview
+from fly64_assets.runs.events import StepEvent
+from fly64_assets.runs.forecast import Action, Forecast
+from fly64_assets.runs.outcomes import standing
+from fly64_assets.runs.runner import RunOutcome, run_conditions
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import load_study
+from fly64_assets.study.products import LEVELS, STUDY_LEVEL, product
 from fly64_assets_tests.conftest import PRODUCTS, TINY, fly64
 from fly64_assets_tests.servers import wait_for
 
@@ -229,7 +229,7 @@ def run_with(made, monkeypatch, conditions, fails=()):
         failures = () if ok else (StepEvent("failed", "step", "made to fail"),)
         return RunOutcome(request, f"run-{len(ran)}", ok, failures)
 
-    monkeypatch.setattr("fly64_assets.runner.execute", execute)
+    monkeypatch.setattr("fly64_assets.runs.runner.execute", execute)
     with open_instance(context) as instance:
         matrix = run_conditions(
             context, instance, conditions, lambda request, event: told.append((request, event))

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from fly64_assets.ptychography.npz import read_npz
-from fly64_assets.schemas import FOLDER, SCHEMAS, schema_of
-from fly64_assets.study import PROJECT_ROOT, Study
+from fly64_assets.documents.schemas import FOLDER, SCHEMAS, schema_of
+from fly64_assets.ptychography.data001.npz import read_npz
+from fly64_assets.study.model import PROJECT_ROOT, Study
 from fly64_assets_tests.conftest import FinishedRun, fly64
 
 STUDY_FILES = {

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from fly64_assets.report.page import _environment
-from fly64_assets.served_files import LOCKED, report_policy, routes
-from fly64_assets.store import served_address
+from fly64_assets.pipeline.store import served_address
+from fly64_assets.reports.study.page import _environment
+from fly64_assets.runs.servers.served_files import LOCKED, report_policy, routes
 
 SECRET = b"secret"
 

@@ -17,16 +17,17 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.loader import LoadingContextForTest
 
-from fly64_assets import planner as planner_module
-from fly64_assets import stored_records
-from fly64_assets.catalogue import Product, product
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
-from fly64_assets.instance import instance_folder
-from fly64_assets.ledger import CheckState, Ledger, Record
-from fly64_assets.partitions import Condition, dagster_key
-from fly64_assets.planner import Planner, State
-from fly64_assets.study import EpieSettings, Study, specimen_path
+from fly64_assets.pipeline import freshness as planner_module
+from fly64_assets.pipeline import stored_records
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import Planner, State
+from fly64_assets.pipeline.instance import instance_folder
+from fly64_assets.pipeline.partitions import dagster_key
+from fly64_assets.pipeline.records import CheckState, Ledger, Record
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import EpieSettings, Study, specimen_path
+from fly64_assets.study.products import Product, product
 from fly64_assets_tests.conftest import PRODUCTS as OF_A_STUDY
 from fly64_assets_tests.faults import report_as_made
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fly64_assets.catalogue import product
 from fly64_assets.cli import main
-from fly64_assets.context import StudyContext
 from fly64_assets.errors import NotTrusted
-from fly64_assets.instance import study_instance
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.instance import study_instance
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.products import product
 from fly64_assets_tests.conftest import FinishedRun
 
 AT = Condition(1000, "dense")

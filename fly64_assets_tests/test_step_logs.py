@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance, job, op
 
-from fly64_assets.step_logs import RunLog
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.pipeline.step_logs import RunLog
+from fly64_assets.study.model import PROJECT_ROOT
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (DEBUG|INFO|WARNING|ERROR) .+|\| .*")
 

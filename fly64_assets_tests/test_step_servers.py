@@ -9,14 +9,14 @@ import sys
 
 import pytest
 
-from fly64_assets import step_servers
-from fly64_assets.catalogue import PRODUCTS
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
-from fly64_assets.step_servers import LIGHT, LOADERS, SERVERS, TABLES, start_servers
-from fly64_assets.study import PROJECT_ROOT, load_study
-from fly64_assets.work import JOBS
-from fly64_assets.worker_process import ProcessIdentity, descendants
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.process_identity import ProcessIdentity, descendants
+from fly64_assets.pipeline.targets import JOBS
+from fly64_assets.runs import step_servers
+from fly64_assets.runs.step_servers import LIGHT, LOADERS, SERVERS, TABLES, start_servers
+from fly64_assets.study.model import PROJECT_ROOT, load_study
+from fly64_assets.study.products import PRODUCTS
 from fly64_assets_tests.servers import wait_for
 
 STUDY = PROJECT_ROOT / "study.yaml"

@@ -11,10 +11,11 @@ import textwrap
 
 import pytest
 
-from fly64_assets.catalogue import PRODUCTS, product
+from fly64_assets.documents.provenance import FileRecord
 from fly64_assets.errors import InputError, NotTrusted
-from fly64_assets.partitions import Condition
-from fly64_assets.store import FileRecord, Store
+from fly64_assets.pipeline.store import Store
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.products import PRODUCTS, product
 
 VIEW = product("train", "overlap_view")
 AT = Condition(1000, "dense")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from fly64_assets.errors import InputError
-from fly64_assets.study import PROJECT_ROOT, load_study, specimen_path, study_path
+from fly64_assets.study.model import PROJECT_ROOT, load_study, specimen_path, study_path
 
 FULL = yaml.safe_load((PROJECT_ROOT / "study.yaml").read_text("utf-8"))
 

@@ -14,18 +14,19 @@ import yaml
 from matplotlib import image
 from matplotlib.colors import to_rgb
 
-from fly64_assets import night, study_pictures
-from fly64_assets.catalogue import STUDY_LEVEL, product
-from fly64_assets.checks import study_checks
-from fly64_assets.checks.phase_check import CheckRun
-from fly64_assets.context import StudyContext
-from fly64_assets.instance import instance_folder, study_instance
-from fly64_assets.ledger import Ledger
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State
-from fly64_assets.store import Store
-from fly64_assets.study import MODELS, SPLITS
-from fly64_assets.work import JOBS, next_request
+from fly64_assets.pipeline.check_frame import CheckRun
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.instance import instance_folder, study_instance
+from fly64_assets.pipeline.records import Ledger
+from fly64_assets.pipeline.store import Store
+from fly64_assets.pipeline.targets import JOBS, next_request
+from fly64_assets.reports.figures import study as study_pictures
+from fly64_assets.rules.store import study_checks
+from fly64_assets.runs import nightly as night
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import MODELS, SPLITS
+from fly64_assets.study.products import STUDY_LEVEL, product
 from fly64_assets_tests.conftest import TINY, fly64
 
 METRICS, ANSWER, REPORT = map(product, ("study_metrics", "dose_response", "study_report"))

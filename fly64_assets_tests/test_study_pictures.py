@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from fly64_assets.study_pictures import (
+from fly64_assets.reports.figures.study import (
     APART_PT,
     GAP_SHARE,
     _logarithmic,
@@ -23,7 +23,7 @@ from fly64_assets.study_pictures import (
     step_apart,
     without_interval,
 )
-from fly64_assets.study_relations import FORMATS, RELATIONS
+from fly64_assets.study.relations import FORMATS, RELATIONS
 from fly64_assets_tests.study_rows import study_rows
 
 WIDTH = 3.3

@@ -13,20 +13,20 @@ import pytest
 import yaml
 from PIL import Image
 
-from fly64_assets import blockers
-from fly64_assets.assets.phase_asset import PhaseRun
-from fly64_assets.assets.study_report import FILE, make_study_report
-from fly64_assets.catalogue import LEVELS, product
-from fly64_assets.checks.report_checks import agrees, read_page
-from fly64_assets.hub.costs import COLUMNS, Cost, total_costs
-from fly64_assets.instance import study_instance
-from fly64_assets.io_manager import StoredInput
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State
-from fly64_assets.report.content import PLOTS, telling_plots
-from fly64_assets.report.pictures import Scale, data_uri, ink, shared_scales
-from fly64_assets.report.plots import FrcCurve, frc_svg, inline_svg
-from fly64_assets.study import MODELS, SPLITS, load_study
+from fly64_assets.pipeline import blockers
+from fly64_assets.pipeline.asset_frame import PhaseRun
+from fly64_assets.pipeline.assets.study_report import FILE, make_study_report
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.instance import study_instance
+from fly64_assets.pipeline.io_manager import StoredInput
+from fly64_assets.reports.condition.costs import COLUMNS, Cost, total_costs
+from fly64_assets.reports.study.content import PLOTS, telling_plots
+from fly64_assets.reports.study.pictures import Scale, data_uri, ink, shared_scales
+from fly64_assets.reports.study.plots import FrcCurve, frc_svg, inline_svg
+from fly64_assets.rules.store.report_checks import agrees, read_page
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import MODELS, SPLITS, load_study
+from fly64_assets.study.products import LEVELS, product
 from fly64_assets_tests.conftest import TINY, FinishedRun, fly64
 
 REPORT = product("study_report")

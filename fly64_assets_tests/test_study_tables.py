@@ -6,12 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fly64_assets.catalogue import product
-from fly64_assets.checks.report_checks import _is_dose
-from fly64_assets.report.content import PLOTS
-from fly64_assets.study import MODELS, SPLITS
-from fly64_assets.study_relations import BY_OVERLAP, BY_PHOTONS, FORMATS, RELATIONS
-from fly64_assets.study_tables import (
+from fly64_assets.reports.study.content import PLOTS
+from fly64_assets.reports.study_tables import (
     REACHED,
     dose_text,
     needed_rows,
@@ -20,6 +16,10 @@ from fly64_assets.study_tables import (
     relation_table,
     score_text,
 )
+from fly64_assets.rules.store.report_checks import _is_dose
+from fly64_assets.study.model import MODELS, SPLITS
+from fly64_assets.study.products import product
+from fly64_assets.study.relations import BY_OVERLAP, BY_PHOTONS, FORMATS, RELATIONS
 from fly64_assets_tests.study_rows import study_rows
 
 LEVELS = [0.8, 0.95, 0.999]

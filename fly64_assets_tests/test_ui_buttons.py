@@ -12,18 +12,18 @@ import yaml
 from dagster import AssetCheckKey, AssetKey, DagsterEventType, DagsterRun, execute_job
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG, PARTITION_NAME_TAG
 
-from fly64_assets.catalogue import LEVELS, product
-from fly64_assets.checks.phase_check import PER_PARTITION
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import build_definitions
+from fly64_assets.documents.provenance import FAILED, PASSED
 from fly64_assets.errors import InputError
-from fly64_assets.executor import require_partition
-from fly64_assets.instance import read_only_instance, study_instance
-from fly64_assets.ledger import FAILED, PASSED
-from fly64_assets.partitions import Condition
-from fly64_assets.runner import _job
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.work import JOBS, LAUNCH_TAG, RunRequest, by_command_line
+from fly64_assets.pipeline.check_frame import PER_PARTITION
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import read_only_instance, study_instance
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.pipeline.targets import JOBS, LAUNCH_TAG, RunRequest, by_command_line
+from fly64_assets.runs.executor import require_partition
+from fly64_assets.runs.runner import _job
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.products import LEVELS, product
 from fly64_assets_tests.conftest import TINY, fly64
 from fly64_assets_tests.servers import ui_of, wait_for
 

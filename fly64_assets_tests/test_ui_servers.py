@@ -19,12 +19,12 @@ from dagster import DagsterInstance
 from dagster._core.scheduler.instigation import InstigatorType, TickStatus
 
 from fly64_assets.cli import main
-from fly64_assets.context import StudyContext
-from fly64_assets.instance import read_only_instance
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import load_study
-from fly64_assets.supervisor import free_port_near, listening_at, living_children
-from fly64_assets.worker_process import PROC
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import read_only_instance
+from fly64_assets.pipeline.process_identity import PROC
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.runs.servers.supervisor import free_port_near, listening_at, living_children
+from fly64_assets.study.model import load_study
 from fly64_assets_tests.conftest import fly64
 from fly64_assets_tests.servers import Ui, free_port, ui_of, wait_for
 
@@ -93,7 +93,7 @@ def test_a_port_without_the_right_to_it(write_study, tmp_path):
     if not limit or os.geteuid():
         pytest.skip("any port may be had here, or no right can be given up")
     script = (
-        "from fly64_assets.supervisor import listening_at, free_port_near\n"
+        "from fly64_assets.runs.servers.supervisor import listening_at, free_port_near\n"
         "import os; os.setuid(65534)\n"
         "print(free_port_near(70) >= 1024)\n"
         "try: listening_at(70)\n"

@@ -17,17 +17,18 @@ import pytest
 import yaml
 from dagster import AssetKey, DagsterInstance
 
-from fly64_assets.catalogue import LEVELS, PRODUCTS, Product
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import JOBS, build_definitions
-from fly64_assets.hub.layout import hub_path
 from fly64_assets.hub.ro_crate import HubFile, write_ro_crate
-from fly64_assets.instance import study_instance
-from fly64_assets.ledger import Record
-from fly64_assets.partitions import Condition, dagster_key
-from fly64_assets.ptychography.npz import read_npz, write_npz
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT, STUDY_VARIABLE
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import study_instance
+from fly64_assets.pipeline.partitions import dagster_key
+from fly64_assets.pipeline.records import Record
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.ptychography.data001.npz import read_npz, write_npz
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hub_layout import hub_path
+from fly64_assets.study.model import PROJECT_ROOT, STUDY_VARIABLE
+from fly64_assets.study.products import LEVELS, PRODUCTS, Product
 from fly64_assets_tests.conftest import TINY
 
 AT = Condition(1000, "dense")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fly64_assets.ptychography import metrics
+from fly64_assets.ptychography.scoring import metrics
 from fly64_assets_tests.ptychography.oracle_pairs import (
     ANSWERS,
     Pair,

@@ -21,13 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fly64_assets.ptychography.metrics import (
+from fly64_assets.pipeline.store import write_whole
+from fly64_assets.ptychography.scoring.metrics import (
     MS_SSIM_WEIGHTS,
     STABILISERS,
     WINDOW_PX,
     WINDOW_SIGMA_PX,
 )
-from fly64_assets.store import write_whole
 from fly64_assets_tests.ptychography.oracle_pairs import (
     ANSWERS,
     Pair,

@@ -25,9 +25,9 @@ from fly64_assets.cli import (
     verify_command,
 )
 from fly64_assets.cli.options import STORAGE_ERRORS, say
-from fly64_assets.environment import settle
 from fly64_assets.errors import InputError, harmless
-from fly64_assets.interrupts import heeded, reset_inherited
+from fly64_assets.pipeline.environment import settle
+from fly64_assets.runs.interrupts import heeded, reset_inherited
 
 
 class _InOrderOfUse(click.Group):

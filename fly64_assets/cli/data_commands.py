@@ -14,8 +14,8 @@ from fly64_assets.cli.options import exit_code, json_option, print_json, say
 from fly64_assets.errors import InputError, harmless
 
 if TYPE_CHECKING:
+    from fly64_assets.ptychography.data001.rules import RuleOutcome
     from fly64_assets.ptychography.importing import ImportReport
-    from fly64_assets.ptychography.rules import RuleOutcome
 
 
 @click.command()
@@ -27,8 +27,8 @@ def data001(file: str, as_json: bool) -> int:
 
     Example: fly64 data001 results/demo/store/data/phase_c/dose_1000/patched_train.npz
     """
-    from fly64_assets import console
-    from fly64_assets.ptychography.data001_rules import check_data001, refuse_first
+    from fly64_assets.cli import display as console
+    from fly64_assets.ptychography.data001.dataset_rules import check_data001, refuse_first
     from fly64_assets.ptychography.importing import require_file
 
     require_file(file)
@@ -210,7 +210,7 @@ def import_(
       fly64 import scan.npz --to imported.npz
       fly64 import scan.h5 --key diffraction=entry/data/data --values intensity --to out.npz
     """
-    from fly64_assets.process import git_commit, program_version, utc_now
+    from fly64_assets.pipeline.process import git_commit, program_version, utc_now
     from fly64_assets.ptychography.importing import (
         Answers,
         OpenQuestions,
@@ -263,7 +263,7 @@ class _Progress:
     def __init__(self, file: str, *, quiet: bool) -> None:
         from rich.markup import escape
 
-        from fly64_assets.console import OUT
+        from fly64_assets.cli.display import OUT
 
         self._file = escape(harmless(file))
         shown = OUT.is_terminal and not quiet
@@ -302,7 +302,7 @@ def _values(report: ImportReport, file: str, target: str | None) -> dict[str, An
 def _show(report: ImportReport, target: str | None) -> None:
     from rich.markup import escape
 
-    from fly64_assets import console
+    from fly64_assets.cli import display as console
 
     if report.rules:
         console.show_rules(report.rules)

@@ -12,7 +12,7 @@ VARIABLE = "_FLY64_COMPLETE"
 
 
 def _schema_names(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
-    from fly64_assets.schemas import SCHEMAS
+    from fly64_assets.documents.schemas import SCHEMAS
 
     return [CompletionItem(name) for name in SCHEMAS if name.startswith(typed)]
 
@@ -28,7 +28,7 @@ def schema(name: str | None) -> int:
 
     Example: fly64 schema metrics_summary
     """
-    from fly64_assets.schemas import SCHEMAS
+    from fly64_assets.documents.schemas import SCHEMAS
 
     if name is None:
         width = max(map(len, SCHEMAS))

@@ -36,13 +36,13 @@ def export(
 
     Example: fly64 export --dose 1000 --view dense --to hubs/1000_dense
     """
-    from fly64_assets import console
+    from fly64_assets.cli import display as console
     from fly64_assets.cli.verify_command import verify_and_show
-    from fly64_assets.context import StudyContext
     from fly64_assets.errors import InputError
     from fly64_assets.hub.export import export_hub
-    from fly64_assets.hub.layout import METRICS_DELTA_SUMMARY
-    from fly64_assets.instance import read_only_instance
+    from fly64_assets.pipeline.context import StudyContext
+    from fly64_assets.pipeline.instance import read_only_instance
+    from fly64_assets.study.hub_layout import METRICS_DELTA_SUMMARY
 
     context = StudyContext.load(study_file)
     conditions = chosen_conditions(context.study, dose, view)
@@ -83,14 +83,14 @@ def checks(
 
     Example: fly64 checks --dose 1000 --view dense --rerun
     """
-    from fly64_assets import console
-    from fly64_assets.check_states import rows_of_conditions, tally
-    from fly64_assets.context import StudyContext
-    from fly64_assets.instance import read_only_instance, study_instance
-    from fly64_assets.ledger import FAILED, NOT_RUN
-    from fly64_assets.report_notice import settled_planner
-    from fly64_assets.runner import run_checks
-    from fly64_assets.store import results_folder
+    from fly64_assets.cli import display as console
+    from fly64_assets.documents.provenance import FAILED, NOT_RUN
+    from fly64_assets.pipeline.check_states import rows_of_conditions, tally
+    from fly64_assets.pipeline.context import StudyContext
+    from fly64_assets.pipeline.instance import read_only_instance, study_instance
+    from fly64_assets.pipeline.report_notice import settled_planner
+    from fly64_assets.pipeline.store import results_folder
+    from fly64_assets.runs.runner import run_checks
 
     context = StudyContext.load(study_file)
     conditions = chosen_conditions(context.study, doses, views)

@@ -13,8 +13,8 @@ from fly64_assets.cli.options import exit_code, json_option, print_json
 from fly64_assets.errors import harmless
 
 if TYPE_CHECKING:
-    from fly64_assets.lineage import FileState, Lineage, Step
-    from fly64_assets.lineage_carried import CarriedLineage
+    from fly64_assets.hub.lineage import FileState, Lineage, Step
+    from fly64_assets.hub.lineage_carried import CarriedLineage
 
 DIGITS = 12
 COLOURS = {
@@ -38,8 +38,8 @@ def lineage(file: Path, as_json: bool) -> int:
 
     Example: fly64 lineage results/demo/store/analysis/dose_1000/dense/metrics_delta_summary.json
     """
-    from fly64_assets.lineage import home_of, trace
-    from fly64_assets.lineage_carried import carried_lineage
+    from fly64_assets.hub.lineage import home_of, trace
+    from fly64_assets.hub.lineage_carried import carried_lineage
 
     with home_of(file) as found:
         chain = carried_lineage(file) if found is None else trace(*found)
@@ -56,7 +56,7 @@ def as_dictionary(chain: Lineage | CarriedLineage) -> dict[str, Any]:
 
     Of a file that lies in no store or hub: its ``transformations`` as they are, and ``beside``.
     """
-    from fly64_assets.lineage import Lineage
+    from fly64_assets.hub.lineage import Lineage
 
     if isinstance(chain, Lineage):
         return _chain_dictionary(chain)
@@ -71,7 +71,7 @@ def as_dictionary(chain: Lineage | CarriedLineage) -> dict[str, Any]:
 
 
 def _chain_dictionary(chain: Lineage) -> dict[str, Any]:
-    from fly64_assets.lineage import seeds_of
+    from fly64_assets.hub.lineage import seeds_of
 
     return {
         "file": chain.file,
@@ -114,7 +114,7 @@ def _file_dictionary(state: FileState) -> dict[str, Any]:
 
 def tree_lines(chain: Lineage | CarriedLineage) -> Iterator[str]:
     """A chain as an indented tree; a making that stands above already is only named."""
-    from fly64_assets.lineage import Lineage
+    from fly64_assets.hub.lineage import Lineage
 
     yield _bold(chain.file)
     counts = ", ".join(f"{count} {_coloured(state)}" for state, count in chain.counts().items())
@@ -151,7 +151,7 @@ def _step_lines(chain: Lineage, position: int, depth: int, shown: set[int]) -> I
 
 
 def _details(step: Step) -> Iterator[str]:
-    from fly64_assets.lineage import seeds_of
+    from fly64_assets.hub.lineage import seeds_of
 
     made = step.made
     if made.contradiction is not None:

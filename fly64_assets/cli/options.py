@@ -21,8 +21,8 @@ from click.shell_completion import CompletionItem
 from fly64_assets.errors import InputError, NotTrusted, did_you_mean, harmless
 
 if TYPE_CHECKING:
-    from fly64_assets.partitions import Condition
-    from fly64_assets.study import Study
+    from fly64_assets.study.conditions import Condition
+    from fly64_assets.study.model import Study
 
 Command = Callable[..., int]
 STORAGE_ERRORS = (
@@ -48,7 +48,7 @@ def _completed(what: str) -> Callable[..., list[CompletionItem]]:
     """Shell completion from the study's doses or views."""
 
     def complete(ctx: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
-        from fly64_assets.study import load_study
+        from fly64_assets.study.model import load_study
 
         try:
             study = load_study(ctx.params.get("study_file"))
@@ -205,7 +205,7 @@ def choose(option: str, asked: str | None, known: Iterable[str]) -> list[str]:
 
 def chosen_conditions(study: Study, doses: str | None, views: str | None) -> list[Condition]:
     """The cells of the study's matrix that ``--dose`` and ``--view`` name; all by default."""
-    from fly64_assets.partitions import Condition, dose_keys, view_keys
+    from fly64_assets.study.conditions import Condition, dose_keys, view_keys
 
     chosen_doses = choose("--dose", doses, dose_keys(study))
     chosen_views = choose("--view", views, view_keys(study))

@@ -23,12 +23,12 @@ def restore(study_file: str | None, dry_run: bool, as_json: bool) -> int:
 
     Example: fly64 restore --study studies/demo.yaml --dry-run
     """
-    from fly64_assets import console
-    from fly64_assets.context import StudyContext
-    from fly64_assets.instance import read_only_instance, study_instance
-    from fly64_assets.restore import restore as restore_records
-    from fly64_assets.runner import check_unchecked
-    from fly64_assets.store import results_folder
+    from fly64_assets.cli import display as console
+    from fly64_assets.pipeline.context import StudyContext
+    from fly64_assets.pipeline.instance import read_only_instance, study_instance
+    from fly64_assets.pipeline.store import results_folder
+    from fly64_assets.runs.restore import restore as restore_records
+    from fly64_assets.runs.runner import check_unchecked
 
     context = StudyContext.load(study_file)
     if dry_run or not context.store.root.is_dir():
@@ -75,11 +75,11 @@ def clean(study_file: str | None, days: float | None, dry_run: bool, as_json: bo
     """
     from dataclasses import asdict
 
-    from fly64_assets import console
-    from fly64_assets.cleaning import KEEP_DAYS
-    from fly64_assets.cleaning import clean as remove_unneeded
-    from fly64_assets.context import StudyContext
-    from fly64_assets.instance import read_only_instance, study_instance
+    from fly64_assets.cli import display as console
+    from fly64_assets.pipeline.context import StudyContext
+    from fly64_assets.pipeline.instance import read_only_instance, study_instance
+    from fly64_assets.runs.cleaning import KEEP_DAYS
+    from fly64_assets.runs.cleaning import clean as remove_unneeded
 
     context = StudyContext.load(study_file)
     if dry_run or not context.store.root.is_dir():

@@ -23,15 +23,15 @@ def report(study_file: str | None, open_it: bool, as_json: bool) -> int:
 
     Example: fly64 report --study studies/demo.yaml --open
     """
-    from fly64_assets import console
-    from fly64_assets.catalogue import product
-    from fly64_assets.context import StudyContext
-    from fly64_assets.instance import read_only_instance, study_instance
-    from fly64_assets.partitions import Condition
-    from fly64_assets.planner import State
-    from fly64_assets.report_notice import settled_planner
-    from fly64_assets.runner import report_study
-    from fly64_assets.store import results_folder
+    from fly64_assets.cli import display as console
+    from fly64_assets.pipeline.context import StudyContext
+    from fly64_assets.pipeline.freshness import State
+    from fly64_assets.pipeline.instance import read_only_instance, study_instance
+    from fly64_assets.pipeline.report_notice import settled_planner
+    from fly64_assets.pipeline.store import results_folder
+    from fly64_assets.runs.runner import report_study
+    from fly64_assets.study.conditions import Condition
+    from fly64_assets.study.products import product
 
     context = StudyContext.load(study_file)
     item, failures = product("study_report"), []

@@ -31,11 +31,11 @@ def plan(study_file: str | None, doses: str | None, views: str | None, as_json: 
 
     Example: fly64 plan --dose 1000
     """
-    from fly64_assets import console
-    from fly64_assets.context import StudyContext
-    from fly64_assets.feasibility import ViewPreview
-    from fly64_assets.forecast import Forecast
-    from fly64_assets.instance import read_only_instance
+    from fly64_assets.cli import display as console
+    from fly64_assets.pipeline.context import StudyContext
+    from fly64_assets.pipeline.instance import read_only_instance
+    from fly64_assets.pipeline.view_preview import ViewPreview
+    from fly64_assets.runs.forecast import Forecast
 
     context = StudyContext.load(study_file)
     conditions = chosen_conditions(context.study, doses, views)
@@ -73,15 +73,15 @@ def run(
     """
     if not everything and doses is None and views is None:
         raise click.UsageError("say which: --dose and --view, or --all")
-    from fly64_assets import console
-    from fly64_assets.accelerator import require_device
-    from fly64_assets.context import StudyContext
-    from fly64_assets.feasibility import ViewPreview
-    from fly64_assets.instance import study_instance
-    from fly64_assets.report_notice import settled_planner
-    from fly64_assets.results import matrix_results
-    from fly64_assets.runner import run_conditions
-    from fly64_assets.store import results_folder
+    from fly64_assets.cli import display as console
+    from fly64_assets.pipeline.accelerator import require_device
+    from fly64_assets.pipeline.context import StudyContext
+    from fly64_assets.pipeline.instance import study_instance
+    from fly64_assets.pipeline.report_notice import settled_planner
+    from fly64_assets.pipeline.store import results_folder
+    from fly64_assets.pipeline.view_preview import ViewPreview
+    from fly64_assets.runs.outcomes import matrix_results
+    from fly64_assets.runs.runner import run_conditions
 
     context = StudyContext.load(study_file)
     require_device(context.study.device, context.study_file)
@@ -111,11 +111,11 @@ def status(study_file: str | None, doses: str | None, views: str | None, as_json
 
     Example: fly64 status
     """
-    from fly64_assets import console
-    from fly64_assets.context import StudyContext
-    from fly64_assets.instance import read_only_instance
-    from fly64_assets.report_notice import settled_planner
-    from fly64_assets.results import standing
+    from fly64_assets.cli import display as console
+    from fly64_assets.pipeline.context import StudyContext
+    from fly64_assets.pipeline.instance import read_only_instance
+    from fly64_assets.pipeline.report_notice import settled_planner
+    from fly64_assets.runs.outcomes import standing
 
     context = StudyContext.load(study_file)
     conditions = chosen_conditions(context.study, doses, views)
@@ -153,11 +153,11 @@ def ui(study_file: str | None, port: int, host_names: tuple[str, ...]) -> int:
 
     Example: fly64 ui --study studies/demo.yaml
     """
-    from fly64_assets.context import StudyContext
-    from fly64_assets.instance import INSTANCE_VARIABLE, prepare_instance
-    from fly64_assets.request_guard import origins_at
-    from fly64_assets.store import RESULTS_VARIABLE, InProgress, results_folder
-    from fly64_assets.supervisor import free_port_near, listening_at, serve
+    from fly64_assets.pipeline.context import StudyContext
+    from fly64_assets.pipeline.instance import INSTANCE_VARIABLE, prepare_instance
+    from fly64_assets.pipeline.store import RESULTS_VARIABLE, InProgress, results_folder
+    from fly64_assets.runs.servers.request_guard import origins_at
+    from fly64_assets.runs.servers.supervisor import free_port_near, listening_at, serve
 
     context = StudyContext.load(study_file)
     try:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fly64_assets.cli.options import exit_code, json_option, print_json, say
-from fly64_assets.process import utc_now
+from fly64_assets.pipeline.process import utc_now
 
 if TYPE_CHECKING:
-    from fly64_assets.hub.verify import Finding, Outcome
+    from fly64_assets.rules.hub import Finding, Outcome
 
 
 class _Lines:
@@ -68,8 +68,8 @@ def verify_and_show(hub: Path, *, quiet: bool = False) -> tuple[bool, dict[str, 
     Raises:
         InputError: there is no hub.
     """
-    from fly64_assets.hub.verify import write_report
-    from fly64_assets.hub.verify.apart import verify_hub
+    from fly64_assets.hub.apart import verify_hub
+    from fly64_assets.rules.hub import write_report
 
     lines = _Lines()
     report = verify_hub(hub, *(() if quiet else (lines,)))

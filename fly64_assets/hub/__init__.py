@@ -1,4 +1,4 @@
-"""The JSON contracts of a finished condition. Plain dictionaries in, plain dictionaries out.
+"""A finished condition outside its store: export, RO-Crate, the process that verifies it, lineage.
 
-Paths inside these files are relative to the condition's hub, POSIX; times are UTC.
+What does not belong here: rules and reports.
 """

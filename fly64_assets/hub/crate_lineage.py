@@ -1,6 +1,6 @@
 """A hub as the lineage reads it: what its RO-Crate says, and nothing else but the files.
 
-Whether the crate itself is right is judged by ``ro_crate_rules.py``.
+Whether the crate itself is right is judged by ``ro_crate.py``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from fly64_assets.documents.ro_crate_graph import CRATE, Entity, Graph, read_crate, references
 from fly64_assets.errors import InputError
-from fly64_assets.hub.layout import VERIFICATION_REPORT
-from fly64_assets.hub.ro_crate_graph import CRATE, Entity, Graph, read_crate, references
-from fly64_assets.lineage import Made, unknown_file
+from fly64_assets.hub.lineage import Made, unknown_file
+from fly64_assets.study.hub_layout import VERIFICATION_REPORT
 
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 """What a crate that is not as it was exported raises when it is followed."""

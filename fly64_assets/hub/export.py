@@ -17,18 +17,19 @@ from typing import Literal
 
 from dagster import DagsterInstance
 
-from fly64_assets import blockers
-from fly64_assets.catalogue import PRODUCTS, Product
-from fly64_assets.context import StudyContext
 from fly64_assets.errors import InputError, NotTrusted
-from fly64_assets.hub.layout import RO_CRATE, VERIFICATION_REPORT, hub_path
 from fly64_assets.hub.ro_crate import HubFile, write_ro_crate
-from fly64_assets.ledger import Record
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import Planner, State
-from fly64_assets.process import utc_now
-from fly64_assets.store import sha256_of, sync
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.pipeline import blockers
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import Planner, State
+from fly64_assets.pipeline.process import utc_now
+from fly64_assets.pipeline.records import Record
+from fly64_assets.pipeline.store import sync
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hashing import sha256_of
+from fly64_assets.study.hub_layout import RO_CRATE, VERIFICATION_REPORT, hub_path
+from fly64_assets.study.model import PROJECT_ROOT
+from fly64_assets.study.products import PRODUCTS, Product
 
 Outcome = Literal["exported", "unchanged"]
 COPIES_AT_ONCE = 2

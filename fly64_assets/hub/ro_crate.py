@@ -3,7 +3,7 @@
 RO-Crate in the version that the rocrate library writes by default, with the Process Run Crate
 profile: one CreateAction a product. The crate is made from the records of the materializations and
 holds no time but theirs, so the same condition gives the same bytes. Reading and judging a crate
-does not belong here (``ro_crate_rules.py``, which shares nothing with this module).
+does not belong here (``ro_crate.py``, which shares nothing with this module).
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fly64_assets.arms import ARMS, ITERATIVE
-from fly64_assets.catalogue import BY_KEY, PRODUCTS, Product
-from fly64_assets.hub.layout import RO_CRATE, hub_path
-from fly64_assets.ledger import InputRecord, Provenance, Record
-from fly64_assets.lineage import seeds_of
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import digest
-from fly64_assets.specimen_origins import LICENCE, licence_text, origin_in
-from fly64_assets.study import SPLITS, Study
+from fly64_assets.documents.provenance import InputRecord, Provenance
+from fly64_assets.hub.lineage import seeds_of
+from fly64_assets.pipeline.freshness import digest
+from fly64_assets.pipeline.records import Record
+from fly64_assets.study.arms import ARMS, ITERATIVE
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hub_layout import RO_CRATE, hub_path
+from fly64_assets.study.model import SPLITS, Study
+from fly64_assets.study.products import BY_KEY, PRODUCTS, Product
+from fly64_assets.study.specimen_origins import LICENCE, licence_text, origin_in
 
 if TYPE_CHECKING:
     from rocrate.rocrate import ROCrate

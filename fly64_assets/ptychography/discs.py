@@ -12,7 +12,7 @@ import numpy as np
 from fly64_assets.errors import InputError
 
 if TYPE_CHECKING:
-    from fly64_assets.study import OverlapSettings
+    from fly64_assets.study.model import OverlapSettings
 
 SUBPIXELS = 5
 

@@ -24,7 +24,7 @@ from fly64_assets.ptychography.view_metrics import (
 )
 
 if TYPE_CHECKING:
-    from fly64_assets.study import OverlapSettings, Seeds, ViewSettings
+    from fly64_assets.study.model import OverlapSettings, Seeds, ViewSettings
 
 __all__ = [
     "View",

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography import npz
+from fly64_assets.ptychography.data001 import npz
+from fly64_assets.ptychography.data001.metadata import physics_problem
 from fly64_assets.ptychography.forward import PatchCutter, extract_patches, far_field
-from fly64_assets.ptychography.metadata import physics_problem
 
 if TYPE_CHECKING:
-    from fly64_assets.ptychography.data001 import Dataset
+    from fly64_assets.ptychography.data001.dataset import Dataset
 
 BLOCK_FRAMES = 256
 STANDARD_ERRORS = 5.0

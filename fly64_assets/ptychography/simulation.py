@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.data001 import Dataset, write_dataset
+from fly64_assets.ptychography.data001.dataset import Dataset, write_dataset
+from fly64_assets.ptychography.data001.metadata import SPECIMEN, new_metadata, with_transformation
+from fly64_assets.ptychography.data001.npz import release
 from fly64_assets.ptychography.forward import PatchCutter, far_field, transmitted_power
-from fly64_assets.ptychography.metadata import SPECIMEN, new_metadata, with_transformation
-from fly64_assets.ptychography.npz import release
 from fly64_assets.ptychography.specimen import Specimen
 
 if TYPE_CHECKING:
-    from fly64_assets.study import SimulationSettings
+    from fly64_assets.study.model import SimulationSettings
 
 __all__ = [
     "SimulationSummary",

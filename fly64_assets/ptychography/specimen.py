@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.npz import array_digest, describe_npz, read_npz
+from fly64_assets.ptychography.data001.npz import array_digest, describe_npz, read_npz
 
 OBJECT_KEY = "objectGuess"
 PROBE_KEY = "probeGuess"

@@ -15,7 +15,7 @@ from fly64_assets.ptychography.discs import diameter_definition, disc_overlap
 
 if TYPE_CHECKING:
     from fly64_assets.ptychography.overlap import View
-    from fly64_assets.study import OverlapSettings, Seeds
+    from fly64_assets.study.model import OverlapSettings, Seeds
 
 METRICS_VERSION = 1
 GROUPS_PER_CHUNK = 1024

@@ -29,10 +29,10 @@ from fly64_assets.solvers.interface import (
 from fly64_assets.solvers.model_bundle import LoadedModel, TrainedModel
 from fly64_assets.solvers.resampling import TAPS
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
-from fly64_assets.study import BaselineSettings
+from fly64_assets.study.model import BaselineSettings
 
 if TYPE_CHECKING:
-    from fly64_assets.ptychography.data001 import Dataset
+    from fly64_assets.ptychography.data001.dataset import Dataset
 
 KIND = "Baseline"
 FIT = 2

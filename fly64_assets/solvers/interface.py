@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from fly64_assets.errors import InputError, SolverEnvironmentError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from fly64_assets.ptychography.data001 import Dataset
+    from fly64_assets.ptychography.data001.dataset import Dataset
+    from fly64_assets.solvers.model_bundle import LoadedModel, TrainedModel
+    from fly64_assets.study.arms import Iterative, Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +70,7 @@ def require_finite(measurement: Measurement) -> None:
     """
     import numpy as np
 
-    from fly64_assets.ptychography.npz import chunks
+    from fly64_assets.ptychography.data001.npz import chunks
 
     for key in ("diffraction", "positions_px", "probe", "intensity_scale"):
         values = np.asarray(getattr(measurement, key))
@@ -190,3 +193,65 @@ def claim_process_for(library: str, *, forbidden: str) -> None:
             f"{library} cannot run in a process that has loaded {forbidden}; "
             "run each solver step in a process of its own (the default executor does)"
         )
+
+
+class NetworkModule(Protocol):
+    """What the module of a network has to have.
+
+    ``settings`` are those of the model's product: the network's section of the study under its own
+    name, ``gridsize``, ``seed`` and ``threads``. ``kind`` is the arm's name: two arms may share a
+    module, and neither takes the other's bundle.
+    """
+
+    def train_on(
+        self,
+        dataset: Dataset,
+        settings: Mapping[str, Any],
+        *,
+        kind: str,
+        seed: int,
+        progress: ProgressCallback,
+        checkpoint: Checkpoint,
+    ) -> TrainedModel:
+        """The network, trained on a view of the train half with this seed."""
+
+    def patches_of(
+        self,
+        loaded: LoadedModel,
+        measurement: Measurement,
+        *,
+        kind: str,
+        seed: int,
+        threads: int,
+        progress: ProgressCallback,
+    ) -> Patches:
+        """Object patches of any view, one per scan position."""
+
+
+class IterativeModule(Protocol):
+    """What the module of an iterative solver has to have.
+
+    ``settings`` are those of the reconstruction's product: the solver's section of the study under
+    its own name, ``seed`` and ``threads``.
+    """
+
+    def reconstruct_from(
+        self,
+        measurement: Measurement,
+        settings: Mapping[str, Any],
+        section: str,
+        *,
+        progress: ProgressCallback,
+        checkpoint: Checkpoint,
+    ) -> IterativeReconstruction:
+        """The object of one half of a view."""
+
+
+def network_module(arm: Network) -> NetworkModule:
+    """Import the module of a network; TensorFlow is loaded only when it computes."""
+    return cast(NetworkModule, import_module(arm.module_name))
+
+
+def iterative_module(arm: Iterative) -> IterativeModule:
+    """Import the module of an iterative solver; torch is loaded only when it computes."""
+    return cast(IterativeModule, import_module(arm.module_name))

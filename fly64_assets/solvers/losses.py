@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fly64_assets.ptychography.npz import release
+from fly64_assets.ptychography.data001.npz import release
 from fly64_assets.solvers import physics_operations as physics
 from fly64_assets.solvers.grouping import TURNS, split_positions
 from fly64_assets.solvers.interface import Measurement

@@ -25,7 +25,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.npz import release
+from fly64_assets.ptychography.data001.npz import release
 from fly64_assets.solvers import ptychi_state, ptychi_subpixel, ptychi_variation
 from fly64_assets.solvers.interface import (
     NO_CHECKPOINT,
@@ -38,7 +38,7 @@ from fly64_assets.solvers.interface import (
     require_finite,
 )
 from fly64_assets.solvers.torch_isolation import Isolation, start_torch
-from fly64_assets.study import EpieSettings, PtyChiSettings
+from fly64_assets.study.model import EpieSettings, PtyChiSettings
 
 Settings = PtyChiSettings | EpieSettings
 SETTINGS: Mapping[str, type[Settings]] = {"ptychi": PtyChiSettings, "epie": EpieSettings}

@@ -49,10 +49,10 @@ from fly64_assets.solvers.refinement import (
 )
 from fly64_assets.solvers.resampling import TAPS
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
-from fly64_assets.study import PtychoPINNSettings
+from fly64_assets.study.model import PtychoPINNSettings
 
 if TYPE_CHECKING:
-    from fly64_assets.ptychography.data001 import Dataset
+    from fly64_assets.ptychography.data001.dataset import Dataset
     from fly64_assets.solvers.losses import PhysicsLoss
 
 KIND = "PtychoPINN"

@@ -18,7 +18,7 @@ from fly64_assets.ptychography.overlap import thin
 from fly64_assets.solvers.grouping import TURNS, nearest_groups, split_positions
 from fly64_assets.solvers.interface import Measurement
 from fly64_assets.solvers.object_field import AfterStep, FieldSteps, ObjectField, quiet
-from fly64_assets.study import PtychoPINNSettings
+from fly64_assets.study.model import PtychoPINNSettings
 
 if TYPE_CHECKING:
     import keras

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fly64_assets.arms import Network
 from fly64_assets.ptychography.stitching import stitch
-from fly64_assets.solvers.interface import Measurement, ProgressCallback
+from fly64_assets.solvers.interface import Measurement, ProgressCallback, network_module
 from fly64_assets.solvers.model_bundle import LoadedModel
+from fly64_assets.study.arms import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def stitched_object(
         InputError: the bundle is not for this measurement.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
-    patches = network.module().patches_of(
+    patches = network_module(network).patches_of(
         loaded, measurement, kind=network.name, seed=seed, threads=threads, progress=progress
     )
     stitched = stitch(

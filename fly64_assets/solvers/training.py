@@ -26,7 +26,7 @@ from fly64_assets.solvers.interface import (
     ProgressCallback,
     Snapshot,
 )
-from fly64_assets.study import TrainingSettings
+from fly64_assets.study.model import TrainingSettings
 
 HistoryRow = dict[str, float]
 LossOfRows = Callable[[tf.Tensor], tf.Tensor]

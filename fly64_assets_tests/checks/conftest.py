@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 from dagster import AssetCheckResult, DagsterInstance
 
-from fly64_assets.catalogue import product
-from fly64_assets.checks import checks_of
-from fly64_assets.checks.phase_check import judge
-from fly64_assets.context import StudyContext
-from fly64_assets.instance import instance_folder
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import Planner
-from fly64_assets.ptychography.npz import read_npz, write_npz
-from fly64_assets.study import Study
+from fly64_assets.pipeline.check_frame import judge
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import Planner
+from fly64_assets.pipeline.instance import instance_folder
+from fly64_assets.ptychography.data001.npz import read_npz, write_npz
+from fly64_assets.rules.store import checks_of
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import Study
+from fly64_assets.study.products import product
 from fly64_assets_tests.faults import report_as_made
 
 AT = Condition(1000, "dense")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fly64_assets.catalogue import PRODUCTS
-from fly64_assets.checks import checks_of
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.rules.store import checks_of
+from fly64_assets.study.model import PROJECT_ROOT
+from fly64_assets.study.products import PRODUCTS
 
 TESTS = Path(__file__).parent.parent
 TEXT = (PROJECT_ROOT / "docs/checks.md").read_text("utf-8")

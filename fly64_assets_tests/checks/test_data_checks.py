@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fly64_assets.ptychography.forward import far_field
-from fly64_assets.study import SPLITS
+from fly64_assets.study.model import SPLITS
 from fly64_assets_tests.checks.conftest import edited_metadata, metadata_of
 
 DATASET, VIEW = ("train", "dataset"), ("train", "overlap_view")

@@ -9,12 +9,13 @@ from dataclasses import replace
 import pytest
 from dagster import AssetCheckKey, AssetCheckSeverity, AssetKey, FloatMetadataValue
 
-from fly64_assets.catalogue import PRODUCTS, product
-from fly64_assets.checks import checks_of
-from fly64_assets.checks.phase_check import check_step, evaluate, measured
 from fly64_assets.definitions import CHECK_JOBS, build_definitions
-from fly64_assets.partitions import Condition, dagster_key
-from fly64_assets.ptychography.rules import RuleOutcome
+from fly64_assets.pipeline.check_frame import check_step, evaluate, measured
+from fly64_assets.pipeline.partitions import dagster_key
+from fly64_assets.ptychography.data001.rules import RuleOutcome
+from fly64_assets.rules.store import checks_of
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.products import PRODUCTS, product
 from fly64_assets_tests.checks.conftest import AT
 from fly64_assets_tests.conftest import PRODUCTS as PUBLISHED
 
@@ -49,7 +50,7 @@ def test_a_check_s_measured_numbers_are_in_its_metadata(bench):
 
 
 def test_every_name_in_the_catalogue_is_judged_and_every_judge_is_named():
-    from fly64_assets.checks import CHECKS
+    from fly64_assets.rules.store import CHECKS
 
     for kind, checks in CHECKS.items():
         names = {check.name for check in checks}

@@ -13,8 +13,8 @@ from importlib.metadata import version
 
 import yaml
 
-from fly64_assets.process import THREAD_VARIABLES
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.pipeline.process import THREAD_VARIABLES
+from fly64_assets.study.model import PROJECT_ROOT
 
 PARENT = """
 import multiprocessing, sys, time

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.study.model import MODELS, SPLITS
 
 COMPARISON = ("test", "comparison")
 MANIFEST, SUMMARY, DELTAS = "comparison_manifest", "metrics_summary", "metrics_delta_summary"

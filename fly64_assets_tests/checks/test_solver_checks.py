@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from fly64_assets.catalogue import product
-from fly64_assets.study import SPLITS
+from fly64_assets.study.model import SPLITS
+from fly64_assets.study.products import product
 from fly64_assets_tests.checks.conftest import AT, edited_metadata
 
 MODELS = ("pinn_model", "baseline_model")

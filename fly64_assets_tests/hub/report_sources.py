@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 
-from fly64_assets.hub.deltas import intervals, metrics_delta_summary
-from fly64_assets.hub.manifest import ComparisonStatus, comparison_manifest
-from fly64_assets.hub.metrics_summary import metrics_summary
-from fly64_assets.hub.reports import Sources
-from fly64_assets.ptychography.score_statistics import Statistic
-from fly64_assets.ptychography.scoring import ROW_NAMES, ScoreRow
-from fly64_assets.study import BOTH, MODELS, SPLITS
+from fly64_assets.documents.comparison_manifest import ComparisonStatus, comparison_manifest
+from fly64_assets.documents.deltas import intervals, metrics_delta_summary
+from fly64_assets.documents.metrics_summary import metrics_summary
+from fly64_assets.ptychography.scoring.comparison import ROW_NAMES, ScoreRow
+from fly64_assets.ptychography.scoring.statistics import Statistic
+from fly64_assets.reports.condition.texts import Sources
+from fly64_assets.study.model import BOTH, MODELS, SPLITS
 
 MS_SSIM = {
     ("train", "PtychoPINN"): (0.91, 0.9312345),

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fly64_assets.catalogue import product
 from fly64_assets.hub.export import export_hub
-from fly64_assets.instance import read_only_instance
-from fly64_assets.partitions import Condition
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.pipeline.instance import read_only_instance
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import PROJECT_ROOT
+from fly64_assets.study.products import product
 from fly64_assets_tests.conftest import fly64
 
 AT = Condition(1000, "dense")

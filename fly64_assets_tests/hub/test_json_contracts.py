@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from fly64_assets.arms import ITERATIVE
-from fly64_assets.hub import phase_manifests
-from fly64_assets.hub.deltas import intervals, metrics_delta_summary
-from fly64_assets.hub.manifest import ComparisonStatus, comparison_manifest
-from fly64_assets.hub.metrics_summary import metrics_summary
-from fly64_assets.hub.numbers import delta_lines, signed
-from fly64_assets.ptychography.scoring import ROW_NAMES, ScoreRow
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.documents import phase_manifests
+from fly64_assets.documents.comparison_manifest import ComparisonStatus, comparison_manifest
+from fly64_assets.documents.deltas import intervals, metrics_delta_summary
+from fly64_assets.documents.formatting import delta_lines, signed
+from fly64_assets.documents.metrics_summary import metrics_summary
+from fly64_assets.ptychography.scoring.comparison import ROW_NAMES, ScoreRow
+from fly64_assets.study.arms import ITERATIVE
+from fly64_assets.study.model import MODELS, SPLITS
 from fly64_assets_tests.hub.report_sources import statistics
 
 OK = {split: ComparisonStatus(None) for split in SPLITS}

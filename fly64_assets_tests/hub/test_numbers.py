@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fly64_assets.hub import numbers
-from fly64_assets.ptychography.metrics import METRICS
+from fly64_assets.documents import formatting as numbers
+from fly64_assets.ptychography.scoring.metrics import METRICS
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,16 @@ from dataclasses import replace
 
 import pytest
 
-from fly64_assets.catalogue import PRODUCTS, product
-from fly64_assets.hub import reports
-from fly64_assets.hub.layout import hub_path
-from fly64_assets.hub.manifest import ComparisonStatus, comparison_manifest
-from fly64_assets.hub.rendering import Table, render
-from fly64_assets.hub.winners import best, better_of_two
-from fly64_assets.partitions import Condition
-from fly64_assets.ptychography.metrics import METRICS
-from fly64_assets.ptychography.score_statistics import Statistic
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.documents.comparison_manifest import ComparisonStatus, comparison_manifest
+from fly64_assets.ptychography.scoring.metrics import METRICS
+from fly64_assets.ptychography.scoring.statistics import Statistic
+from fly64_assets.reports.condition import texts as reports
+from fly64_assets.reports.condition.rendering import Table, render
+from fly64_assets.reports.condition.winners import best, better_of_two
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hub_layout import hub_path
+from fly64_assets.study.model import MODELS, SPLITS
+from fly64_assets.study.products import PRODUCTS, product
 from fly64_assets_tests.hub.report_sources import sources
 
 FILES = product("metrics_report").files
@@ -433,5 +433,6 @@ def test_a_table_escapes_bars_and_refuses_ragged_rows():
 
 
 def test_loading_the_renderer_does_not_load_jinja():
-    script = "import sys, fly64_assets.hub.rendering as r; sys.exit('jinja2' in sys.modules)"
+    module = "fly64_assets.reports.condition.rendering"
+    script = f"import sys, {module}; sys.exit('jinja2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from fly64_assets.catalogue import PRODUCTS, product
 from fly64_assets.hub.ro_crate import MEDIA_TYPES, describe
-from fly64_assets.hub.ro_crate_rules import crate_problems
-from fly64_assets.specimen_origins import FOLDER, ORIGINS, origin_in, specimen_origin
-from fly64_assets.store import sha256_of
+from fly64_assets.rules.ro_crate import crate_problems
+from fly64_assets.study.hashing import sha256_of
+from fly64_assets.study.products import PRODUCTS, product
+from fly64_assets.study.specimen_origins import FOLDER, ORIGINS, origin_in, specimen_origin
 from fly64_assets_tests.traced_store import STUDY, lay_out_hub, make_store
 
 CRATE = "ro-crate-metadata.json"

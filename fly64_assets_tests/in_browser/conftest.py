@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.study.model import PROJECT_ROOT
 from fly64_assets_tests.browser import browser_of, page_of, save_picture, watch, why_no_browser
 
 PICTURES = PROJECT_ROOT / "build" / "screenshots"

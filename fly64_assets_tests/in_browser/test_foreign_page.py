@@ -21,9 +21,9 @@ from urllib.request import urlopen
 import pytest
 from dagster import DagsterInstance
 
-from fly64_assets.instance import read_only_instance
-from fly64_assets.ledger import Record
-from fly64_assets.store import RESULTS_VARIABLE, results_folder
+from fly64_assets.pipeline.instance import read_only_instance
+from fly64_assets.pipeline.records import Record
+from fly64_assets.pipeline.store import RESULTS_VARIABLE, results_folder
 from fly64_assets_tests.browser import page_of
 from fly64_assets_tests.conftest import PRODUCTS, copy_results
 from fly64_assets_tests.in_browser.test_web_ui import (  # noqa: F401

@@ -13,14 +13,14 @@ import pytest
 import yaml
 from dagster import DagsterInstance, DagsterRunStatus
 
-from fly64_assets.automation import SCHEDULE
-from fly64_assets.catalogue import Product, product
-from fly64_assets.context import StudyContext
-from fly64_assets.instance import read_only_instance
-from fly64_assets.ledger import Record
-from fly64_assets.partitions import Condition
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.work import CHECK_JOBS, JOBS
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import read_only_instance
+from fly64_assets.pipeline.records import Record
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.pipeline.targets import CHECK_JOBS, JOBS
+from fly64_assets.runs.automation import SCHEDULE
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.products import Product, product
 from fly64_assets_tests.conftest import PRODUCTS, TINY
 from fly64_assets_tests.servers import LAUNCH_RUN, REPOSITORIES, SCHEDULES, Ui, ui_of, wait_for
 

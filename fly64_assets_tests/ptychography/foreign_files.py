@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from fly64_assets.ptychography.data001.npz import read_npz
 from fly64_assets.ptychography.importing import Answers, ImportReport, import_file
-from fly64_assets.ptychography.npz import read_npz
 from fly64_assets.ptychography.simulation import simulate_split_datasets
 from fly64_assets.ptychography.specimen import Specimen, load_specimen
-from fly64_assets.study import SimulationSettings
+from fly64_assets.study.model import SimulationSettings
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "fly64_assets_tests" / "data" / "siemens_star_measured_64frames.npz"

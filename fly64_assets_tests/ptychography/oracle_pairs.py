@@ -16,8 +16,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 import fly64_assets
-from fly64_assets.ptychography.scoring import phases
-from fly64_assets.study import MODELS, SPLITS
+from fly64_assets.ptychography.scoring.comparison import phases
+from fly64_assets.study.model import MODELS, SPLITS
 
 SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
 ANSWERS = Path(__file__).parents[1] / "data" / "oracle_answers.json"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fly64_assets
-from fly64_assets.ptychography.alignment import DegenerateReconstruction, align
+from fly64_assets.ptychography.scoring.alignment import DegenerateReconstruction, align
 
 SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
 AREA = (slice(134, 197), slice(36, 196))

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from fly64_assets.ptychography import metrics
-from fly64_assets.ptychography.block_bootstrap import (
+from fly64_assets.ptychography.scoring import metrics
+from fly64_assets.ptychography.scoring.block_bootstrap import (
     SMALLEST_NUMBER,
     BlockResampling,
     GridMap,

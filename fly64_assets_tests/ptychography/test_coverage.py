@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from fly64_assets.ptychography.block_bootstrap import BlockResampling
-from fly64_assets.ptychography.score_statistics import _maps, _scores
+from fly64_assets.ptychography.scoring.block_bootstrap import BlockResampling
+from fly64_assets.ptychography.scoring.statistics import _maps, _scores
 
 SHAPE = (64, 160)
 FIELDS, RESAMPLES = 200, 200

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography import data001
-from fly64_assets.ptychography.data001 import (
+from fly64_assets.ptychography.data001 import dataset as data001
+from fly64_assets.ptychography.data001.dataset import (
     Dataset,
     axis_residuals,
     check_data001,
@@ -35,7 +35,7 @@ from fly64_assets.ptychography.data001 import (
 )
 from fly64_assets.ptychography.simulation import simulate_split_datasets
 from fly64_assets.ptychography.specimen import Specimen, load_specimen
-from fly64_assets.study import SimulationSettings
+from fly64_assets.study.model import SimulationSettings
 
 SHIPPED = Path(__file__).parents[2] / "fly64_assets" / "specimens"
 MEASURED = Path(__file__).parents[1] / "data" / "siemens_star_measured_64frames.npz"

@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.data001 import axis_residuals, check_data001, data_version
-from fly64_assets.ptychography.npz import read_npz
+from fly64_assets.ptychography.data001.dataset import axis_residuals, check_data001, data_version
+from fly64_assets.ptychography.data001.npz import read_npz
 from fly64_assets_tests.ptychography.foreign_files import (
     CONTAINERS,
     FORMS,

@@ -17,9 +17,10 @@ from scipy import fft
 from scipy.ndimage import gaussian_filter
 
 import fly64_assets
-from fly64_assets.ptychography import metrics, scoring
-from fly64_assets.ptychography.scoring import Area, score
-from fly64_assets.study import ScoringSettings
+from fly64_assets.ptychography.scoring import comparison as scoring
+from fly64_assets.ptychography.scoring import metrics
+from fly64_assets.ptychography.scoring.comparison import Area, score
+from fly64_assets.study.model import ScoringSettings
 
 SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
 AREA = Area(134, 197, 36, 196)

@@ -7,8 +7,12 @@ import pytest
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from fly64_assets.ptychography import metrics
-from fly64_assets.ptychography.local_maps import correlation, local_correlation, local_ms_ssim
+from fly64_assets.ptychography.scoring import metrics
+from fly64_assets.ptychography.scoring.local_maps import (
+    correlation,
+    local_correlation,
+    local_ms_ssim,
+)
 
 SHAPE = (64, 164)
 

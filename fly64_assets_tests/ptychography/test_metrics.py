@@ -13,8 +13,8 @@ from scipy.signal import convolve2d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import fly64_assets
-from fly64_assets.ptychography import metrics
-from fly64_assets.ptychography.metrics import METRICS
+from fly64_assets.ptychography.scoring import metrics
+from fly64_assets.ptychography.scoring.metrics import METRICS
 
 SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography import npz
+from fly64_assets.ptychography.data001 import npz
 
 ARRAYS = {
     "amplitude": np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 3, 4),

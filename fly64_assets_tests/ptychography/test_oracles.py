@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fly64_assets.ptychography import metrics
+from fly64_assets.ptychography.scoring import metrics
 from fly64_assets_tests.ptychography.oracle_pairs import ANSWERS, Pair, reproducible_pairs
 
 DOUBLE = 1e-9

@@ -28,7 +28,7 @@ from fly64_assets.ptychography.overlap import (
     thin,
 )
 from fly64_assets.ptychography.simulation import scan_positions, split_halves
-from fly64_assets.study import OverlapSettings, Seeds, ViewSettings
+from fly64_assets.study.model import OverlapSettings, Seeds, ViewSettings
 
 SEEDS = Seeds(simulation=42, grouping=123, subsampling=456)
 OVERLAP = OverlapSettings(

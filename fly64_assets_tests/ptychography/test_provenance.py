@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from fly64_assets.ptychography.metadata import (
+from fly64_assets.ptychography.data001.metadata import (
     SPECIMEN,
     is_extension_of,
     new_metadata,

@@ -11,14 +11,15 @@ from scipy.ndimage import gaussian_filter
 
 import fly64_assets
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography import metrics, scoring
-from fly64_assets.ptychography.reference_ms_ssim import (
+from fly64_assets.ptychography.scoring import comparison as scoring
+from fly64_assets.ptychography.scoring import metrics
+from fly64_assets.ptychography.scoring.comparison import REFERENCE, ROW_NAMES, Area, ScoreRow, score
+from fly64_assets.ptychography.scoring.reference_ms_ssim import (
     DEFINITION,
     SMALLEST_TERM,
     reference_ms_ssim,
 )
-from fly64_assets.ptychography.scoring import REFERENCE, ROW_NAMES, Area, ScoreRow, score
-from fly64_assets.study import ScoringSettings
+from fly64_assets.study.model import ScoringSettings
 
 SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
 AREA = Area(134, 197, 36, 196)

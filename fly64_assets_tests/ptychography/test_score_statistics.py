@@ -10,7 +10,8 @@ from scipy import stats
 from scipy.ndimage import gaussian_filter
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.score_statistics import (
+from fly64_assets.ptychography.scoring.comparison import score
+from fly64_assets.ptychography.scoring.statistics import (
     COLUMNS,
     NAMES,
     Statistic,
@@ -19,8 +20,7 @@ from fly64_assets.ptychography.score_statistics import (
     to_csv,
     with_mean,
 )
-from fly64_assets.ptychography.scoring import score
-from fly64_assets.study import StatisticsSettings
+from fly64_assets.study.model import StatisticsSettings
 from fly64_assets_tests.ptychography.test_scoring import AREA, SETTINGS, TRUTH, noisy
 
 CHOSEN = StatisticsSettings(block_px=20, resamples=200, confidence=0.95)

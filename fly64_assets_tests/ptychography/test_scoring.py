@@ -12,10 +12,17 @@ from scipy.ndimage import gaussian_filter
 
 import fly64_assets
 from fly64_assets.errors import InfeasibleView, InputError
-from fly64_assets.ptychography import metrics, scoring
-from fly64_assets.ptychography.alignment import DegenerateReconstruction
-from fly64_assets.ptychography.scoring import ROW_NAMES, Area, ScoreRow, score, scoring_area
-from fly64_assets.study import MODELS, ScoringSettings
+from fly64_assets.ptychography.scoring import comparison as scoring
+from fly64_assets.ptychography.scoring import metrics
+from fly64_assets.ptychography.scoring.alignment import DegenerateReconstruction
+from fly64_assets.ptychography.scoring.comparison import (
+    ROW_NAMES,
+    Area,
+    ScoreRow,
+    score,
+    scoring_area,
+)
+from fly64_assets.study.model import MODELS, ScoringSettings
 
 SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
 AREA = Area(134, 197, 36, 196)

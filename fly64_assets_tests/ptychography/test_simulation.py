@@ -13,7 +13,7 @@ from scipy import stats
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography import simulation as sim
-from fly64_assets.ptychography.data001 import (
+from fly64_assets.ptychography.data001.dataset import (
     axis_order,
     check_data001,
     data_version,
@@ -21,7 +21,7 @@ from fly64_assets.ptychography.data001 import (
     read_dataset,
 )
 from fly64_assets.ptychography.specimen import Specimen, load_specimen
-from fly64_assets.study import SimulationSettings
+from fly64_assets.study.model import SimulationSettings
 
 SHIPPED = Path(__file__).parents[2] / "fly64_assets" / "specimens"
 N = 16

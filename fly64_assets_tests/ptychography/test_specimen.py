@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.npz import read_npz, write_npz
+from fly64_assets.ptychography.data001.npz import read_npz, write_npz
 from fly64_assets.ptychography.overlap import probe_diameter
 from fly64_assets.ptychography.specimen import load_specimen
 

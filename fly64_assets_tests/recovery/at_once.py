@@ -27,13 +27,14 @@ from pathlib import Path
 import yaml
 from dagster import DagsterRunStatus, RunsFilter
 
-from fly64_assets.automation import SCHEDULE
-from fly64_assets.catalogue import ALL_LEVELS, Product
 from fly64_assets.errors import InProgress
-from fly64_assets.interrupts import EXIT_CODE
-from fly64_assets.partitions import conditions_of, dagster_key
-from fly64_assets.run_events import failures_of
-from fly64_assets.work import UNFINISHED, started_by
+from fly64_assets.pipeline.partitions import dagster_key
+from fly64_assets.pipeline.targets import UNFINISHED, started_by
+from fly64_assets.runs.automation import SCHEDULE
+from fly64_assets.runs.events import failures_of
+from fly64_assets.runs.interrupts import EXIT_CODE
+from fly64_assets.study.conditions import conditions_of
+from fly64_assets.study.products import ALL_LEVELS, Product
 from fly64_assets_tests.conftest import PRODUCTS, TINY
 from fly64_assets_tests.recovery.daemon_kinds import processes_of
 from fly64_assets_tests.recovery.site import Place, Site, all_materializations

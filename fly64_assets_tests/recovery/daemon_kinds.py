@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import PROJECT_ROOT
-from fly64_assets.worker_process import PROC
+from fly64_assets.pipeline.process_identity import PROC
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.study.model import PROJECT_ROOT
 from fly64_assets_tests.recovery.scenes import Scene, kill
 from fly64_assets_tests.recovery.site import Site
 from fly64_assets_tests.recovery.trial import Bench, Injection, finish

@@ -10,12 +10,12 @@ import sys
 from dagster import AssetCheckKey, AssetKey, DagsterRunStatus
 from dagster._core.events import DagsterEvent
 
-from fly64_assets.catalogue import BY_KEY, LEVELS
-from fly64_assets.context import StudyContext
 from fly64_assets.definitions import defs
-from fly64_assets.instance import study_instance
-from fly64_assets.runner import remote_origin
-from fly64_assets.work import JOBS, partition_tags
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.instance import study_instance
+from fly64_assets.pipeline.targets import JOBS, partition_tags
+from fly64_assets.runs.runner import remote_origin
+from fly64_assets.study.products import BY_KEY, LEVELS
 from fly64_assets_tests.recovery.scenes import AT
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dagster import DagsterRunStatus
 
-from fly64_assets.worker_process import ProcessIdentity, descendants
+from fly64_assets.pipeline.process_identity import ProcessIdentity, descendants
 from fly64_assets_tests.recovery.scenes import Scene, files_of, kill, place_of
 from fly64_assets_tests.recovery.trial import RERUN_TIMEOUT_S, Bench, Injection, finish
 

@@ -12,14 +12,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from fly64_assets import runner
 from fly64_assets.cli.options import exit_code
-from fly64_assets.context import StudyContext
-from fly64_assets.instance import study_instance
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State
-from fly64_assets.run_events import StepEvent
-from fly64_assets.work import RunRequest
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.instance import study_instance
+from fly64_assets.pipeline.targets import RunRequest
+from fly64_assets.runs import runner
+from fly64_assets.runs.events import StepEvent
+from fly64_assets.study.conditions import Condition
 
 
 def narrowed(ask: Callable[..., RunRequest | None], names: set[str]):

@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fly64_assets.catalogue import BY_KEY, Key, Product
-from fly64_assets.partitions import Condition
-from fly64_assets.worker_process import ProcessIdentity
+from fly64_assets.pipeline.process_identity import ProcessIdentity
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.products import BY_KEY, Key, Product
 from fly64_assets_tests.recovery.site import Place, Site
 
 AT = Condition(1000, "dense")

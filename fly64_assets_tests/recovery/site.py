@@ -18,13 +18,13 @@ from unittest.mock import patch
 
 from dagster import AssetKey, DagsterInstance
 
-from fly64_assets.catalogue import STUDY_LEVEL
-from fly64_assets.context import StudyContext
-from fly64_assets.instance import instance_folder
-from fly64_assets.partitions import Condition
-from fly64_assets.planner import State
-from fly64_assets.store import RESULTS_VARIABLE
-from fly64_assets.study import STUDY_VARIABLE
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.instance import instance_folder
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import STUDY_VARIABLE
+from fly64_assets.study.products import STUDY_LEVEL
 
 Place = tuple[str, str | None]
 """An asset's name and its partition's key."""

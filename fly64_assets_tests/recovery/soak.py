@@ -25,10 +25,10 @@ from pathlib import Path
 
 import yaml
 
-from fly64_assets.catalogue import product
-from fly64_assets.partitions import Condition
-from fly64_assets.study import PROJECT_ROOT
-from fly64_assets.worker_process import ProcessIdentity, descendants
+from fly64_assets.pipeline.process_identity import ProcessIdentity, descendants
+from fly64_assets.study.conditions import Condition
+from fly64_assets.study.model import PROJECT_ROOT
+from fly64_assets.study.products import product
 from fly64_assets_tests.recovery.site import Place, Site, Standing, false_claims
 
 STUDY = {

@@ -30,10 +30,10 @@ from click.testing import CliRunner, Result
 from dagster import AssetKey
 from PIL import Image
 
-from fly64_assets.catalogue import BY_KEY, STUDY_LEVEL, Product
 from fly64_assets.cli import main as fly64
-from fly64_assets.ptychography.npz import read_npz, write_npz
-from fly64_assets.store import RESULTS_VARIABLE
+from fly64_assets.pipeline.store import RESULTS_VARIABLE
+from fly64_assets.ptychography.data001.npz import read_npz, write_npz
+from fly64_assets.study.products import BY_KEY, STUDY_LEVEL, Product
 from fly64_assets_tests.conftest import copy_results
 from fly64_assets_tests.recovery.site import Site, latest_materializations, sha256
 

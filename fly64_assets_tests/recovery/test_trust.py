@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from fly64_assets.catalogue import product
-from fly64_assets.planner import State
-from fly64_assets.store import Store
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.store import Store
+from fly64_assets.study.products import product
 from fly64_assets_tests.conftest import fly64
 from fly64_assets_tests.traced_store import AT, make_store
 

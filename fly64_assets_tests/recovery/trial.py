@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from fly64_assets.catalogue import PRODUCTS
+from fly64_assets.study.products import PRODUCTS
 from fly64_assets_tests.conftest import copy_results
 from fly64_assets_tests.recovery.scenes import Scene, place_of
 from fly64_assets_tests.recovery.site import Place, Site, Standing, false_claims

@@ -11,7 +11,7 @@ import pytest
 from fly64_assets.solvers import ptychi_engines
 from fly64_assets.solvers.interface import Measurement
 from fly64_assets.solvers.ptychi_engines import SolverDivergedError
-from fly64_assets.study import EpieSettings
+from fly64_assets.study.model import EpieSettings
 from fly64_assets_tests.solvers.memory_checkpoint import MemoryCheckpoint
 from fly64_assets_tests.solvers.ptychi_engines_checks import (
     SEED,

@@ -14,10 +14,10 @@ import sys
 
 import numpy as np
 
-from fly64_assets.ptychography.data001 import Dataset, read_dataset
+from fly64_assets.ptychography.data001.dataset import Dataset, read_dataset
 from fly64_assets.solvers import ptychi_engines
 from fly64_assets.solvers.interface import measurement_of
-from fly64_assets.study import PtyChiSettings
+from fly64_assets.study.model import PtyChiSettings
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:

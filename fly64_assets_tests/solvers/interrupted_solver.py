@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fly64_assets.checkpoints import StoredCheckpoint
-from fly64_assets.ptychography.npz import array_digest
+from fly64_assets.pipeline.checkpoints import StoredCheckpoint
+from fly64_assets.ptychography.data001.npz import array_digest
 from fly64_assets.solvers import baseline, model_bundle, ptychi_engines, ptychopinn
 from fly64_assets.solvers.interface import Progress
 from fly64_assets.solvers.model_bundle import TrainedModel
-from fly64_assets.study import load_study
+from fly64_assets.study.model import load_study
 from fly64_assets_tests.solvers import closed_form_scan as closed
 
 STUDY = load_study()

@@ -16,7 +16,7 @@ from fly64_assets.solvers.inference import predict_patches
 from fly64_assets.solvers.interface import Measurement
 from fly64_assets.solvers.resampling import central_patches
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
-from fly64_assets.study import load_study
+from fly64_assets.study.model import load_study
 from fly64_assets_tests.solvers import closed_form_scan as closed
 from fly64_assets_tests.solvers.closed_form_scan import SIDE
 

@@ -24,7 +24,7 @@ from fly64_assets.ptychography.forward import extract_patches, far_field
 from fly64_assets.solvers import ptychi_engines, ptychi_subpixel, ptychi_variation
 from fly64_assets.solvers.interface import Measurement, Progress
 from fly64_assets.solvers.ptychi_engines import SolverDivergedError
-from fly64_assets.study import PtyChiSettings
+from fly64_assets.study.model import PtyChiSettings
 from fly64_assets_tests.solvers.memory_checkpoint import MemoryCheckpoint
 
 N = 32

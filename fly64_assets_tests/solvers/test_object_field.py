@@ -15,7 +15,7 @@ from fly64_assets.solvers.grouping import TURNS, split_positions
 from fly64_assets.solvers.interface import Measurement
 from fly64_assets.solvers.object_field import FieldSteps, ObjectField
 from fly64_assets.solvers.refinement import Frames, channels
-from fly64_assets.study import load_study, specimen_path
+from fly64_assets.study.model import load_study, specimen_path
 from fly64_assets_tests.solvers import closed_form_scan as closed
 from fly64_assets_tests.solvers.closed_form_scan import CANVAS, SIDE
 

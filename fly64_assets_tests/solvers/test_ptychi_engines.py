@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from fly64_assets.errors import InputError, SolverEnvironmentError
 from fly64_assets.solvers import ptychi_engines
 from fly64_assets.solvers.interface import Measurement
-from fly64_assets.study import PtyChiSettings
+from fly64_assets.study.model import PtyChiSettings
 from fly64_assets_tests.solvers.own_process import PARTS, run_checks
 
 CHECKS = tuple(

@@ -23,7 +23,7 @@ from fly64_assets.solvers import baseline, model_bundle, ptychopinn
 from fly64_assets.solvers.interface import Measurement, Progress
 from fly64_assets.solvers.model_bundle import LoadedModel, TrainedModel
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
-from fly64_assets.study import load_study
+from fly64_assets.study.model import load_study
 from fly64_assets_tests.solvers import closed_form_scan as closed
 from fly64_assets_tests.solvers.closed_form_scan import DIAMETER_PX
 from fly64_assets_tests.solvers.memory_checkpoint import MemoryCheckpoint

@@ -2,7 +2,7 @@
 
 What belongs here is every decision that such a conversion needs, and its record. What is converted
 without asking is either stated by the file or settled by its values; all else is a question that
-`Answers` answers. The rules of DATA-001 themselves are in ``data001_rules.py``; the command line
+`Answers` answers. The rules of DATA-001 themselves are in ``dataset_rules.py``; the command line
 and Dagster do not belong here.
 """
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.json_depth import too_deep
-from fly64_assets.ptychography import metadata as meta
-from fly64_assets.ptychography.data001_rules import DTYPES, VIEW_KEYS
+from fly64_assets.ptychography.data001 import metadata as meta
+from fly64_assets.ptychography.data001.dataset_rules import DTYPES, VIEW_KEYS
 from fly64_assets.ptychography.importing.answers import STATED, Answers, ChangeLog
 from fly64_assets.ptychography.importing.casts import cast
-from fly64_assets.ptychography.importing.source import Source, open_source, sha256_of_file
+from fly64_assets.ptychography.importing.source import Source, open_source
+from fly64_assets.study.hashing import sha256_of
+from fly64_assets.study.json_depth import too_deep
 
 ALIASES = {
     "diffraction": (
@@ -306,7 +307,7 @@ def plane_of(
         values = Plane(other, answers, log).read(key, found[0])
     before = names.get(key)
     log.add(key, "taken from another file", before, path.name, STATED)
-    return values, {path.name: sha256_of_file(path)}
+    return values, {path.name: sha256_of(path)}
 
 
 def per_frame(source: Source, name: str, key: str, count: int, log: ChangeLog) -> np.ndarray:

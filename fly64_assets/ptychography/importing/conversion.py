@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.data001_rules import PATCH_PADDING_PX, VIEW_KEYS
+from fly64_assets.ptychography.data001.dataset_rules import PATCH_PADDING_PX, VIEW_KEYS
 from fly64_assets.ptychography.forward import PatchCutter, far_field
 from fly64_assets.ptychography.importing.answers import (
     STATED,
@@ -53,9 +53,10 @@ from fly64_assets.ptychography.importing.orientation import (
     sample_size,
 )
 from fly64_assets.ptychography.importing.positions import Positions, Way
-from fly64_assets.ptychography.importing.source import Source, sha256_of_file
+from fly64_assets.ptychography.importing.source import Source
 from fly64_assets.ptychography.importing.units import Units
 from fly64_assets.ptychography.physics_checks import STANDARD_ERRORS
+from fly64_assets.study.hashing import sha256_of
 
 CONTAINER = "NPZ"
 LARGEST_CANVAS = 1 << 28
@@ -118,7 +119,7 @@ class _Preparation:
     def __init__(self, source: Source, answers: Answers, progress: Progress) -> None:
         self.source, self.answers, self.progress = source, answers, progress
         self.log = ChangeLog(source.path, answers)
-        self.inputs = {source.path.name: sha256_of_file(source.path)}
+        self.inputs = {source.path.name: sha256_of(source.path)}
         self.metadata: dict[str, Any] | None = None
         self.source_metadata: str | None = None
 

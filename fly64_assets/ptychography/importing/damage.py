@@ -9,7 +9,8 @@ import numpy as np
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.importing.answers import Answers, ChangeLog, Progress, is_file
 from fly64_assets.ptychography.importing.frames import FEW, Frames, Mask, Statistics, statistics
-from fly64_assets.ptychography.importing.source import Source, open_source, sha256_of_file
+from fly64_assets.ptychography.importing.source import Source, open_source
+from fly64_assets.study.hashing import sha256_of
 
 MASKS = (
     "mask",
@@ -124,7 +125,7 @@ class Damage:
                 with open_source(plain) as other:
                     held = [one for one in MASKS if other.exists(one)] or list(other.names[:1])
                     marked = self._read(other, *held[:1], inverse=name != plain)
-                self.inputs[Path(plain).name] = sha256_of_file(plain)
+                self.inputs[Path(plain).name] = sha256_of(plain)
             else:
                 marked = self._read(self._source, name.removeprefix(INVERSE), inverse=name != plain)
             if marked.shape != pixels.shape:

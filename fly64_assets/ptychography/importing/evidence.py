@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.data001_rules import PATCH_PADDING_PX
+from fly64_assets.ptychography.data001.dataset_rules import PATCH_PADDING_PX
 from fly64_assets.ptychography.forward import extract_patches, far_field, transmitted_power
 from fly64_assets.ptychography.importing.answers import STATED, Answers, ChangeLog, Progress
 from fly64_assets.ptychography.importing.frames import Frames, Mask, Statistics, whole_counts

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fly64_assets.ptychography.data001_rules import PATCH_PADDING_PX
+from fly64_assets.ptychography.data001.dataset_rules import PATCH_PADDING_PX
 from fly64_assets.ptychography.forward import PatchCutter, far_field
 from fly64_assets.ptychography.importing.answers import PATTERN_TURNS, Progress
 from fly64_assets.ptychography.importing.frames import turned

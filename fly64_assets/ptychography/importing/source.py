@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from fly64_assets.errors import InputError, MissingFile
-from fly64_assets.ptychography import npz
+from fly64_assets.ptychography.data001 import npz
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 SMALLEST_USER_BLOCK = 512
@@ -410,9 +410,3 @@ def _has_hdf5_magic(file: IO[bytes]) -> bool:
             return True
         at = 2 * at or SMALLEST_USER_BLOCK
     return False
-
-
-def sha256_of_file(path: str | Path) -> str:
-    """sha256 of a file's bytes, read in parts."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from fly64_assets.ptychography.data001_rules import HIGHEST_AMPLITUDE, HIGHEST_TYPICAL_AMPLITUDE
+from fly64_assets.ptychography.data001.dataset_rules import (
+    HIGHEST_AMPLITUDE,
+    HIGHEST_TYPICAL_AMPLITUDE,
+)
 from fly64_assets.ptychography.importing.answers import ChangeLog
 from fly64_assets.ptychography.importing.evidence import PROBE_TOLERANCE, Values
 from fly64_assets.ptychography.importing.frames import Amplitudes

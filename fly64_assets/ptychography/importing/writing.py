@@ -15,19 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.data001 import Dataset, write_dataset
-from fly64_assets.ptychography.data001_rules import (
-    check_data001,
-    failures,
-    require_data001,
-)
+from fly64_assets.ptychography.data001.dataset import Dataset, write_dataset
+from fly64_assets.ptychography.data001.dataset_rules import check_data001, failures, require_data001
+from fly64_assets.ptychography.data001.metadata import Metadata, new_metadata, with_transformation
+from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.ptychography.importing.answers import Answers, Change, Progress
 from fly64_assets.ptychography.importing.conversion import Conversion, prepare
 from fly64_assets.ptychography.importing.frames import write_patches
 from fly64_assets.ptychography.importing.orientation import Finding
 from fly64_assets.ptychography.importing.source import open_source, require_file
-from fly64_assets.ptychography.metadata import Metadata, new_metadata, with_transformation
-from fly64_assets.ptychography.rules import RuleOutcome
 
 TOOL = "import"
 PROGRAM = "fly64_assets"

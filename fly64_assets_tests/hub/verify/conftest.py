@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fly64_assets.hub.verify import Memory
+from fly64_assets.rules.hub import Memory
 from fly64_assets_tests.conftest import FinishedRun, fly64
 from fly64_assets_tests.hub.verify.forging import Original
 

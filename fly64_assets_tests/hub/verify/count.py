@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fly64_assets.hub.verify import CHECKS, Hub, Memory, in_order, run_checks
+from fly64_assets.rules.hub import CHECKS, Hub, Memory, in_order, run_checks
 from fly64_assets_tests.hub.verify.forging import Original
 from fly64_assets_tests.hub.verify.mutants import MUTANTS, Mutant
 

@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from fly64_assets.ptychography.npz import read_npz, write_npz
+from fly64_assets.ptychography.data001.npz import read_npz, write_npz
 
 CRATE, INVENTORY = "ro-crate-metadata.json", "analysis/artifact_inventory.txt"
 REPORT, PAGE = "analysis/verification_report.json", "summary/summary.md"

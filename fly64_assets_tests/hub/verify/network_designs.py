@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fly64_assets.hub.verify.networks import Design, graph_findings
+from fly64_assets.rules.hub.networks import Design, graph_findings
 from fly64_assets.solvers.tensorflow_runtime import start_tensorflow
 
 SETTINGS = {"frame_px": 32, "width": 4, "regularisation": 0.03}

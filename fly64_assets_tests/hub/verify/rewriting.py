@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from fly64_assets.study import SPLITS
+from fly64_assets.study.model import SPLITS
 from fly64_assets_tests.hub.verify.forging import PAGE, Forgery, sha256_of
 
 MANIFEST, SUMMARY = "analysis/comparison_manifest.json", "analysis/metrics_summary.json"
@@ -15,12 +15,12 @@ DELTAS = "analysis/metrics_delta_summary.json"
 
 def rewrite_reports(f: Forgery) -> None:
     """Summary, deltas, reports and log lines of a hub, from its tables as they are now."""
-    from fly64_assets.hub.deltas import metrics_delta_summary
-    from fly64_assets.hub.metrics_summary import metrics_summary
-    from fly64_assets.hub.rendering import render
-    from fly64_assets.hub.reports import Sources, contexts
-    from fly64_assets.ptychography.score_statistics import read_statistics
-    from fly64_assets.ptychography.scoring import read_csv
+    from fly64_assets.documents.deltas import metrics_delta_summary
+    from fly64_assets.documents.metrics_summary import metrics_summary
+    from fly64_assets.ptychography.scoring.comparison import read_csv
+    from fly64_assets.ptychography.scoring.statistics import read_statistics
+    from fly64_assets.reports.condition.rendering import render
+    from fly64_assets.reports.condition.texts import Sources, contexts
 
     manifest, old = (json.loads(f.read(path)) for path in (MANIFEST, SUMMARY))
     views = {
@@ -50,7 +50,7 @@ def rewrite_reports(f: Forgery) -> None:
 
 
 def _rewrite_page(f: Forgery, summary: dict[str, Any], deltas: dict[str, Any]) -> None:
-    from fly64_assets.hub import summary as page
+    from fly64_assets.reports.condition import summary as page
 
     tables = {"## Scores": page._scores(summary), "## Deltas": page._deltas(deltas)}
     lines, written, fresh = f.read(PAGE).decode().split("\n"), [], []

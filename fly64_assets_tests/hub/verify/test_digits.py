@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fly64_assets.hub.verify import CHECKS, Hub, Memory, run_checks
+from fly64_assets.rules.hub import CHECKS, Hub, Memory, run_checks
 from fly64_assets_tests.hub.verify.digits import RECOMPUTED, Change, changes
 from fly64_assets_tests.hub.verify.forging import BINARY, REPORT, Original
 

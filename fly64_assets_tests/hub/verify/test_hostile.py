@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fly64_assets.hub.verify import Hub, run_checks
+from fly64_assets.rules.hub import Hub, run_checks
 from fly64_assets_tests.hub.verify.forging import Original
 from fly64_assets_tests.hub.verify.hostile import KINDS, LOG, MARK, make
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fly64_assets.hub.verify import CHECKS, Hub, Memory, run_checks
-from fly64_assets.study import PROJECT_ROOT
+from fly64_assets.rules.hub import CHECKS, Hub, Memory, run_checks
+from fly64_assets.study.model import PROJECT_ROOT
 from fly64_assets_tests.hub.verify.forging import Forgery, Original
 from fly64_assets_tests.hub.verify.mutants import MUTANTS, Mutant
 

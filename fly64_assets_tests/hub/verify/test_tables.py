@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from fly64_assets.catalogue import PHASES, PRODUCTS, log_file
-from fly64_assets.checks import checks_of
-from fly64_assets.hub.verify import contract
-from fly64_assets.hub.verify.logs import FINISHED
-from fly64_assets.hub.verify.networks import RESAMPLING_PX
-from fly64_assets.ptychography.npz import array_digest, read_npz
+from fly64_assets.ptychography.data001.npz import array_digest, read_npz
+from fly64_assets.rules.hub import contract
+from fly64_assets.rules.hub.logs import FINISHED
+from fly64_assets.rules.hub.networks import RESAMPLING_PX
+from fly64_assets.rules.store import checks_of
 from fly64_assets.solvers.resampling import TAPS
-from fly64_assets.specimen_origins import FOLDER, ORIGINS, licence_text, specimen_origin
-from fly64_assets.store import sha256_of
+from fly64_assets.study.hashing import sha256_of
+from fly64_assets.study.products import PHASES, PRODUCTS, log_file
+from fly64_assets.study.specimen_origins import FOLDER, ORIGINS, licence_text, specimen_origin
 
 
 def test_the_rows_of_a_check_report_are_the_checks_of_the_catalogue():

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fly64_assets.errors import InputError
-from fly64_assets.hub.verify import CHECKS, Hub, Memory, open_hub, run_checks
-from fly64_assets.hub.verify.apart import verify_hub
+from fly64_assets.hub.apart import verify_hub
+from fly64_assets.rules.hub import CHECKS, Hub, Memory, open_hub, run_checks
 from fly64_assets_tests.conftest import fly64
 from fly64_assets_tests.hub.verify.forging import CRATE, REPORT, Original
 

@@ -1,6 +1,6 @@
 """Mutated hubs: each edits a hub so that one rule is broken, and names the check that must see it.
 
-One module a subject, as in `fly64_assets.hub.verify`. How an edit is hidden is in ``forging.py``.
+One module a subject, as in `fly64_assets.rules.hub`. How an edit is hidden is in ``forging.py``.
 """
 
 from __future__ import annotations

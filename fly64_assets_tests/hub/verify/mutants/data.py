@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from fly64_assets.ptychography.npz import read_npz
+from fly64_assets.ptychography.data001.npz import read_npz
 from fly64_assets_tests.hub.verify.forging import Forgery
 from fly64_assets_tests.hub.verify.mutants import add, mutant
 

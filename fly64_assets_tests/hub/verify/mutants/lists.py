@@ -511,7 +511,7 @@ REPORT = "analysis/verification_report.json"
 
 def _report(edit) -> object:  # noqa: ANN001
     def write(f: Forgery) -> None:
-        from fly64_assets.hub.verify import Hub, run_checks, write_report
+        from fly64_assets.rules.hub import Hub, run_checks, write_report
 
         found = run_checks(Hub(f.root), ["hub.no_links", "layout.not_empty"])
         write_report(f.root, found.to_json("2026-01-01T00:00:00Z"))

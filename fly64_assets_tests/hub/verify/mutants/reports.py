@@ -200,8 +200,8 @@ def _row(**changes: Any):  # noqa: ANN202
 
 def with_page(f: Forgery, edit) -> None:  # noqa: ANN001
     """The same edit in the JSON's rows and on the page, so that both agree."""
-    from fly64_assets.hub import numbers
-    from fly64_assets.hub.rendering import Table
+    from fly64_assets.documents import formatting as numbers
+    from fly64_assets.reports.condition.rendering import Table
 
     content: dict[str, Any] = {}
 

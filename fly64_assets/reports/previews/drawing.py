@@ -1,0 +1,121 @@
+"""How the UI's pictures look: figures off screen, images with colour bars, curves.
+
+The same figure gives the same bytes. Figures are made without ``pyplot``, which would keep them.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fly64_assets.reports.pyplot import pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PHASE_MAP, AMPLITUDE_MAP, COUNTS_MAP = "viridis", "gray", "inferno"
+"""The first two as in the comparison plot."""
+STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"))
+"""Colour (Okabe and Ito) and marker of series, in the study's order of arms, as in its plots."""
+DPI = 110
+RC = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "axes.titlepad": 4,
+}
+
+
+def new_figure(
+    title: str, rows: int, columns: int, size: tuple[float, float], **more: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure and its (rows, columns) axes; ``size`` in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False, **more)
+    figure.suptitle(title, fontsize=10)
+    return figure, axes
+
+
+def image(
+    axis: Axes,
+    values: np.ndarray,
+    title: str,
+    label: str,
+    *,
+    colours: str,
+    origin: tuple[float, float] = (0.0, 0.0),
+    **more: Any,
+) -> None:
+    """An image with its colour bar and axes in px, y downwards.
+
+    Args:
+        values: (h, w) real.
+        label: of the colour bar, with the unit.
+        origin: (y, x) of pixel 0 in canvas px.
+        more: as of ``imshow``.
+    """
+    height, width = values.shape
+    y, x = origin
+    extent = (x - 0.5, x + width - 0.5, y + height - 0.5, y - 0.5)
+    drawn = axis.imshow(values, cmap=colours, extent=extent, interpolation="nearest", **more)
+    axis.set_title(title)
+    axis.set_xlabel("x (px)")
+    axis.set_ylabel("y (px)")
+    axis.figure.colorbar(drawn, ax=axis, label=label, shrink=0.85)
+
+
+def limits(values: np.ndarray, share: float = 0.002) -> dict[str, float]:
+    """``vmin`` and ``vmax`` that leave out a share of the pixels at either end."""
+    low, high = np.quantile(values[np.isfinite(values)], (share, 1 - share))
+    varies = not np.isclose(low, high, rtol=1e-5, atol=1e-6)  # more than by rounding
+    return {"vmin": float(low), "vmax": float(high if varies else low + 1)}
+
+
+def without_global_phase(object_: np.ndarray) -> np.ndarray:
+    """(h, w) phase in rad about its mean direction: a reconstruction's own zero means nothing."""
+    mean = object_.astype(np.complex128).mean()
+    turned = object_ * (np.conj(mean) / abs(mean) if abs(mean) > 0 else 1.0)
+    return np.angle(turned)
+
+
+def phase_and_amplitude(
+    axes: Sequence[Axes], object_: np.ndarray, origin: tuple[float, float] = (0.0, 0.0)
+) -> None:
+    """The two panels of a complex image, each with its colour bar."""
+    phase, amplitude = without_global_phase(object_), np.abs(object_)
+    image(axes[0], phase, "phase, mean removed", "rad", colours=PHASE_MAP, origin=origin,
+          **limits(phase))  # fmt: skip
+    image(axes[1], amplitude, "amplitude", "dimensionless", colours=AMPLITUDE_MAP, origin=origin,
+          **limits(amplitude))  # fmt: skip
+
+
+def curves(
+    axis: Axes, x: Sequence[float], series: Mapping[str, Sequence[float]], *, first: int = 0
+) -> None:
+    """One line a series; ``first`` is the number of the first one's style."""
+    for number, (name, values) in enumerate(series.items(), start=first):
+        colour, marker = STYLES[number % len(STYLES)]
+        axis.plot(x, values, color=colour, marker=marker, markersize=2.5, linewidth=1.2, label=name)
+    axis.grid(alpha=0.3)
+
+
+def png(draw: Callable[[], Figure]) -> bytes:
+    """What ``draw`` makes as a PNG of its full size, without time and program."""
+    # What it says of fonts and caches of this machine would enter the step's log.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    written = io.BytesIO()
+    with pyplot().rc_context(RC):
+        draw().savefig(written, dpi=DPI, format="png", metadata={"Software": None})
+    return written.getvalue()

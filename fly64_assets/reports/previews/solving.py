@@ -1,0 +1,187 @@
+"""What there is to see of phases E and F: how networks learnt, what solvers arrived at."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fly64_assets.reports.previews import drawing
+from fly64_assets.reports.previews.preview import Exhibit, Picture, Subject, Table
+from fly64_assets.study.arms import ARMS, Iterative
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_TRAININGS = 3
+"""Of the further trainings, drawn."""
+
+
+def _columns(path: Path) -> dict[str, list[float]]:
+    """Numbers of a CSV file by column."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+
+
+def _logarithmic_if_wide(axis: Axes, *series: list[float]) -> None:
+    """A logarithmic axis for losses that are positive and span more than a decade."""
+    values = [value for given in series for value in given]
+    if min(values) > 0 and max(values) > 10 * min(values):
+        axis.set_yscale("log")
+
+
+def _whole_epochs(*axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in axes:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def model(subject: Subject) -> Exhibit:
+    """Loss curves with the epoch that was kept, and the learning rate."""
+    history = _columns(subject.path("history.csv"))
+    epochs, validation = history["epoch"], history["validation_loss"]
+    best = int(np.argmin(validation))
+
+    def draw() -> Figure:
+        figure, axes = drawing.new_figure(
+            f"{subject.title}: training", 1, 2, (9.5, 3.4), width_ratios=(3, 2)
+        )
+        axis = axes[0][0]
+        drawing.curves(axis, epochs, {"loss": history["loss"], "validation loss": validation})
+        axis.axvline(epochs[best], color="black", linestyle="--", linewidth=1,
+                     label=f"kept: epoch {epochs[best]:.0f}")  # fmt: skip
+        axis.set(xlabel="epoch", ylabel="loss (dimensionless)")
+        axis.legend()
+        _logarithmic_if_wide(axis, history["loss"], validation)
+        rate = axes[0][1]
+        drawing.curves(rate, epochs, {"learning rate": history["learning_rate"]}, first=2)
+        _whole_epochs(axis, rate)
+        rate.set(xlabel="epoch", ylabel="learning rate after the epoch", ylim=(0, None))
+        return figure
+
+    return Exhibit(
+        (
+            Picture(
+                "training",
+                "Loss and validation loss (dimensionless, of the weights' running mean) by epoch, "
+                "the epoch that was kept, and the learning rate.",
+                draw,
+            ),
+        ),
+        numbers={"training_seconds": math.fsum(history["seconds"])},
+    )
+
+
+def replicates(subject: Subject) -> Exhibit:
+    """The further trainings side by side: their losses, and what they make of the test view."""
+    from fly64_assets.ptychography.data001.npz import read_npz
+    from fly64_assets.solvers.replicates import array_name
+
+    path = subject.path("replicates.npz")
+    trainings = json.loads(str(read_npz(path, ["trainings"])["trainings"][()]))
+    table = Table(
+        {
+            "training": "int",
+            "seed": "int",
+            "best_epoch": "int",
+            "final_loss": "float",
+            "best_validation_loss": "float",
+            "weights_sha256": "string",
+        },
+        trainings,
+    )
+    if not trainings:
+        return Exhibit(tables={"trainings": table})
+    losses = [told["best_validation_loss"] for told in trainings]
+    numbers = {"best_validation_loss_mean": float(np.mean(losses))}
+    if len(losses) > 1:
+        numbers["best_validation_loss_spread"] = float(np.std(losses, ddof=1))
+
+    def draw() -> Figure:
+        shown = trainings[:MOST_TRAININGS]
+        figure, axes = drawing.new_figure(
+            f"{subject.title}: further trainings, test half",
+            1,
+            1 + len(shown),
+            (3.2 * (1 + len(shown)), 3.0),
+        )
+        axis = axes[0][0]
+        axis.plot([told["training"] for told in trainings], losses, "o", color="#0072B2")
+        axis.set(xlabel="training", ylabel="best validation loss (dimensionless)")
+        axis.set_xticks([told["training"] for told in trainings])
+        area = _scanned(subject, "test")
+        for told, panel in zip(shown, axes[0][1:], strict=True):
+            name = array_name("test", told["training"])
+            object_ = read_npz(path, [name])[name][area]
+            phase = drawing.without_global_phase(object_)
+            origin = (area[0].start, area[1].start)
+            drawing.image(panel, phase, f"training {told['training']}, phase", "rad",
+                          colours=drawing.PHASE_MAP, origin=origin,
+                          **drawing.limits(phase))  # fmt: skip
+        return figure
+
+    return Exhibit(
+        (
+            Picture(
+                "replicates",
+                "Best validation loss (dimensionless) of each further training, and the phase "
+                "(rad, mean removed) that it makes of the test view's scanned area.",
+                draw,
+            ),
+        ),
+        {"trainings": table},
+        numbers,
+    )
+
+
+def _scanned(subject: Subject, split: str) -> tuple[slice, slice]:
+    """The bounding box of a view's positions, on the canvas."""
+    from fly64_assets.ptychography.data001.npz import read_npz
+
+    path = subject.input(f"{split}/overlap_view", f"{split}.npz")
+    ends = [
+        (math.floor(values.min()), math.ceil(values.max()) + 1)
+        for values in (read_npz(path, [key])[key] for key in ("ycoords", "xcoords"))
+    ]
+    return slice(*ends[0]), slice(*ends[1])
+
+
+def reconstruction(subject: Subject) -> Exhibit:
+    """The object in the scanned area, and how the loss fell."""
+    from fly64_assets.ptychography.data001.npz import read_npz
+
+    (arm,) = [arm for arm in ARMS if arm.name == subject.arm]
+    assert isinstance(arm, Iterative)
+    losses = _columns(subject.path(arm.history))
+
+    def draw() -> Figure:
+        area = _scanned(subject, str(subject.split))
+        object_ = read_npz(subject.path(arm.file), ["reconstructed_object"])
+        figure, axes = drawing.new_figure(subject.title, 1, 3, (13.5, 3.2))
+        origin = (area[0].start, area[1].start)
+        drawing.phase_and_amplitude(axes[0][:2], object_["reconstructed_object"][area], origin)
+        axis = axes[0][2]
+        drawing.curves(axis, losses["epoch"], {"loss": losses["loss"]})
+        axis.set(xlabel="epoch", ylabel="loss per detector pixel (dimensionless)")
+        _whole_epochs(axis)
+        _logarithmic_if_wide(axis, losses["loss"])
+        return figure
+
+    return Exhibit(
+        (
+            Picture(
+                "reconstruction",
+                "Phase (rad, mean removed) and amplitude (dimensionless) of the object in the "
+                "scanned area, canvas px, x right, y down; loss per detector pixel by epoch.",
+                draw,
+            ),
+        ),
+        numbers={"first_loss": losses["loss"][0]},
+    )

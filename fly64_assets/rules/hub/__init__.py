@@ -1,0 +1,87 @@
+"""``fly64 verify``: every rule of the contract about a hub, as a named check.
+
+Independent of what writes a hub: names, formats and numbers are derived here a second time, and no
+module that makes a file of a hub is imported. ``checks.py`` is the frame, ``reading.py`` the way to
+files; the others hold the rules, split by subject.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fly64_assets.errors import InputError
+from fly64_assets.rules.hub import (
+    check_report,
+    comparisons,
+    crate,
+    data_versions,
+    datasets,
+    delta_intervals,
+    directions,
+    files,
+    logs,
+    metadata,
+    models,
+    networks,
+    origins,
+    pages,
+    recomputed,
+    reconstructions,
+    replicates,
+    reports,
+    scores,
+    statistics,
+    summaries,
+    texts,
+    times,
+    views,
+)
+from fly64_assets.rules.hub.checks import CHECKS, Check, Finding, in_order
+from fly64_assets.rules.hub.contract import CRATE, MANIFEST
+from fly64_assets.rules.hub.reading import Hub, Memory
+from fly64_assets.rules.hub.report import Outcome, Report, run_checks, write_report
+
+SUBJECTS = (
+    *(files, texts, logs, metadata, datasets, views, models, networks),
+    *(replicates, reconstructions, scores, recomputed, comparisons, statistics),
+    *(delta_intervals, summaries, reports, directions, check_report, pages),
+    *(crate, data_versions, origins, times),
+)
+"""The modules that hold rules."""
+
+__all__ = [
+    "SUBJECTS",
+    "CHECKS",
+    "Check",
+    "Finding",
+    "Hub",
+    "Memory",
+    "Outcome",
+    "Report",
+    "in_order",
+    "open_hub",
+    "require_hub",
+    "run_checks",
+    "write_report",
+]
+
+
+def require_hub(root: str | Path) -> Path:
+    """The folder of a hub, whatever state it is in.
+
+    Raises:
+        InputError: there is no hub: no folder, or one with neither of the two files that say that
+            it was meant to be one.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        problem = "is no folder" if root.exists() else "does not exist"
+        raise InputError(root, "", f"{problem}; a hub is made by `fly64 export`")
+    if not any((root / name).is_file() for name in (MANIFEST, CRATE)):
+        raise InputError(root, "", f"is no hub: it holds neither {MANIFEST} nor {CRATE}")
+    return root
+
+
+def open_hub(root: str | Path, memory: Memory | None = None) -> Hub:
+    """The hub in a folder. Raises InputError as `require_hub` does."""
+    return Hub(require_hub(root), memory or Memory())

@@ -1,0 +1,402 @@
+"""Judges a hub's ``ro-crate-metadata.json``: structure, vocabulary, and every file that it names.
+
+The vocabulary is the RO-Crate context that lies in the rocrate package, so nothing is fetched.
+Writing a crate does not belong here, and nothing of the writer is imported: what it forgets has to
+be seen from outside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from fly64_assets.documents.ro_crate_graph import (
+    CRATE,
+    ROOT,
+    Entity,
+    Graph,
+    as_list,
+    read_crate,
+    references,
+)
+
+NOT_DESCRIBED = {CRATE, "analysis/verification_report.json"}
+"""Files of a hub that no crate describes: itself, and what is written afterwards."""
+SHA256 = re.compile(r"[0-9a-f]{64}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+ABSOLUTE = re.compile(r"^(/|~|[A-Za-z]:[\\/]|file:)|[\"'\s=](/[\w.-]+){2}|[\"'\s=][A-Za-z]:\\")
+TIMES = ("dateCreated", "dateModified", "datePublished", "endTime", "startTime")
+REQUIRED = {
+    "File": ("name", "description", "sha256", "contentSize", "encodingFormat", "dateModified"),
+    "CreateAction": ("name", "object", "result", "instrument", "endTime", "additionalProperty"),
+    "PropertyValue": ("name", "propertyID", "value"),
+    "SoftwareApplication": ("name", "softwareVersion"),
+    "CreativeWork": ("name",),
+}
+REQUIRED_OF_ROOT = (
+    "name",
+    "description",
+    "datePublished",
+    "license",
+    "keywords",
+    "conformsTo",
+    "identifier",
+    "hasPart",
+    "mentions",
+)
+STATED_OF_ACTION = (
+    "code_version",
+    "cpu_seconds",
+    "data_version",
+    "fingerprint",
+    "git_commit",
+    "settings",
+    "study_sha256",
+)
+
+
+Digests = Mapping[str, str | None]
+"""Path relative to the hub -> sha256, of all that is there; None of what is not to be read."""
+
+
+def crate_problems(hub: Path, digests: Digests | None = None) -> Iterator[str]:
+    """Everything that is wrong with the crate of a hub; empty when nothing is.
+
+    Args:
+        hub: the hub's folder.
+        digests: of the hub's files, where they are known already.
+
+    Yields:
+        One line a problem: ``<entity>: <property>: <what is there and which rule it breaks>``.
+    """
+    try:
+        document = read_crate(hub)
+    except ValueError as error:
+        yield str(error)
+        return
+    problems = [*_document(document)]
+    yield from problems
+    if not problems:
+        crate = _Judge(hub, document, _digests(hub) if digests is None else digests)
+        for rule in RULES:
+            yield from rule(crate)
+
+
+def _digests(hub: Path) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for folder, _, names in os.walk(hub):
+        for path in (Path(folder, name) for name in names):
+            regular = path.is_file() and not path.is_symlink()
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if regular else None
+            found[path.relative_to(hub).as_posix()] = sha256
+    return found
+
+
+@cache
+def _bundled() -> tuple[str, frozenset[str]]:
+    """Identifier and terms of the context in the rocrate package."""
+    file = resources.files("rocrate") / "data" / "ro-crate.jsonld"
+    content = json.loads(file.read_text("utf-8"))
+    return content["@id"], frozenset(content["@context"])
+
+
+def _document(document: Mapping[str, Any]) -> Iterator[str]:
+    """Whether the outermost structure is one that the other rules can walk."""
+    if set(document) != {"@context", "@graph"}:
+        yield f"{CRATE}: holds {sorted(document)}, @context and @graph are wanted"
+        return
+    graph = document["@graph"]
+    if not isinstance(graph, list) or not all(isinstance(entity, dict) for entity in graph):
+        yield "@graph: is no list of entities"
+        return
+    seen: set[str] = set()
+    for number, entity in enumerate(graph):
+        identifier, types = entity.get("@id"), as_list(entity.get("@type"))
+        if not isinstance(identifier, str) or not identifier:
+            yield f"@graph[{number}]: @id: is {identifier!r}"
+        elif identifier in seen:
+            yield f"{identifier}: @id: is given to two entities"
+        else:
+            seen.add(identifier)
+        if not types or not all(isinstance(name, str) for name in types):
+            yield f"{identifier}: @type: is {entity.get('@type')!r}"
+    for needed in (CRATE, ROOT):
+        if needed not in seen:
+            yield f"{needed}: is missing from @graph"
+
+
+class _Judge(Graph):
+    """A crate, the folder that it describes, and hashes that are known already."""
+
+    def __init__(self, hub: Path, document: Mapping[str, Any], digests: Digests) -> None:
+        super().__init__(document)
+        self.hub, self.digests = hub, digests
+
+
+def _context(crate: _Judge) -> Iterator[str]:
+    base, terms = _bundled()
+    contexts = as_list(crate.document["@context"])
+    if not contexts or contexts[0] != base:
+        yield f"@context: begins with {contexts[:1]}, the bundled context is {base}"
+    own: set[str] = set()
+    for extra in contexts[1:]:
+        if not isinstance(extra, dict):
+            yield f"@context: {extra!r} is no local context"
+            continue
+        for term, address in extra.items():
+            own.add(term)
+            if not isinstance(address, str) or not urlsplit(address).scheme:
+                yield f"@context: {term}: {address!r} is no absolute IRI"
+    known = terms | own
+    for identifier, entity in crate.entities.items():
+        for name in as_list(entity["@type"]):
+            if name not in known or not name[0].isupper():
+                yield f"{identifier}: @type: {name} is no type of the context"
+        for key, value in entity.items():
+            if key not in ("@id", "@type") and (key not in known or not key[0].islower()):
+                yield f"{identifier}: {key}: is no property of the context"
+            elif key != "@type" and not all(_is_flat(item) for item in as_list(value)):
+                yield f"{identifier}: {key}: holds a nested entity; a crate is flat"
+
+
+def _is_flat(value: Any) -> bool:
+    if isinstance(value, dict):
+        return set(value) == {"@id"} and isinstance(value["@id"], str)
+    return isinstance(value, str | int | float)
+
+
+def _references(crate: _Judge) -> Iterator[str]:
+    """Every reference leads somewhere, and every entity is reached from the root."""
+    reached, pending = {CRATE, ROOT}, [CRATE, ROOT]
+    while pending:
+        for value in crate.entities.get(pending.pop(), {}).values():
+            for target in references(value):
+                if target not in reached:
+                    reached.add(target)
+                    pending.append(target)
+    for identifier, entity in crate.entities.items():
+        if identifier not in reached:
+            yield f"{identifier}: @id: nothing refers to it"
+        for key, value in entity.items():
+            for target in references(value):
+                is_address = urlsplit(target).scheme in ("http", "https")
+                if target not in crate.entities and not is_address:
+                    yield f"{identifier}: {key}: refers to {target}, which is not in the crate"
+
+
+def _descriptor_and_root(crate: _Judge) -> Iterator[str]:
+    descriptor, root = crate.entities[CRATE], crate.entities[ROOT]
+    if as_list(descriptor["@type"]) != ["CreativeWork"]:
+        yield f"{CRATE}: @type: is {descriptor['@type']!r}, CreativeWork is wanted"
+    if references(descriptor.get("about")) != [ROOT]:
+        yield f"{CRATE}: about: is {descriptor.get('about')!r}, the root is wanted"
+    version = _bundled()[0].removesuffix("/context")
+    if references(descriptor.get("conformsTo")) != [version]:
+        yield f"{CRATE}: conformsTo: is {descriptor.get('conformsTo')!r}, {version} is wanted"
+    if as_list(root["@type"]) != ["Dataset"]:
+        yield f"{ROOT}: @type: is {root['@type']!r}, Dataset is wanted"
+    for key in REQUIRED_OF_ROOT:
+        if not root.get(key):
+            yield f"{ROOT}: {key}: is missing"
+    for key in ("license", "conformsTo"):
+        for target in references(root.get(key)):
+            if not crate.entities.get(target, {}).get("name"):
+                yield f"{ROOT}: {key}: {target} is not described"
+    if not references(root.get("license")):
+        yield f"{ROOT}: license: is {root.get('license')!r}, a described licence is wanted"
+
+
+def _required(crate: _Judge) -> Iterator[str]:
+    for name, keys in REQUIRED.items():
+        for identifier, entity in crate.of_type(name).items():
+            if identifier == CRATE:
+                continue
+            for key in keys:
+                if entity.get(key) in (None, "", []):
+                    yield f"{identifier}: {key}: is missing"
+
+
+def _values(crate: _Judge) -> Iterator[str]:
+    for identifier, entity in crate.entities.items():
+        for key, value in entity.items():
+            if key in TIMES and not _is_time(value):
+                yield f"{identifier}: {key}: is {value!r}, UTC as YYYY-MM-DDTHH:MM:SSZ is wanted"
+            if key == "sha256" and not _is_sha256(value):
+                yield f"{identifier}: sha256: is {value!r}, 64 hexadecimal digits are wanted"
+            for text in as_list(value):
+                if isinstance(text, str) and key != "text" and ABSOLUTE.search(text):
+                    yield f"{identifier}: {key}: {text[:80]!r} holds an absolute path"
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and SHA256.fullmatch(value) is not None
+
+
+def _is_time(value: Any) -> bool:
+    if not isinstance(value, str) or not TIME.fullmatch(value):
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_relative(path: str) -> bool:
+    parts = path.split("/")
+    return "\\" not in path and not any(part in ("", ".", "..") for part in parts)
+
+
+def _files(crate: _Judge) -> Iterator[str]:
+    """Each file is in the hub as described, and is a part of the root."""
+    parts = references(crate.entities[ROOT].get("hasPart"))
+    files = crate.of_type("File")
+    for target in sorted(part for part, number in Counter(parts).items() if number > 1):
+        yield f"{ROOT}: hasPart: {target} stands twice"
+    there = set(parts)
+    for target in sorted(there - set(files)):
+        yield f"{ROOT}: hasPart: {target} is no file of the crate"
+    for identifier, entity in files.items():
+        if identifier not in there:
+            yield f"{identifier}: @id: is no part of the root"
+        path = unquote(identifier)
+        if not _is_relative(path):
+            yield f"{identifier}: @id: is no relative POSIX path"
+        elif path not in crate.digests:
+            yield f"{identifier}: @id: is not in the hub"
+        else:
+            yield from _file(crate, path, identifier, entity)
+
+
+def _file(crate: _Judge, path: str, identifier: str, entity: Entity) -> Iterator[str]:
+    size, sha256 = (crate.hub / path).lstat().st_size, crate.digests[path]
+    if entity.get("contentSize") != str(size):
+        yield f"{identifier}: contentSize: is {entity.get('contentSize')!r}, the file has {size}"
+    if sha256 is not None and entity.get("sha256") != sha256:
+        yield f"{identifier}: sha256: is {entity.get('sha256')!r}, the file has {sha256}"
+    if entity.get("name") != PurePosixPath(path).name:
+        yield f"{identifier}: name: is {entity.get('name')!r}, the file's name is wanted"
+
+
+def _nothing_left_out(crate: _Judge) -> Iterator[str]:
+    described = {unquote(identifier) for identifier in crate.of_type("File")}
+    for name in sorted(set(crate.digests) - described - NOT_DESCRIBED):
+        yield f"{name}: is in the hub and not in the crate"
+
+
+def _actions(crate: _Judge) -> Iterator[str]:
+    """Every file is the result of one action, and every action says what it was made of."""
+    made_by: dict[str, list[str]] = {identifier: [] for identifier in crate.of_type("File")}
+    software = crate.of_type("SoftwareApplication")
+    mentioned = set(references(crate.entities[ROOT].get("mentions")))
+    for identifier, action in crate.of_type("CreateAction").items():
+        if identifier not in mentioned:
+            yield f"{identifier}: @id: is not mentioned by the root"
+        for target in references(action.get("result")):
+            made_by.setdefault(target, []).append(identifier)
+            modified = crate.entities.get(target, {}).get("dateModified")
+            if modified != action.get("endTime"):
+                yield f"{target}: dateModified: is {modified!r}, its action ended otherwise"
+        for target in references(action.get("instrument")):
+            if target not in software:
+                yield f"{identifier}: instrument: {target} is no software"
+        stated = crate.stated(action)
+        for key in STATED_OF_ACTION:
+            if key not in stated:
+                yield f"{identifier}: additionalProperty: states no {key}"
+        for key in ("data_version", "fingerprint", "study_sha256"):
+            value = stated.get(key)
+            if key in stated and not _is_sha256(value):
+                yield f"{identifier}: {key}: is {value!r}, 64 hexadecimal digits are wanted"
+        spent = stated.get("cpu_seconds")
+        if "cpu_seconds" in stated and not (isinstance(spent, float) and 0 < spent < math.inf):
+            yield f"{identifier}: cpu_seconds: is {spent!r}, seconds are wanted"
+    for target, actions in made_by.items():
+        if len(actions) != 1:
+            yield f"{target}: @id: is the result of {len(actions)} actions, one is wanted"
+
+
+def _inputs(crate: _Judge) -> Iterator[str]:
+    """What an action consumed is what its maker made: the same data, of a file in its objects."""
+    actions = crate.of_type("CreateAction")
+    maker = {target: a for a in actions.values() for target in references(a.get("result"))}
+    for identifier, action in actions.items():
+        objects, seen = set(references(action.get("object"))), set()
+        for given in crate.inputs(action):
+            for key in references(given.get("valueReference")):
+                consumed = crate.entities.get(key, {})
+                if not _is_sha256(consumed.get("value")):
+                    yield f"{key}: value: is {consumed.get('value')!r}, a sha256 is wanted"
+                for target in references(consumed.get("about")):
+                    seen.add(target)
+                    yield from _consumed(crate, identifier, given, maker.get(target), target)
+        if crate.inputs(action) and seen != objects:
+            odd = sorted(seen ^ objects)
+            yield f"{identifier}: object: and the consumed files differ in {odd[0]}"
+
+
+def _consumed(
+    crate: _Judge, action: str, given: Entity, maker: Entity | None, target: str
+) -> Iterator[str]:
+    if maker is None:
+        yield f"{action}: object: {target} is made by no action of the crate"
+        return
+    made = crate.stated(maker).get("data_version")
+    if made != given.get("value"):
+        yield (
+            f"{action}: object: {target} was consumed with data version "
+            f"{str(given.get('value'))[:12]}, in the hub is {str(made)[:12]}"
+        )
+
+
+def _published(crate: _Judge) -> Iterator[str]:
+    ends = [str(action.get("endTime")) for action in crate.of_type("CreateAction").values()]
+    stated = crate.entities[ROOT].get("datePublished")
+    latest = max(ends, default=None)
+    if latest is None or stated != latest:
+        yield f"{ROOT}: datePublished: is {stated!r}, the latest action ended {latest}"
+
+
+def _own_digest(crate: _Judge) -> Iterator[str]:
+    """The root's identifier is the sha256 of everything else in the crate, as canonical JSON."""
+    root = crate.entities[ROOT]
+    bare = {key: value for key, value in root.items() if key != "identifier"}
+    graph = [bare if item is root else item for item in crate.document["@graph"]]
+    text = json.dumps(
+        {**crate.document, "@graph": graph},
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )
+    wanted = f"sha256:{hashlib.sha256(text.encode('utf-8')).hexdigest()}"
+    if root.get("identifier") != wanted:
+        yield (
+            f"{ROOT}: identifier: is {root.get('identifier')!r}, the crate has {wanted}: "
+            "it was edited after it was written"
+        )
+
+
+RULES: tuple[Callable[[_Judge], Iterator[str]], ...] = (
+    _context,
+    _references,
+    _descriptor_and_root,
+    _required,
+    _values,
+    _files,
+    _nothing_left_out,
+    _actions,
+    _inputs,
+    _published,
+    _own_digest,
+)

@@ -1,0 +1,216 @@
+"""How a run is carried out: its process signs it, holds its partition and starts its steps.
+
+Whoever starts a run (command line, UI, backfill, schedule), its executor passes through here, so
+here the run is tagged with the process that carries it out, and here a second run of the same
+partition is refused. What happens when the process dies is the reaper's (``dead_runs.py``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from dagster import (
+    DagsterInstance,
+    DagsterRun,
+    ExecutorDefinition,
+    InitExecutorContext,
+    executor,
+    raise_execution_interrupts,
+)
+from dagster._core.definitions.executor_definition import (
+    multiple_process_executor_requirements,
+)
+from dagster._core.events import DagsterEvent, EngineEventData
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan import instance_concurrency_context
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.executor.multiprocess import MultiprocessExecutor
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG, PARTITION_NAME_TAG
+from dagster._serdes import ConfigurableClassData
+
+from fly64_assets.errors import InProgress, InputError
+from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.freshness import State
+from fly64_assets.pipeline.process import steps_run_here
+from fly64_assets.pipeline.process_identity import sign_children
+from fly64_assets.pipeline.store import Store
+from fly64_assets.pipeline.targets import (
+    PROCESS_TAG,
+    Cell,
+    by_command_line,
+    by_night,
+    cells_of,
+    in_the_way,
+)
+from fly64_assets.runs import interrupts
+from fly64_assets.runs.step_servers import start_servers
+from fly64_assets.study.conditions import Condition, conditions_of
+from fly64_assets.study.model import Study
+from fly64_assets.study.products import BY_KEY, PRODUCTS
+
+WAIT_S = 1.0
+"""A run that waits for another one looks so often whether that has ended."""
+MAX_STEPS = 2
+"""Steps at once in a run; the solver pool keeps two solvers apart."""
+# A step that waits for the solver pool would ask for its place less and less often, in the end
+# every 15 s: a place that gets free between two trainings would lie idle for so long.
+instance_concurrency_context.MAX_CONCURRENCY_CLAIM_BLOCKED_INTERVAL = 1
+
+
+def run_lock_name(cell: Cell) -> str:
+    """Name of the lock that a run holds on its partition."""
+    return f"run-{cell.slug}"
+
+
+@contextmanager
+def held(store: Store, instance: DagsterInstance, cells: list[Cell]) -> Iterator[None]:
+    """Hold the partitions of one run, and what they are made from with others who only read it.
+
+    The kernel lets them go when this process ends.
+
+    Raises:
+        InProgress: another run is at one of them, and which.
+    """
+    wanted = {cell: False for one in cells for cell in one.upstream} | dict.fromkeys(cells, True)
+    with ExitStack() as stack:
+        for cell, alone in wanted.items():
+            try:
+                stack.enter_context(store.lock(run_lock_name(cell), f"{cell}", shared=not alone))
+            except InProgress as error:
+                raise InProgress(in_the_way(instance, cell, error.pid) or f"{error}") from None
+        yield
+
+
+def _sign(plan_context: PlanOrchestrationContext) -> None:
+    run_id = plan_context.dagster_run.run_id
+    plan_context.instance.add_run_tags(run_id, {PROCESS_TAG: f"{sign_children()}/{run_id}"})
+
+
+def require_partition(study: Study, run: DagsterRun, steps: Iterable[str]) -> None:
+    """Refuse a run that would make something and does not say of which one partition.
+
+    The UI offers such runs: a job's launchpad without a partition, a range as a single run.
+
+    Raises:
+        InputError: what was started, and how to start it.
+    """
+    parts = {part for step in steps for part in step.split("_and_")}
+    made = [item for item in PRODUCTS if "_".join(item.key) in parts]
+    kinds = {item.per for item in made if item.per != "study"}
+    if not kinds:
+        return
+    key = run.tags.get(PARTITION_NAME_TAG)
+    if key is not None and kinds == {
+        per for per in kinds if Condition.from_partition_key(key) in conditions_of(study, per)
+    }:
+        return
+    if ASSET_PARTITION_RANGE_START_TAG in run.tags:
+        problem = "is of a range of partitions, and makes one only: choose 'Multiple runs'"
+    elif key is not None:
+        problem = f"is of partition {key}, which is none of this study's for what it would make"
+    else:
+        problem = "has no partition: choose dose and view in the launchpad, or in 'Materialize'"
+    names = ", ".join(item.name for item in made[:3]) + (", ..." if made[3:] else "")
+    raise InputError(f"this run of {names}", "", problem)
+
+
+def preloaded(instance: DagsterInstance) -> list[str]:
+    """Modules that fork servers load once for all steps: never TensorFlow or torch.
+
+    The instance's storages are among them, because a step spends a second of CPU time on loading
+    SQLAlchemy and what else opening the instance needs.
+    """
+    parts = [part for part in instance.get_ref() if isinstance(part, ConfigurableClassData)]
+    return ["fly64_assets.definitions", *sorted({part.module_name for part in parts})]
+
+
+class _StepProcesses(MultiprocessExecutor):
+    """Every step in a process of its own, forked from a server that has loaded what it needs."""
+
+    def __init__(self, context: StudyContext) -> None:
+        super().__init__(
+            retries=RetryMode.ENABLED,
+            max_concurrent=MAX_STEPS,
+            start_method="forkserver",
+        )
+        self._context = context
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[DagsterEvent]:
+        _sign(plan_context)
+        steps = execution_plan.step_keys_to_execute
+        require_partition(self._context.study, plan_context.dagster_run, steps)
+        with interrupts.listening(), ExitStack() as stack:
+            yield from self._hold(plan_context, stack)
+            if self._is_needless(plan_context):
+                text = "all of it was made since the night asked for it: nothing is made again"
+                yield DagsterEvent.engine_event(plan_context, text, EngineEventData())
+                return
+            start_servers(self._context.study, steps, preloaded(plan_context.instance))
+            yield from super().execute(plan_context, execution_plan)
+
+    def _is_needless(self, plan_context: PlanOrchestrationContext) -> bool:
+        """Whether a night asked for this run, and another one has made it while it waited."""
+        run, (cell, *_) = plan_context.dagster_run, (*cells_of(plan_context.dagster_run), None)
+        items = [BY_KEY[tuple(key.path)] for key in run.asset_selection or ()]
+        if not by_night(run) or cell is None or not items:
+            return False
+        planner = self._context.planner(plan_context.instance)
+        return all(planner.verdict(i, cell.condition).state is State.FRESH for i in items)
+
+    def _hold(
+        self, plan_context: PlanOrchestrationContext, stack: ExitStack
+    ) -> Iterator[DagsterEvent]:
+        """Hold the run's partitions; what nobody sits and waits for, waits until they are free.
+
+        Raises:
+            InProgress: another run is at one of them, and this one is the command line's.
+        """
+        run, instance, told = plan_context.dagster_run, plan_context.instance, ""
+        while True:
+            try:
+                stack.enter_context(held(self._context.store, instance, cells_of(run)))
+                return
+            except InProgress as error:
+                if by_command_line(run):
+                    raise
+                if f"{error}" != told:
+                    told = f"{error}"
+                    yield DagsterEvent.engine_event(plan_context, told, EngineEventData())
+            with raise_execution_interrupts():
+                time.sleep(WAIT_S)
+
+
+class _ThisProcess(InProcessExecutor):
+    """Every step in the run's own process: for checks, which are shorter than a process's start."""
+
+    def __init__(self) -> None:
+        super().__init__(retries=RetryMode.ENABLED)
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[DagsterEvent]:
+        _sign(plan_context)
+        with steps_run_here():
+            yield from super().execute(plan_context, execution_plan)
+
+
+def step_processes(context: StudyContext) -> ExecutorDefinition:
+    """The executor of everything that makes something."""
+
+    @executor(name="step_processes", requirements=multiple_process_executor_requirements())
+    def build(_: InitExecutorContext) -> MultiprocessExecutor:
+        return _StepProcesses(context)
+
+    return build
+
+
+@executor(name="this_process")
+def this_process(_: InitExecutorContext) -> InProcessExecutor:
+    """The executor of jobs that only check."""
+    return _ThisProcess()

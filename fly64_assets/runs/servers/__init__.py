@@ -1,0 +1,1 @@
+"""The web UI's servers: supervised, guarded, and handing out the study's files."""

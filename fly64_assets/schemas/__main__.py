@@ -1,7 +1,0 @@
-"""``python -m fly64_assets.schemas``: write every schema into ``docs/schemas``."""
-
-from fly64_assets.schemas import FOLDER, SCHEMAS
-
-for schema in SCHEMAS.values():
-    (FOLDER / schema.file).write_text(schema.text(), "utf-8")
-    print(schema.file)
