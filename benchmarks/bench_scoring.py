@@ -11,20 +11,19 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from ratios import note
 from scipy import fft, ndimage
 
-import fly64_assets
 from fly64_assets.ptychography.scoring import metrics
 from fly64_assets.ptychography.scoring.alignment import align
 from fly64_assets.ptychography.scoring.comparison import Area, phases, score
 from fly64_assets.ptychography.stitching import stitch
 from fly64_assets.study.model import load_study
+from fly64_assets.study.specimen_origins import FOLDER
 
-SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
+SPECIMEN = FOLDER / "labyrinth.npz"
 AREA = Area(134, 197, 36, 196)
 N_PATCHES = 2061
 

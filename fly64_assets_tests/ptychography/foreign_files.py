@@ -14,6 +14,7 @@ from fly64_assets.ptychography.importing import Answers, ImportReport, import_fi
 from fly64_assets.ptychography.simulation import simulate_split_datasets
 from fly64_assets.ptychography.specimen import Specimen, load_specimen
 from fly64_assets.study.model import SimulationSettings
+from fly64_assets.study.specimen_origins import FOLDER
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "fly64_assets_tests" / "data" / "siemens_star_measured_64frames.npz"
@@ -29,7 +30,7 @@ def simulate(folder: Path, *, dose: int = 2000, positions: int = 80, contrast: f
 
     So an odd canvas, one row and column less, is padded back to the same values.
     """
-    whole = load_specimen(ROOT / "fly64_assets" / "specimens" / "labyrinth.npz", patch_size=N)
+    whole = load_specimen(FOLDER / "labyrinth.npz", patch_size=N)
     object_ = np.pad(
         whole.object[60 : 60 + CANVAS[0] - 1, 50 : 50 + CANVAS[1] - 1],
         [(0, 1), (0, 1)],

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-import fly64_assets
 from fly64_assets.ptychography.scoring.comparison import phases
 from fly64_assets.study.model import MODELS, SPLITS
+from fly64_assets.study.specimen_origins import FOLDER
 
-SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
+SPECIMEN = FOLDER / "labyrinth.npz"
 ANSWERS = Path(__file__).parents[1] / "data" / "oracle_answers.json"
 """What the oracles said about `reproducible_pairs`."""
 GRID = 2.0**-12

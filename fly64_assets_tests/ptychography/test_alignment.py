@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import fly64_assets
 from fly64_assets.ptychography.scoring.alignment import DegenerateReconstruction, align
+from fly64_assets.study.specimen_origins import FOLDER
 
-SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
+SPECIMEN = FOLDER / "labyrinth.npz"
 AREA = (slice(134, 197), slice(36, 196))
 CENTRE = ((134 + 196) / 2, (36 + 195) / 2)
 MAX_SHIFT_PX = 4.0

@@ -36,8 +36,8 @@ from fly64_assets.ptychography.data001.dataset import (
 from fly64_assets.ptychography.simulation import simulate_split_datasets
 from fly64_assets.ptychography.specimen import Specimen, load_specimen
 from fly64_assets.study.model import SimulationSettings
+from fly64_assets.study.specimen_origins import FOLDER
 
-SHIPPED = Path(__file__).parents[2] / "fly64_assets" / "specimens"
 MEASURED = Path(__file__).parents[1] / "data" / "siemens_star_measured_64frames.npz"
 N = 16
 Arrays = dict[str, np.ndarray]
@@ -46,7 +46,7 @@ Metadata = dict[str, object]
 
 @pytest.fixture(scope="module")
 def sound_path(tmp_path_factory) -> Path:
-    whole = load_specimen(SHIPPED / "labyrinth.npz", patch_size=64)
+    whole = load_specimen(FOLDER / "labyrinth.npz", patch_size=64)
     probe = whole.probe[24:40, 24:40]
     unit = (probe / np.linalg.norm(probe)).astype(np.complex64)
     folder = tmp_path_factory.mktemp("sound")

@@ -7,7 +7,6 @@ alone. Noise, blur and shifts are errors. How single metrics react is in ``test_
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,13 +15,13 @@ from hypothesis import strategies as st
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
-import fly64_assets
 from fly64_assets.ptychography.scoring import comparison as scoring
 from fly64_assets.ptychography.scoring import metrics
 from fly64_assets.ptychography.scoring.comparison import Area, score
 from fly64_assets.study.model import ScoringSettings
+from fly64_assets.study.specimen_origins import FOLDER
 
-SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
+SPECIMEN = FOLDER / "labyrinth.npz"
 AREA = Area(134, 197, 36, 196)
 SETTINGS = ScoringSettings(
     ms_ssim_sigma_px=1.0,

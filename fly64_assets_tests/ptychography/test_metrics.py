@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,11 +10,11 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import convolve2d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-import fly64_assets
 from fly64_assets.ptychography.scoring import metrics
 from fly64_assets.ptychography.scoring.metrics import METRICS
+from fly64_assets.study.specimen_origins import FOLDER
 
-SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
+SPECIMEN = FOLDER / "labyrinth.npz"
 
 
 @pytest.fixture(scope="module")

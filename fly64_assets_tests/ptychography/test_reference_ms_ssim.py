@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-import fly64_assets
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.scoring import comparison as scoring
 from fly64_assets.ptychography.scoring import metrics
@@ -20,8 +18,9 @@ from fly64_assets.ptychography.scoring.reference_ms_ssim import (
     reference_ms_ssim,
 )
 from fly64_assets.study.model import ScoringSettings
+from fly64_assets.study.specimen_origins import FOLDER
 
-SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
+SPECIMEN = FOLDER / "labyrinth.npz"
 AREA = Area(134, 197, 36, 196)
 OFF = ScoringSettings(
     ms_ssim_sigma_px=1.0,

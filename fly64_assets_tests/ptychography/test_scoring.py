@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-import fly64_assets
 from fly64_assets.errors import InfeasibleView, InputError
 from fly64_assets.ptychography.scoring import comparison as scoring
 from fly64_assets.ptychography.scoring import metrics
@@ -23,8 +20,9 @@ from fly64_assets.ptychography.scoring.comparison import (
     scoring_area,
 )
 from fly64_assets.study.model import MODELS, ScoringSettings
+from fly64_assets.study.specimen_origins import FOLDER
 
-SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
+SPECIMEN = FOLDER / "labyrinth.npz"
 AREA = Area(134, 197, 36, 196)
 SETTINGS = ScoringSettings(
     ms_ssim_sigma_px=1.0,

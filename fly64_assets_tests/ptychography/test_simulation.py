@@ -22,15 +22,15 @@ from fly64_assets.ptychography.data001.dataset import (
 )
 from fly64_assets.ptychography.specimen import Specimen, load_specimen
 from fly64_assets.study.model import SimulationSettings
+from fly64_assets.study.specimen_origins import FOLDER
 
-SHIPPED = Path(__file__).parents[2] / "fly64_assets" / "specimens"
 N = 16
 SETTINGS = SimulationSettings(positions=700, margin_px=1.5, shift_padding_px=4, split_guard_px=0.0)
 
 
 def small_specimen() -> Specimen:
     """A corner of the labyrinth under the middle of its probe, as N = 16."""
-    whole = load_specimen(SHIPPED / "labyrinth.npz", patch_size=64)
+    whole = load_specimen(FOLDER / "labyrinth.npz", patch_size=64)
     probe = whole.probe[24:40, 24:40]
     unit = (probe / np.linalg.norm(probe)).astype(np.complex64)
     return Specimen(np.ascontiguousarray(whole.object[60:112, 70:126]), unit, 1.0, "0" * 64)

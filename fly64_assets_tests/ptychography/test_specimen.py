@@ -11,8 +11,8 @@ from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.npz import read_npz, write_npz
 from fly64_assets.ptychography.overlap import probe_diameter
 from fly64_assets.ptychography.specimen import load_specimen
+from fly64_assets.study.specimen_origins import FOLDER
 
-SHIPPED = Path(__file__).parents[2] / "fly64_assets" / "specimens"
 N = 8
 
 
@@ -25,12 +25,12 @@ def _arrays() -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("name", ["labyrinth", "siemens_star"])
 def test_shipped_specimens(name: str) -> None:
-    specimen = load_specimen(SHIPPED / f"{name}.npz", patch_size=64)
+    specimen = load_specimen(FOLDER / f"{name}.npz", patch_size=64)
     assert specimen.object.shape == (232, 232)
     assert specimen.probe.shape == (64, 64)
     assert specimen.original_probe_power == pytest.approx(1, abs=1e-5)
     assert probe_diameter(specimen.probe, 0.9) == pytest.approx(35, abs=0.5)
-    assert (SHIPPED / "LICENSE.BSD-3-Clause.txt").read_text().startswith("Copyright")
+    assert (FOLDER / "LICENSE.BSD-3-Clause.txt").read_text().startswith("Copyright")
 
 
 def test_the_probe_gets_unit_power_and_keeps_its_shape(tmp_path: Path) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import fly64_assets
 from fly64_assets.ptychography import stitching
 from fly64_assets.ptychography.stitching import stitch
+from fly64_assets.study.specimen_origins import FOLDER
 
-SPECIMEN = Path(fly64_assets.__file__).parent / "specimens" / "labyrinth.npz"
+SPECIMEN = FOLDER / "labyrinth.npz"
 WAVES = ((0.11, 0.07, 0.2), (-0.05, 0.16, 0.15j), (0.21, -0.13, 0.1))
 """Cycles per pixel in y and x, and strength, of the closed-form object."""
 

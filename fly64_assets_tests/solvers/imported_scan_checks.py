@@ -1,4 +1,4 @@
-"""pty-chi on an imported measured scan. Run by ``test_import_command.py`` in a process of its own.
+"""pty-chi on an imported measured scan, run by ``cli/test_import_command.py`` in an own process.
 
     python imported_scan_checks.py IMPORTED.npz EPOCHS
 

@@ -1,0 +1,179 @@
+"""Edits of the intervals, and of the further trainings that some of them come from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fly64_assets_tests.rules.hub.forging import Forgery
+from fly64_assets_tests.rules.hub.mutants import add
+from fly64_assets_tests.rules.hub.mutants.scores import Cells, edit_rows
+
+TABLE, DELTAS = "analysis/comparison_statistics.csv", "analysis/metrics_delta_summary.json"
+AGAIN = "data/phase_e/DOSE/VIEW/PtychoPINN/replicates.npz"
+COLUMNS = "split model reference metric component value mean low high settled covers replicates"
+SCORE = ("test", "PtychoPINN", "", "ms_ssim", "phase")
+DELTA = ("test", "PtychoPINN", "PtyChi", "mae", "amplitude")
+MEANS = ("both", "PtychoPINN", "Baseline", "ms_ssim", "phase")
+GLOBAL = ("train", "Baseline", "", "frc50", "phase")
+
+
+def _cells(edit: Callable[[Cells], object]) -> Callable[[Forgery], None]:
+    return lambda f: edit_rows(f, edit, TABLE)
+
+
+def _changed(
+    where: tuple[str, ...], column: str, change: Callable[[str], str]
+) -> Callable[[Forgery], None]:
+    def edit(rows: Cells) -> None:
+        row = next(row for row in rows if tuple(row[:5]) == where)
+        place = COLUMNS.split().index(column)
+        row[place] = change(row[place])
+
+    return _cells(edit)
+
+
+def _nudged(text: str) -> str:
+    return text[:-1] + str((int(text[-1]) + 1) % 10)
+
+
+for what, edit in {
+    "a row less": lambda rows: rows[:-1],
+    "a row twice": lambda rows: [*rows, rows[1]],
+    "rows in another order": lambda rows: [rows[0], rows[2], rows[1], *rows[3:]],
+    "a split less": lambda rows: [row for row in rows if row[0] != "train"],
+    "no mean of the splits": lambda rows: [row for row in rows if row[0] != "both"],
+    "a reference of another name": lambda rows: [
+        [*row[:2], row[2].replace("PtyChi", "pty-chi"), *row[3:]] for row in rows
+    ],
+}.items():
+    add("statistics.rows", what, _cells(edit))
+for what, where, column, change in (
+    ("the last digit of a value", SCORE, "value", _nudged),
+    ("the last digit of a mean", SCORE, "mean", _nudged),
+    ("the last digit of a lower end", DELTA, "low", _nudged),
+    ("the last digit of an upper end", SCORE, "high", _nudged),
+    ("the last digit of a lower end of the means", MEANS, "low", _nudged),
+    ("an interval of FRC a digit wider", GLOBAL, "high", _nudged),
+    ("five decimals", SCORE, "mean", lambda text: text[:-1]),
+    ("an end less", SCORE, "low", lambda _: ""),
+    ("the other sign", DELTA, "settled", lambda text: "no" if text == "yes" else "yes"),
+    ("a settled score", SCORE, "settled", lambda _: "yes"),
+    ("the training seed left out", SCORE, "covers", lambda _: "space"),
+    ("space for FRC", GLOBAL, "covers", lambda _: "space and training seed"),
+    ("one training more", SCORE, "replicates", lambda text: str(int(text) + 1)),
+):
+    add("statistics.recomputed", what, _changed(where, column, change))
+add("statistics.recomputed", "another header", lambda f: f.replace(TABLE, "settled", "sure"))
+
+
+def _quoted(edit: Callable[[Any], object]) -> Callable[[Forgery], None]:
+    return lambda f: f.json(DELTAS, lambda content: edit(content["intervals"]) and None)
+
+
+def _one(intervals: Any) -> Any:
+    return intervals["by_split"]["test"]["vs_PtyChi"]["ms_ssim"]["phase"]
+
+
+def _nudge_end(others: Any) -> None:
+    found = others["vs_Baseline"]["mae"]["amplitude"]
+    found.update(high=found["high"] + 1e-6)
+
+
+for what, edit in {
+    "an end moved": lambda i: _one(i).update(low=_one(i)["low"] - 1e-6),
+    "settled the other way": lambda i: _one(i).update(settled=not _one(i)["settled"]),
+    "another confidence": lambda i: i.update(confidence=0.99),
+    "another source": lambda i: i.update(source="analysis/metrics_summary.json"),
+    "an end of the means moved": lambda i: _nudge_end(i["of_means"]),
+    "those of a split for the means": lambda i: i.update(of_means=i["by_split"]["test"]),
+    "a split less": lambda i: i["by_split"].pop("train"),
+    "a key more": lambda i: _one(i).update(p_value=0.01),
+}.items():
+    add("deltas.intervals", what, _quoted(edit))
+
+
+def _told(edit: Callable[[list[dict[str, Any]]], object]) -> Callable[[Forgery], None]:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        told = json.loads(str(arrays["trainings"][()]))
+        edit(told)
+        arrays["trainings"] = np.array(json.dumps(told, sort_keys=True))
+
+    return lambda f: f.arrays(AGAIN, change)
+
+
+def _constant(arrays: dict[str, np.ndarray]) -> None:
+    arrays["test_2"][:] = 1
+
+
+def _same_twice(arrays: dict[str, np.ndarray]) -> None:
+    arrays["test_2"] = arrays["train_2"].copy()
+
+
+for what, forge in {
+    "another seed": _told(lambda told: told[0].update(seed=1)),
+    "a training that nobody asked for": _told(lambda told: told.append({**told[0], "training": 3})),
+    "no weights": _told(lambda told: told[0].update(weights_sha256="none")),
+    "a best epoch before the first": _told(lambda told: told[0].update(best_epoch=0)),
+    "an object less": lambda f: f.arrays(AGAIN, lambda a: a.pop("test_2")),
+    "a constant object": lambda f: f.arrays(AGAIN, _constant),
+    "one object for both splits": lambda f: f.arrays(AGAIN, _same_twice),
+    "an object in double precision": lambda f: f.arrays(
+        AGAIN, lambda a: a.update(test_2=a["test_2"].astype(np.complex128))
+    ),
+}.items():
+    add("phase_e.replicates", what, forge)
+
+
+def _record(edit: Callable[[dict[str, Any]], object]) -> Callable[[Forgery], None]:
+    return lambda f: f.metadata(AGAIN, lambda content: edit(content["transformations"][-1]))
+
+
+for what, forge in {
+    "another tool": _record(lambda record: record.update(tool="train")),
+    "another model": _record(lambda record: record["parameters"].update(model="Baseline")),
+    "another crop": _record(lambda record: record["parameters"].update(stitch_crop_px=32)),
+    "an input less": _record(lambda record: record["inputs"].popitem()),
+    "without what was done before": lambda f: f.metadata(
+        AGAIN, lambda content: content["transformations"].pop(0)
+    ),
+    "another dose": lambda f: f.metadata(
+        AGAIN, lambda content: content["physics"].update(nphotons=77)
+    ),
+    "a key more": lambda f: f.metadata(AGAIN, lambda content: content.update(note="mine")),
+}.items():
+    add("phase_e.replicates_provenance", what, forge)
+
+
+def _another_end(text: str) -> str:
+    """A digit of the first interval that a page shows."""
+    before, heading, after = text.partition("## How sure the deltas are")
+    line = next(line for line in after.split("\n") if line.startswith("| train"))
+    changed = (
+        line.replace("| yes ", "| no  ") if "| yes " in line else line.replace("| no  ", "| yes ")
+    )
+    return before + heading + after.replace(line, changed, 1)
+
+
+def _another_score(text: str) -> str:
+    """An upper end of the first score that a page shows with its interval."""
+    return re.sub(
+        r"(\[\d\.\d{4}, \d\.\d{3})(\d)\]", lambda m: f"{m[1]}{(int(m[2]) + 1) % 10}]", text, count=1
+    )
+
+
+for check, path in (
+    ("reports.aggregate_report", "analysis/aggregate_report.md"),
+    ("summary_page.numbers", "summary/summary.md"),
+):
+    add(check, "a sign settled the other way", lambda f, path=path: f.text(path, _another_end))
+    add(
+        check,
+        "intervals of another confidence",
+        lambda f, path=path: f.replace(path, "intervals of 95 % in", "intervals of 99 % in"),
+    )
+    add(check, "an end of a score's interval", lambda f, path=path: f.text(path, _another_score))
