@@ -35,7 +35,7 @@ def component(request) -> str:
 
 @pytest.fixture(scope="module")
 def run(component, tmp_path_factory, worker_id) -> FinishedRun:
-    arrays = read_npz(PROJECT_ROOT / "fly64_assets/specimens/labyrinth.npz")
+    arrays = read_npz(PROJECT_ROOT / "fly64_assets/study/specimens/labyrinth.npz")
     changed = CHANGES[component](arrays["objectGuess"]).astype(np.complex64)
     specimen = tmp_path_factory.mktemp("specimen") / "mine.npz"
     write_npz(specimen, {**arrays, "objectGuess": changed})
