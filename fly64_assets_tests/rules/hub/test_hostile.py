@@ -38,7 +38,8 @@ def test_a_hostile_hub_is_judged_within_bounds(what: str, original: Original, tm
         code, usage, out, err = verify(hub, tmp_path)
         assert not (hub / MARK).exists() and not (tmp_path / "pwned").exists()
     finally:
-        subprocess.run(["rm", "-rf", hub], check=True)  # what Python removes, it removes recursively
+        # What Python removes, it removes recursively.
+        subprocess.run(["rm", "-rf", hub], check=True)
     assert code == 1, out + err
     assert "Traceback" not in out + err
     assert STEERING.search(out + err) is None
