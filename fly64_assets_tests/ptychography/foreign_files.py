@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.ptychography.data001.npz import read_npz
-from fly64_assets.ptychography.importing import Answers, ImportReport, import_file
+from fly64_assets.ptychography.importing.questions import Answers
+from fly64_assets.ptychography.importing.writing import ImportReport, import_file
 from fly64_assets.ptychography.simulation import simulate_split_datasets
 from fly64_assets.ptychography.specimen import Specimen, load_specimen
 from fly64_assets.study.model import SimulationSettings

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from fly64_assets.cli.data_commands import import_
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.npz import read_npz
-from fly64_assets.ptychography.importing import OpenQuestions
+from fly64_assets.ptychography.importing.change_log import OpenQuestions
 from fly64_assets_tests.ptychography.foreign_files import (
     Arrays,
     N,

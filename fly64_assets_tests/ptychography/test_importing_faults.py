@@ -17,8 +17,8 @@ from hypothesis.extra import numpy as hnp
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.npz import read_npz
-from fly64_assets.ptychography.importing import OpenQuestions
 from fly64_assets.ptychography.importing.casts import ROUNDING, cast
+from fly64_assets.ptychography.importing.change_log import OpenQuestions
 from fly64_assets_tests.ptychography.foreign_files import (
     MEASURED,
     ROOT,

@@ -14,7 +14,7 @@ import pytest
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.npz import read_npz
-from fly64_assets.ptychography.importing import OpenQuestions
+from fly64_assets.ptychography.importing.change_log import OpenQuestions
 from fly64_assets_tests.ptychography.foreign_files import (
     CANVAS,
     Arrays,

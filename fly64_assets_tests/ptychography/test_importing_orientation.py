@@ -16,11 +16,11 @@ from hypothesis.extra import numpy as hnp
 from fly64_assets.cli.data_commands import import_
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.npz import read_npz
-from fly64_assets.ptychography.importing import OpenQuestions
-from fly64_assets.ptychography.importing.answers import PATTERN_TURNS
+from fly64_assets.ptychography.importing.change_log import OpenQuestions
 from fly64_assets.ptychography.importing.frames import turned
 from fly64_assets.ptychography.importing.orientation import mean_root
 from fly64_assets.ptychography.importing.positions import Way
+from fly64_assets.ptychography.importing.questions import PATTERN_TURNS
 from fly64_assets_tests.ptychography.foreign_files import (
     CANVAS,
     MEASURED,

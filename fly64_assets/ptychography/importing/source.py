@@ -123,14 +123,12 @@ class Source:
 
     Attributes:
         path: of the file.
-        root_names: names that are matched with DATA-001 keys without being told.
         names: every array, for messages and for what is dropped.
         container: kind of file.
     """
 
     path: Path
     container: str
-    root_names: tuple[str, ...]
     names: tuple[str, ...]
 
     def array(self, name: str) -> StoredArray:
@@ -194,7 +192,7 @@ class _NpzSource(Source):
         self._refuse_bombs()
         npz.verify_npz(path)
         self._headers = npz.describe_npz(path)
-        self.names = self.root_names = tuple(self._headers)
+        self.names = tuple(self._headers)
 
     def _refuse_bombs(self) -> None:
         """Refuse an archive that is far larger than its file, before anything is unpacked."""
@@ -273,8 +271,8 @@ class _Hdf5Source(Source):
             raise InputError(path, "", problem) from None
         if seen > MOST_OBJECTS:
             raise InputError(path, "", f"holds more than {MOST_OBJECTS} groups and arrays")
-        self.root_names = tuple(name for name in file if isinstance(self._get(name), h5py.Dataset))
-        self.names = tuple(dict.fromkeys([*self.root_names, *found]))
+        at_the_root = [name for name in file if isinstance(self._get(name), h5py.Dataset)]
+        self.names = tuple(dict.fromkeys([*at_the_root, *found]))
 
     def _get(self, name: str) -> Any:
         try:
