@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,7 @@ def import_(
     if target is None and not dry_run:
         raise click.UsageError("say where to: --to OUT.npz, or --dry-run to see what would change")
     try:
-        with _Progress(file, quiet=as_json) as progress:
+        with _progress(file, quiet=as_json) as progress:
             report = import_file(
                 file,
                 None if dry_run else target,
@@ -175,30 +176,19 @@ def _named(keys: tuple[str, ...]) -> dict[str, str]:
     return named
 
 
-class _Progress:
+@contextmanager
+def _progress(file: str, *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A live line on a terminal; nothing elsewhere."""
+    from rich.markup import escape
 
-    def __init__(self, file: str, *, quiet: bool) -> None:
-        from rich.markup import escape
+    from fly64_assets.cli.display import OUT
 
-        from fly64_assets.cli.display import OUT
-
-        self._file = escape(harmless(file))
-        shown = OUT.is_terminal and not quiet
-        self._status = OUT.status(f"reading {self._file}") if shown else None
-
-    def __enter__(self) -> _Progress:
-        if self._status:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status:
-            self._status.stop()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if self._status:
-            self._status.update(f"{what} {self._file}: {done} of {total} frames")
+    name = escape(harmless(file))
+    if quiet or not OUT.is_terminal:
+        yield lambda what, done, total: None
+        return
+    with OUT.status(f"reading {name}") as status:
+        yield lambda what, done, total: status.update(f"{what} {name}: {done} of {total} frames")
 
 
 def _values(report: ImportReport, file: str, target: str | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +20,11 @@ from fly64_assets.cli.data_commands import import_
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.npz import read_npz
 from fly64_assets.ptychography.importing.change_log import OpenQuestions
+from fly64_assets.ptychography.importing.questions import QUESTIONS, Answers, option
 from fly64_assets_tests.ptychography.foreign_files import (
     CANVAS,
     MEASURED,
+    ROOT,
     Arrays,
     N,
     counts_of,
@@ -423,3 +426,12 @@ def test_every_question_at_once_and_one_command_that_answers_them(bright, tmp_pa
     assert done.exit_code == 0, done.stderr
     for key in ("xcoords", "ycoords"):
         np.testing.assert_allclose(read_npz(target)[key], bright[key][1:], atol=1e-9)
+
+
+def test_the_document_names_every_option_and_what_may_be_answered():
+    text = (ROOT / "docs" / "import.md").read_text()
+    for name, row in QUESTIONS.items():
+        assert f"`{option(name)}" in text, name
+        choices = () if name == "flip_frames" else row.choices  # its rule is told instead
+        assert all(choice in text for choice in choices), name
+    assert set(QUESTIONS) == {one.name for one in fields(Answers)}

@@ -6,9 +6,6 @@ with what it suggests, so that all questions come at once. Nothing is written he
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
 from fly64_assets.errors import InputError
@@ -27,7 +24,6 @@ from fly64_assets.ptychography.importing.arrays import (
 )
 from fly64_assets.ptychography.importing.change_log import (
     STATED,
-    Change,
     ChangeLog,
     OpenQuestions,
     Progress,
@@ -42,7 +38,6 @@ from fly64_assets.ptychography.importing.frames import (
     Statistics,
     statistics,
 )
-from fly64_assets.ptychography.importing.orientation import Finding
 from fly64_assets.ptychography.importing.placing import (
     Placing,
     empty_canvas,
@@ -58,12 +53,12 @@ from fly64_assets.study.hashing import sha256_of
 CONTAINER = "NPZ"
 
 
-@dataclass
 class Conversion:
-    """A dataset ready to be written.
+    """A dataset that is made ready to be written, step by step.
 
     Attributes:
         source: the foreign file; it must stay open until the frames are written.
+        answers: what was stated.
         frames: diffraction on its way to amplitude.
         object, probe: complex64.
         per_frame: coordinates and ``scan_index``, final dtypes.
@@ -76,46 +71,31 @@ class Conversion:
         changes: everything that was changed.
         finding: what the comparison of orientations says, ``None`` where there was none.
         inputs: name -> sha256 of every file that went in.
-        answers: what was stated.
     """
-
-    source: Source
-    frames: Amplitudes
-    object: np.ndarray
-    probe: np.ndarray
-    per_frame: dict[str, np.ndarray]
-    patches: Frames | None
-    extra: dict[str, np.ndarray]
-    metadata: dict[str, Any] | None
-    source_metadata: str | None
-    intensity_scale: float
-    position_errors: float | None
-    changes: list[Change]
-    finding: Finding | None
-    inputs: dict[str, str]
-    answers: Answers
-
-
-class _Preparation:
-    """The steps, and what they have in common."""
 
     def __init__(self, source: Source, answers: Answers, progress: Progress) -> None:
         self.source, self.answers, self.progress = source, answers, progress
         self.log = ChangeLog(source.path, answers)
+        self.changes = self.log.changes
         self.inputs = {source.path.name: sha256_of(source.path)}
-        self.metadata: dict[str, Any] | None = None
-        self.source_metadata: str | None = None
 
-    def run(self) -> Conversion:
+    def prepare(self) -> None:
+        """Decide and record every step from the source to DATA-001; reads, writes nothing.
+
+        Raises:
+            InputError: the file is damaged or what it holds cannot become DATA-001; or an answer to
+                a question that the file does not raise; or `OpenQuestions`: every question that
+                nobody answered.
+        """
         try:
-            return self._run()
+            self._run()
         except OpenQuestions:
             raise
         except InputError as error:
             self.log.refuse_open(error)
             raise
 
-    def _run(self) -> Conversion:
+    def _run(self) -> None:
         if self.source.container != CONTAINER:
             reason = f"a DATA-001 file is {CONTAINER}"
             self.log.add("file", "container", self.source.container, CONTAINER, reason)
@@ -183,23 +163,10 @@ class _Preparation:
             self.log.add("diffraction", "masked values replaced", before, filled, "no counts")
         self.log.refuse_open()
         self.log.refuse_unneeded()
-        return Conversion(
-            self.source,
-            amplitudes,
-            object_,
-            probe,
-            {**coordinates, "scan_index": index},
-            patches,
-            extra,
-            self.metadata,
-            self.source_metadata,
-            scale,
-            positions.position_errors,
-            self.log.changes,
-            finding,
-            self.inputs,
-            self.answers,
-        )
+        self.frames, self.object, self.probe = amplitudes, object_, probe
+        self.per_frame = {**coordinates, "scan_index": index}
+        self.patches, self.extra, self.intensity_scale = patches, extra, scale
+        self.position_errors, self.finding = positions.position_errors, finding
 
     def _plane(self, key: str) -> np.ndarray | None:
         plane, inputs = plane_of(key, self.source, self.names, self.answers, self.log)
@@ -383,19 +350,3 @@ class _Preparation:
             return np.sqrt(np.rint(np.square(model * scale))) / scale
 
         return expected
-
-
-def prepare(source: Source, answers: Answers, progress: Progress) -> Conversion:
-    """Decide and record every step from ``source`` to DATA-001; reads, writes nothing.
-
-    Args:
-        source: from `source.open_source`, open.
-        answers: what a person stated.
-        progress: called after each block of frames.
-
-    Raises:
-        InputError: the file is damaged or what it holds cannot become DATA-001; or an answer to a
-            question that the file does not raise; or `OpenQuestions`: every question that nobody
-            answered.
-    """
-    return _Preparation(source, answers, progress).run()

@@ -20,7 +20,7 @@ from fly64_assets.ptychography.data001.dataset_rules import check_data001, failu
 from fly64_assets.ptychography.data001.metadata import Metadata, new_metadata, with_transformation
 from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.ptychography.importing.change_log import Change, Progress
-from fly64_assets.ptychography.importing.conversion import Conversion, prepare
+from fly64_assets.ptychography.importing.conversion import Conversion
 from fly64_assets.ptychography.importing.frames import write_patches
 from fly64_assets.ptychography.importing.orientation import Finding
 from fly64_assets.ptychography.importing.questions import Answers
@@ -112,7 +112,8 @@ def import_file(
     if target is not None:
         refuse_target(source, target, force=force)
     with open_source(source) as opened:
-        conversion = prepare(opened, answers, progress)
+        conversion = Conversion(opened, answers, progress)
+        conversion.prepare()
         if not conversion.changes:
             require_data001(source)
             raise InputError(source, "", "is DATA-001 already: nothing to import, use it as it is")
