@@ -435,3 +435,18 @@ def test_the_document_names_every_option_and_what_may_be_answered():
         choices = () if name == "flip_frames" else row.choices  # its rule is told instead
         assert all(choice in text for choice in choices), name
     assert set(QUESTIONS) == {one.name for one in fields(Answers)}
+
+
+def test_positions_that_no_origin_brings_onto_the_canvas(bare, tmp_path):
+    moved = _moved(3 * bare["xcoords"], bare["ycoords"])
+    source = save(tmp_path / "old.npz", {**bare, **moved})
+    assert _asked(source, "which unit, origin and axes? say --pixel-size") == "--origin ORIGIN"
+
+
+def test_metadata_of_another_probe(sound, tmp_path):
+    spoilt = legacy(sound, ["diff3d"], "kept")
+    metadata = json.loads(str(spoilt["_metadata"]))
+    metadata["physics"]["N"] = 32
+    source = save(tmp_path / "old.npz", {**spoilt, "_metadata": np.array(json.dumps(metadata))})
+    with pytest.raises(InputError, match=r"physics.N is 32.*say --probe FILE"):
+        run_import(source, None)
