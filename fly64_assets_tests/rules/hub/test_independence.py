@@ -1,4 +1,4 @@
-"""A rule about a hub imports nothing that writes what it judges, and loads no solver's framework."""
+"""A rule about a hub imports no writer of what it judges, and loads no framework of a solver."""
 
 from __future__ import annotations
 
