@@ -2,25 +2,37 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --no-annotate --no-header \
+	--python $(BIN)/python
 INSTALLED := $(VENV)/.installed
 DEMO := --study studies/demo.yaml
 WORKERS := -n $$(nproc) --dist loadfile --no-loadscope-reorder
 RECORDS := results/recovery/faults.jsonl
 
-.PHONY: demo test test-long test-browser test-all soak ui study docs schemas screenshots bench bench-memory oracles clean
+.PHONY: demo lock test test-long test-browser test-all soak ui study docs schemas screenshots bench bench-memory oracles clean
 .DEFAULT_GOAL := demo
 
 # A folder without pip is left behind where Debian's python3.11-venv is missing: it is made anew.
-$(INSTALLED): pyproject.toml constraints.txt
+# uv installs several times as fast as pip; where it cannot be had or does not reach the index that
+# pip is told to use, pip installs the same.
+$(INSTALLED): pyproject.toml locks/dev.txt
 	@command -v $(PYTHON) > /dev/null || { \
 		echo "error: there is no $(PYTHON); install Python 3.11, or say where it is: make PYTHON=..." >&2; exit 1; }
 	@echo "installing into $(VENV), once: TensorFlow and torch are large, this takes a few minutes"
 	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile \
-		-c constraints.txt -e '.[dev]'
+	@$(PIP) --quiet --require-hashes -r locks/uv.txt && \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r locks/dev.txt || \
+		$(PIP) --no-compile --require-hashes -r locks/dev.txt
+	@$(PIP) --quiet --no-deps --no-build-isolation -e .
 	@# pip would compile with one process. A few files of other packages are no Python 3.
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib fly64_assets || true
 	@touch $@
+
+# What is installed, with hashes, from pyproject.toml: whatever it leaves open, the newest.
+lock: $(INSTALLED)
+	@$(LOCK) --extra dev -o locks/dev.txt
+	@echo uv | $(LOCK:pyproject.toml=-) -o locks/uv.txt
 
 demo: $(INSTALLED)
 	@$(BIN)/fly64 run $(DEMO) --dose 1000 --view dense
@@ -34,6 +46,7 @@ study: $(INSTALLED)
 test: $(INSTALLED)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest $(WORKERS)
 
 # What `make test` leaves out: half an hour on two idle cores.
@@ -50,19 +63,13 @@ docs: $(INSTALLED)
 schemas: $(INSTALLED)
 	@$(BIN)/python -m fly64_assets.documents.schemas
 
-# Playwright drives the browser that the system has; none is downloaded.
-BROWSER := $(VENV)/.browser
-$(BROWSER): $(INSTALLED)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
-	@touch $@
-
-# The web UI clicked through, and the study report used, in a headless Chromium; a picture of every
-# page in build/screenshots.
-test-browser: $(BROWSER)
+# The web UI clicked through, and the study report used, in the headless Chromium that the system
+# has; a picture of every page in build/screenshots.
+test-browser: $(INSTALLED)
 	@$(BIN)/python -m pytest -m "not matrix" fly64_assets_tests/in_browser
 
 # docs/images/ui_*.png and report.png, from the finished demo.
-screenshots: demo $(BROWSER)
+screenshots: demo
 	@PYTHONPATH=. $(BIN)/python docs/take_screenshots.py
 
 # Backfills, everybody at once for ten minutes, then every kind of fault in every phase, 135 faults;

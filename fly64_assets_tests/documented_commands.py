@@ -25,7 +25,7 @@ Kind = Literal["run", "parse", "name", "make", "module", "system"]
 PAGES = (
     PROJECT_ROOT / "README.md",
     *sorted((PROJECT_ROOT / "docs").rglob("*.md")),
-    PROJECT_ROOT / "fly64_assets/specimens/README.md",
+    PROJECT_ROOT / "fly64_assets/study/specimens/README.md",
     PROJECT_ROOT / "fly64_assets_tests/data/README.md",
 )
 SHELLS = {"", "console", "bash", "sh"}

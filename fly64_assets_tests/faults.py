@@ -23,6 +23,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from fly64_assets.documents.provenance import FileRecord
+from fly64_assets.pipeline import stored_records
 from fly64_assets.pipeline.context import StudyContext
 from fly64_assets.pipeline.instance import instance_folder
 from fly64_assets.pipeline.records import PROVENANCE
@@ -94,7 +95,11 @@ def _store(instance: DagsterInstance, run_id: str, kind: DagsterEventType, conte
 
 
 def replace_as_if_made(context: StudyContext, product: Product, condition: Condition) -> None:
-    """`report_as_made` on the study's own instance, as other data than before."""
+    """`report_as_made` on the study's own instance, as other data than before.
+
+    The record beside the files would contradict it, so that goes.
+    """
+    stored_records.file_of(context.store, product, condition).unlink()
     folder = str(instance_folder(context.study))
     with DagsterInstance.from_config(folder) as instance:
         report_as_made(context, instance, product, condition, data_version="0" * 64)

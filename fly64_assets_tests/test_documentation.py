@@ -158,7 +158,8 @@ def test_a_documented_command_works(words, page, scene, monkeypatch):
 
 def _make(folder: Path, python: str) -> subprocess.CompletedProcess:
     shutil.copy(PROJECT_ROOT / "Makefile", folder)
-    for name in ("pyproject.toml", "constraints.txt"):
+    (folder / "locks").mkdir(exist_ok=True)
+    for name in ("pyproject.toml", "locks/dev.txt"):
         (folder / name).touch()
     command = ["make", "demo", f"PYTHON={python}"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)

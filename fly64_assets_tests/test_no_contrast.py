@@ -19,7 +19,7 @@ import pytest
 from fly64_assets.ptychography.data001.npz import read_npz, write_npz
 from fly64_assets.ptychography.scoring.comparison import NEED_CONTRAST
 from fly64_assets.study.model import PROJECT_ROOT, SPLITS
-from fly64_assets_tests.conftest import TINY, FinishedRun, fly64, run_once
+from fly64_assets_tests.conftest import FinishedRun, fly64, run_once
 
 pytestmark = pytest.mark.long
 SELECTION = ("--dose", "1000", "--view", "dense")
@@ -35,12 +35,12 @@ def component(request) -> str:
 
 @pytest.fixture(scope="module")
 def run(component, tmp_path_factory, worker_id) -> FinishedRun:
-    arrays = read_npz(PROJECT_ROOT / "fly64_assets/specimens/labyrinth.npz")
+    arrays = read_npz(PROJECT_ROOT / "fly64_assets/study/specimens/labyrinth.npz")
     changed = CHANGES[component](arrays["objectGuess"]).astype(np.complex64)
     specimen = tmp_path_factory.mktemp("specimen") / "mine.npz"
     write_npz(specimen, {**arrays, "objectGuess": changed})
-    study = {**TINY, "specimen": str(specimen)}
-    made = run_once(tmp_path_factory, worker_id, f"no_{component}", timeout=1800, **study)
+    changes = {"timeout": 1800, "specimen": str(specimen)}
+    made = run_once(tmp_path_factory, worker_id, f"no_{component}", **changes)
     assert made.run.returncode == 0, made.run.stdout + made.run.stderr
     return made
 

@@ -90,7 +90,7 @@ class TracedStore:
 
 def write_own_specimen(path: Path, **more: np.ndarray) -> None:
     """A specimen that is nobody's shipped one: a shipped object, conjugated."""
-    shipped = read_npz(PROJECT_ROOT / "fly64_assets" / "specimens" / "siemens_star.npz")
+    shipped = read_npz(PROJECT_ROOT / "fly64_assets/study/specimens" / "siemens_star.npz")
     arrays = {**shipped, "objectGuess": shipped["objectGuess"].conj()}
     write_npz(path, {**arrays, **more})
 

@@ -82,8 +82,9 @@ class StoreHome:
             raise InputError(
                 self.root, key.asset, f"({key.partition}) has no record in the event log any more"
             )
-        shown = {"key": key, "data_version": key.data_version, "files": dict(key.files)}
-        return replace(later, **shown, exact=False)
+        return replace(
+            later, key=key, data_version=key.data_version, files=dict(key.files), exact=False
+        )
 
     def current(self, asset: str, partition: str | None) -> Made | None:
         if (asset, partition) not in self._current:

@@ -339,7 +339,7 @@ class _Crate:
         yield from inputs
 
     def _stated(self, action: str, made: Provenance) -> Iterator[Entity]:
-        stated = {
+        stated: dict[str, str | float] = {
             "code_version": made.code_version,
             "cpu_seconds": made.cpu_seconds,
             "data_version": made.data_version,

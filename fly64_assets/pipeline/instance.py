@@ -238,7 +238,7 @@ def _require_packages(source: Path) -> None:
             require_database_path(Path(str(settings["sqlite"].get("base_dir"))))
         for name, package in PACKAGES.items():
             if isinstance(settings, dict) and name in settings and find_spec(package) is None:
-                install = "pip install -c constraints.txt 'fly64_assets[postgres]'"
+                install = "pip install 'fly64_assets[postgres]'"
                 hint = f": {install}" if name == "postgres" else ""
                 raise UnusableInstance(
                     source, f"storage.{name}", f"needs the package {package}{hint}"

@@ -263,6 +263,7 @@ def select_view(
         _require_members(count, neighbours, "the split has")
         order = generator.permutation(count)
         target = view.target_overlap
+        assert target is not None  # a view gives one of the two
         centres, reached, spacing = _thin_to_overlap(positions_px, target, diameter_px, order)
         if abs(reached - target) > overlap.overlap_tolerance:
             raise _infeasible(

@@ -129,7 +129,7 @@ class ObjectField:
         # 8 bounds the spectrum of the discrete Laplace operator.
         curvature = lit + np.float32(rule.damping * lit.max() + 8 * smoothness)
         pace = np.float32(rule.step) / curvature
-        momentum, smoothness = np.float32(rule.momentum), np.float32(smoothness)
+        momentum, weight = np.float32(rule.momentum), np.float32(smoothness)
         batches = max(1, round(self._patterns_on_a_pixel(lit) / rule.patterns_per_pixel))
         estimate, velocity = start.copy(), np.zeros_like(start)
         waiting: list[np.ndarray] = []
@@ -139,7 +139,7 @@ class ObjectField:
             batch = waiting.pop()
             ahead = estimate + momentum * velocity
             gradient = self._gradient(ahead, batch) * np.float32(len(images) / len(batch))
-            gradient += smoothness * _roughness(ahead - start)
+            gradient += weight * _roughness(ahead - start)
             velocity = momentum * velocity - np.float32(1 - number / count) * pace * gradient
             estimate += velocity
             after_step()

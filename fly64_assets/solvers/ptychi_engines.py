@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import xlogy
@@ -268,7 +268,7 @@ class _Solver:
             refine_after = int(settings.refine_from * settings.epochs)
             options.probe_options.optimization_plan.start = refine_after
             options.probe_options.power_constraint.probe_power = float(np.sum(np.abs(probe) ** 2))
-            self._task = ptychi.api.task.PtychographyTask(
+            self._task: Any = ptychi.api.task.PtychographyTask(
                 options,
                 diffraction_data=counts,
                 object_data=np.ones((1, *measurement.canvas_shape), np.complex64),
@@ -277,7 +277,8 @@ class _Solver:
                 probe_position_x_px=centred[:, 1].astype(np.float32),
             )
             # It has a shifted copy; the task would keep this one to its end.
-            self._task._task_data = replace(self._task._task_data, diffraction_data=None)
+            data: Any = self._task._task_data
+            self._task._task_data = replace(data, diffraction_data=None)
             del counts
             reconstructor = self._task.reconstructor
             if settings.engine == "LSQML":
@@ -305,7 +306,8 @@ class _Solver:
         """
         from torch.linalg import LinAlgError
 
-        reconstructor, before = self._task.reconstructor, self.epochs_done
+        reconstructor: Any = self._task.reconstructor
+        before = self.epochs_done
         started = time.perf_counter()
         with self._isolation.entered():
             try:
@@ -321,7 +323,8 @@ class _Solver:
             if not math.isfinite(loss):
                 raise SolverDivergedError(self._engine, epoch, f"the loss is {loss}")
             self.loss_history.append((epoch, float(loss) - self._loss_offset))
-        for name in ("object", "probe"):
+        names: tuple[Literal["object", "probe"], ...] = ("object", "probe")
+        for name in names:
             if not np.isfinite(self._data(name)).all():
                 raise SolverDivergedError(
                     self._engine, self.epochs_done, f"the {name} is not finite"
@@ -369,7 +372,7 @@ class _Solver:
         """(N, N) complex64 in the measurement's scaling, a copy."""
         return (self._data("probe")[0, 0] / self._probe_scale).astype(np.complex64)
 
-    def _data(self, name: str) -> np.ndarray:
+    def _data(self, name: Literal["object", "probe"]) -> np.ndarray:
         return self._task.get_data_to_cpu(name, as_numpy=True)
 
 
@@ -429,12 +432,12 @@ def _shift_probe_once(reconstructor: Any) -> None:
     import torch
 
     model = reconstructor.forward_model
-    count, shifted = len(reconstructor.dataset), None
+    count, shifted = len(reconstructor.dataset), torch.empty(0)
     with torch.no_grad():
         for some in torch.arange(count).split(reconstructor.batch_size):
             probes = model.get_unique_probes(some)
             moved = model.shift_unique_probes(some, probes, first_mode_only=True)
-            if shifted is None:
+            if not len(shifted):
                 shifted = moved.new_empty((count, *moved.shape[1:]))
             shifted[some] = moved
     model.shift_unique_probes = lambda indices, *_, **__: shifted[indices]

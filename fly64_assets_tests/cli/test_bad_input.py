@@ -34,7 +34,7 @@ def _assert_refused(done, *parts: str) -> None:
 @pytest.fixture
 def specimen():
     """Arrays of the shipped specimen, to be spoilt."""
-    return read_npz(PROJECT_ROOT / "fly64_assets/specimens/labyrinth.npz")
+    return read_npz(PROJECT_ROOT / "fly64_assets/study/specimens/labyrinth.npz")
 
 
 @pytest.fixture

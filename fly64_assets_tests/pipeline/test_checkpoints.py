@@ -167,7 +167,7 @@ def test_another_schema_versions_is_ignored(checkpoint, monkeypatch):
 SAVE = """
 import os, pathlib, resource, signal, sys
 import numpy as np
-from fly64_assets.checkpoints import StoredCheckpoint
+from fly64_assets.pipeline.checkpoints import StoredCheckpoint
 from fly64_assets.solvers.interface import Snapshot
 
 checkpoint = StoredCheckpoint(pathlib.Path(sys.argv[1]), "one fingerprint", print)

@@ -48,10 +48,10 @@ HOSTILE = {
 }
 DRAW = """
 import hashlib, sys
-from fly64_assets import environment
+from fly64_assets.pipeline import environment
 environment.settle()
 import numpy as np
-from fly64_assets.pictures import LocalMap, MapStyle, heatmap_plot
+from fly64_assets.reports.figures.comparison import LocalMap, MapStyle, heatmap_plot
 y, x = np.mgrid[:40, :60] / 50
 truth = {"phase": x * y, "amplitude": x - y}
 maps = {("PtychoPINN", name): LocalMap(values**2, "0.5") for name, values in truth.items()}
@@ -60,7 +60,7 @@ print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())
 """
 START = """
 import multiprocessing, os
-from fly64_assets import environment
+from fly64_assets.pipeline import environment
 def work(): pass
 if __name__ == "__main__":
     environment.settle()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataValue
 from dagster._core.execution.api import execute_run
@@ -12,7 +14,7 @@ from fly64_assets.documents.provenance import Provenance
 from fly64_assets.pipeline.freshness import State
 from fly64_assets.pipeline.records import PROVENANCE, Ledger
 from fly64_assets.pipeline.store import Store
-from fly64_assets.pipeline.targets import RunRequest, partition_tags
+from fly64_assets.pipeline.targets import RunRequest
 from fly64_assets.runs import runner
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.products import LEVELS, product
@@ -102,15 +104,7 @@ def test_two_runs_of_one_partition_in_the_other_order_than_they_were_created(tmp
     request = RunRequest(LEVELS[1], Condition(1000), items, ())
     with made.opened() as (context, instance):
         job = runner._job(request)
-        runs = [
-            instance.create_run_for_job(
-                job.get_definition(),
-                tags=partition_tags(request.condition),
-                asset_selection=frozenset(request.assets),
-                asset_check_selection=frozenset(request.checks),
-            )
-            for _ in range(2)
-        ]
+        runs = [runner._create(instance, str(uuid4()), job, request.condition) for _ in range(2)]
         for run in reversed(runs):
             assert execute_run(job, run, instance).success
         verdicts = [context.planner(instance).verdict(item, request.condition) for item in items]

@@ -129,7 +129,7 @@ def test_a_killed_writer_leaves_no_lock_and_no_file(store, tmp_path):
     script = textwrap.dedent(
         f"""
         import os, signal, pathlib
-        from fly64_assets.store import Store
+        from fly64_assets.pipeline.store import Store
         with Store(pathlib.Path({str(store.root)!r})).staging("a view") as staged:
             (staged / "train.npz").write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)

@@ -19,9 +19,9 @@ from fly64_assets_tests.traced_store import AT, make_store
 COMMIT = """
 import sys
 from pathlib import Path
-from fly64_assets.catalogue import product
-from fly64_assets.partitions import Condition
-from fly64_assets.store import Store
+from fly64_assets.study.products import product
+from fly64_assets.study.conditions import Condition
+from fly64_assets.pipeline.store import Store
 from fly64_assets_tests.conftest import fly64
 
 root, at = Path(sys.argv[1]), Condition(1000, "dense")

@@ -22,6 +22,7 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG
 from fly64_assets.definitions import build_definitions
 from fly64_assets.errors import InProgress
 from fly64_assets.pipeline import blockers
+from fly64_assets.pipeline import process_identity as worker_process
 from fly64_assets.pipeline.context import StudyContext
 from fly64_assets.pipeline.instance import instance_folder, study_instance
 from fly64_assets.pipeline.process_identity import ProcessIdentity
@@ -36,7 +37,6 @@ from fly64_assets.pipeline.targets import (
     process_of,
     started_by,
 )
-from fly64_assets.runs import process_identity as worker_process
 from fly64_assets.runs.dead_runs import reap
 from fly64_assets.runs.events import failures_of, was_killed
 from fly64_assets.runs.executor import held
@@ -48,7 +48,7 @@ AT = Condition(1000, "dense")
 SCORES = LEVELS[2]
 WORKER = """
 import subprocess, sys, time
-from fly64_assets.worker_process import sign_children
+from fly64_assets.pipeline.process_identity import sign_children
 me = sign_children()
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(me, child.pid, flush=True)
@@ -56,7 +56,7 @@ time.sleep(600)
 """
 STEP = """
 import multiprocessing, os, sys, time
-from fly64_assets.process import end_with_parent
+from fly64_assets.pipeline.process import end_with_parent
 
 def step(pids):
     end_with_parent()

@@ -77,8 +77,8 @@ def start(site: Site, command: list[str]) -> tuple[subprocess.Popen, Path]:
             stdout=output,
             stderr=output,
             start_new_session=True,
-            # A shell's background job, in which pytest itself may run, has it ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            # A shell's background job and nohup, in which pytest itself may run, ignore some.
+            preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in interrupts.ENDING],
         )
     return process, log
 

@@ -14,7 +14,7 @@ import yaml
 from matplotlib import image
 from matplotlib.colors import to_rgb
 
-from fly64_assets.pipeline.check_frame import CheckRun
+from fly64_assets.pipeline.check_frame import StoreCheckRun
 from fly64_assets.pipeline.context import StudyContext
 from fly64_assets.pipeline.freshness import State
 from fly64_assets.pipeline.instance import instance_folder, study_instance
@@ -106,7 +106,7 @@ def test_the_check_takes_conditions_in_any_order(opened, tmp_path, complete):
     recorded = replace(record, provenance=replace(record.provenance, settings=settings))
     ledger = _OfBothDoses(instance, store)
     (check,) = study_checks.CHECKS
-    outcomes = list(check.judge(CheckRun(context.study, ledger, recorded)))
+    outcomes = list(check.judge(StoreCheckRun(context.study, ledger, recorded)))
     assert [one.key for one in outcomes if not one.ok] == ([] if complete else ["conditions"])
 
 

@@ -113,7 +113,7 @@ def test_a_port_is_had_from_the_check_on():
 
 PRINT_SIGNALS = """
 import signal, sys
-from fly64_assets.interrupts import reset_inherited
+from fly64_assets.runs.interrupts import reset_inherited
 names = ("SIGINT", "SIGTERM", "SIGQUIT", "SIGCHLD", "SIGHUP")
 def usual():
     here = [signal.getsignal(getattr(signal, one)) is not signal.SIG_IGN for one in names]
@@ -138,7 +138,7 @@ def test_inherited_signals_do_what_they_usually_do():
 
 SUPERVISE = """
 import sys
-from fly64_assets.supervisor import Server, Supervisor
+from fly64_assets.runs.servers.supervisor import Server, Supervisor
 servers = [Server(line, ["sh", "-c", line]) for line in sys.argv[1:]]
 sys.exit(0 if Supervisor(servers, lambda line: print(line, flush=True)).run() else 1)
 """

@@ -20,6 +20,7 @@ from fly64_assets.pipeline.store import RESULTS_VARIABLE
 from fly64_assets.pipeline.targets import next_request
 from fly64_assets.rules.store import checks_of
 from fly64_assets.runs.outcomes import standing
+from fly64_assets.solvers.interface import IterativeModule, NetworkModule
 from fly64_assets.study import arms
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.model import MODELS, load_study
@@ -51,7 +52,7 @@ def test_the_published_arms_come_first_and_names_are_used_once():
 @pytest.mark.parametrize("arm", arms.ARMS, ids=lambda arm: arm.name)
 def test_a_module_has_what_the_table_promises(arm, write_study):
     """With the names of the arguments by which it is called, and a section in the study."""
-    promised = arms.NetworkModule if isinstance(arm, arms.Network) else arms.IterativeModule
+    promised = NetworkModule if isinstance(arm, arms.Network) else IterativeModule
     functions = {name: f for name, f in vars(promised).items() if inspect.isfunction(f)}
     functions = {name: f for name, f in functions.items() if not name.startswith("_")}
     assert functions

@@ -312,7 +312,7 @@ def test_foreign_text_has_no_power_in_a_plan(specimen, tmp_path):
 
 @pytest.fixture
 def specimen() -> dict[str, np.ndarray]:
-    return read_npz(PROJECT_ROOT / "fly64_assets/specimens/labyrinth.npz")
+    return read_npz(PROJECT_ROOT / "fly64_assets/study/specimens/labyrinth.npz")
 
 
 @pytest.mark.parametrize(

@@ -157,8 +157,9 @@ def read_dataset(path: str | Path) -> Dataset:
         raise InputError(path, "_metadata", f"text is no JSON: {error}") from None
     if not isinstance(metadata, dict):
         raise InputError(path, "_metadata", "text is no JSON object")
+    fields: dict[str, Any] = {name: stored.get(key) for key, name in FIELDS.items()}
     return Dataset(
-        **{name: stored.get(key) for key, name in FIELDS.items()},
+        **fields,
         metadata=metadata,
         extra={key: small[key] for key in VIEW_KEYS if key in small},
     )

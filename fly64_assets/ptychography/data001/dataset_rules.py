@@ -20,7 +20,7 @@ from fly64_assets.ptychography.data001.npz import ArrayHeader
 from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.ptychography.forward import extract_patches
 
-DTYPES = {
+DTYPES: dict[str, np.dtype] = {
     "diffraction": np.dtype(np.float32),
     "objectGuess": np.dtype(np.complex64),
     "probeGuess": np.dtype(np.complex64),
@@ -268,7 +268,7 @@ def _true_patches(table: _Table, load: Callable[[str], np.ndarray]) -> None:
         "patches",
         f"patches of objectGuess at the positions, relative difference <= {PATCH_TOLERANCE:g}",
         f"{difference:.3g} apart",
-        difference <= PATCH_TOLERANCE,
+        bool(difference <= PATCH_TOLERANCE),
     )
 
 

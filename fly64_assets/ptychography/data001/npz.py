@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 
@@ -75,12 +75,12 @@ def release(array: np.ndarray) -> None:
     Pages once touched stay resident otherwise, and a process that streams a file grows to its size.
     An array that lies elsewhere is left alone.
     """
-    mapped = array
+    mapped: np.ndarray | None = array
     while isinstance(mapped, np.ndarray) and not isinstance(mapped, np.memmap):
         mapped = mapped.base  # of a plain view of a map
-    shared = isinstance(mapped, np.memmap) and mapped.mode in ("r", "r+", "w+")
-    if shared and hasattr(mmap, "MADV_DONTNEED"):
-        mapped._mmap.madvise(mmap.MADV_DONTNEED)
+    pages = getattr(mapped, "_mmap", None) if getattr(mapped, "mode", "c") != "c" else None
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _raw(array: np.ndarray) -> memoryview | bytes:
@@ -332,10 +332,10 @@ def open_array(path: str | Path, key: str) -> np.ndarray:
                 raise InputError(path, key, _size_problem(header, info))
             if offset + header.nbytes > Path(path).stat().st_size:
                 raise InputError(path, key, "is truncated: the file ends before the array does")
-    order = "F" if header.fortran_order else "C"
+    order: Literal["F", "C"] = "F" if header.fortran_order else "C"
     if header.nbytes == 0:  # an empty range cannot be mapped
-        return np.zeros(header.shape, header.dtype, order)
-    return np.memmap(path, header.dtype, "r", offset, header.shape, order)
+        return np.zeros(header.shape, header.dtype, order=order)
+    return np.memmap(path, header.dtype, "r", offset, header.shape, order=order)
 
 
 def array_digest(arrays: Mapping[str, np.ndarray]) -> str:

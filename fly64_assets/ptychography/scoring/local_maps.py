@@ -55,7 +55,7 @@ def local_ms_ssim(
     return product
 
 
-def _to_finest(term: np.ndarray, scale: int, shape: tuple[int, int]) -> np.ndarray:
+def _to_finest(term: np.ndarray, scale: int, shape: tuple[int, ...]) -> np.ndarray:
     """A scale's map, interpolated linearly at the pixels of the finest scale."""
     if scale == 0:
         return term

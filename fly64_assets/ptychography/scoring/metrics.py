@@ -12,7 +12,7 @@ truth's range in the scoring area, never the image's and never that of a file fo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import fft, ndimage
@@ -80,7 +80,7 @@ _DECIBEL = {"amplitude": "dB", "phase": "dB"}
 _NYQUIST = {"amplitude": "fraction of Nyquist", "phase": "fraction of Nyquist"}
 
 # name, title, direction, minimum, maximum, equal, units, applies to, data range, strict, contrast
-_DEFINITIONS = (
+_DEFINITIONS: tuple[tuple[Any, ...], ...] = (
     ("mae", "MAE", "lower", 0.0, _INF, 0.0, _OBJECT_UNIT, COMPONENTS, _NO_RANGE, True, False),
     ("mse", "MSE", "lower", 0.0, _INF, 0.0, _SQUARED_UNIT, COMPONENTS, _NO_RANGE, True, False),
     ("psnr", "PSNR", "higher", -_INF, _INF, _INF, _DECIBEL, COMPONENTS, _TRUTH_RANGE, True, True),

@@ -89,8 +89,8 @@ def by_component(
         sigma_px: of the smoothing.
         defined: components in which the truth has contrast.
     """
-    mapped = ((array + math.pi) / (2 * math.pi) for array in phases)
-    given = {"amplitude": (*amplitudes, sigma_px), "phase": (*mapped, 0.0)}
+    truth, image = ((array + math.pi) / (2 * math.pi) for array in phases)
+    given = {"amplitude": (*amplitudes, sigma_px), "phase": (truth, image, 0.0)}
     return {
         component: reference_ms_ssim(truth, image, sigma_px=sigma)
         for component, (truth, image, sigma) in given.items()

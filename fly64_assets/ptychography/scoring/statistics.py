@@ -292,7 +292,10 @@ class Judged:
         else:
             ends = self.blocks.interval(self._redrawn(arm, key), self.confidence)
         mean, covers = float(values.mean()), _covers(key, len(values))
-        return Statistic(arm, "", *key, float(values[0]), mean, *ends, None, covers, len(values))
+        low, high = ends
+        return Statistic(
+            arm, "", *key, float(values[0]), mean, low, high, None, covers, len(values)
+        )
 
     def difference(self, arm: str, reference: str, key: tuple[str, str]) -> Statistic:
         if not self._defined(arm, key):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,13 @@ from fly64_assets_tests.rules.hub.hostile import KINDS, LOG, MARK, make
 MOST_MEMORY = 900_000
 """kB of either process; the one that only shows takes a tenth of it."""
 MOST_PROCESSOR_S = 60.0
+START = """
+import json, os, pathlib, sys
+pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+pathlib.Path(sys.argv[1]).write_text(json.dumps([*usage]))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -26,7 +34,12 @@ STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud
 )
 def test_a_hostile_hub_is_judged_within_bounds(what: str, original: Original, tmp_path: Path):
     hub = make(what, original.copy_to(tmp_path / "hub"))
-    code, usage, out, err = verify(hub, tmp_path)
+    try:
+        code, usage, out, err = verify(hub, tmp_path)
+        assert not (hub / MARK).exists() and not (tmp_path / "pwned").exists()
+    finally:
+        # What Python removes, it removes recursively.
+        subprocess.run(["rm", "-rf", hub], check=True)
     assert code == 1, out + err
     assert "Traceback" not in out + err
     assert STEERING.search(out + err) is None
@@ -34,20 +47,19 @@ def test_a_hostile_hub_is_judged_within_bounds(what: str, original: Original, tm
     assert usage.ru_utime + usage.ru_stime < MOST_PROCESSOR_S
     assert re.search(r"^FAILED: \d+ of \d+ checks", out, re.MULTILINE)
     assert len(out) < 20_000
-    assert not (hub / MARK).exists() and not (tmp_path / "pwned").exists()
-    subprocess.run(["rm", "-rf", hub], check=True)  # what Python removes, it removes recursively
 
 
 def verify(hub: Path, folder: Path) -> tuple[int, object, str, str]:
-    """Exit code, what it used, and output of ``fly64 verify .``, begun in the hub itself."""
-    told = folder / "out", folder / "err"
+    """Exit code, what it used, and output of ``fly64 verify .``, begun in the hub itself.
+
+    A process begins with the memory of the one that starts it, as far as the kernel counts: so a
+    small one starts it.
+    """
     command = [sys.executable, "-P", "-m", "fly64_assets.cli", "verify", "."]
-    with told[0].open("w") as out, told[1].open("w") as err:
-        streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err}
-        process = subprocess.Popen(command, cwd=hub, **streams)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage, *(path.read_text("utf-8") for path in told)
+    starter = [sys.executable, "-I", "-c", START, folder / "usage", *command]
+    done = subprocess.run(starter, cwd=hub, stdin=subprocess.DEVNULL, capture_output=True)
+    used = json.loads((folder / "usage").read_text())
+    return done.returncode, resource.struct_rusage(used), done.stdout.decode(), done.stderr.decode()
 
 
 def test_a_file_that_changes_meanwhile_is_named(original: Original, tmp_path: Path):

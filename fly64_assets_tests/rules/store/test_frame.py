@@ -13,6 +13,7 @@ from fly64_assets.definitions import CHECK_JOBS, build_definitions
 from fly64_assets.pipeline.check_frame import check_step, evaluate, measured
 from fly64_assets.pipeline.partitions import dagster_key
 from fly64_assets.ptychography.data001.rules import RuleOutcome
+from fly64_assets.rules.check import Severity
 from fly64_assets.rules.store import checks_of
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.products import PRODUCTS, product
@@ -60,7 +61,7 @@ def test_every_name_in_the_catalogue_is_judged_and_every_judge_is_named():
         assert [check.name for check in checks_of(item)] == list(item.checks)
         severities = {check.name: check.severity for check in checks_of(item)}
         for name in item.blocking_checks:
-            assert severities[name] is AssetCheckSeverity.ERROR, "a warning never blocks"
+            assert severities[name] is Severity.ERROR, "a warning never blocks"
 
 
 def test_a_judge_that_crashes_fails_its_own_check_and_hides_no_other(bench):

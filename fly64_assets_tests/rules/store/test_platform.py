@@ -18,7 +18,7 @@ from fly64_assets.study.model import PROJECT_ROOT
 
 PARENT = """
 import multiprocessing, sys, time
-from fly64_assets.process import end_with_parent
+from fly64_assets.pipeline.process import end_with_parent
 
 def step():
     end_with_parent()
@@ -64,7 +64,7 @@ STEP = """
 import multiprocessing, os, sys
 
 def step(threads):
-    from fly64_assets.process import limit_threads
+    from fly64_assets.pipeline.process import limit_threads
 
     if threads:
         limit_threads(threads)
@@ -108,7 +108,7 @@ def test_one_solver_at_a_time_and_a_dead_run_frees_its_slot():
 
 def test_every_dependency_is_pinned_and_installed_so():
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    text = (PROJECT_ROOT / "constraints.txt").read_text("utf-8")
+    text = (PROJECT_ROOT / "locks" / "dev.txt").read_text("utf-8")
     pinned = dict(re.findall(r"^([A-Za-z0-9_.-]+)(?:\[.*\])?==([^\s;]+)", text, re.MULTILINE))
     pinned = {_normal(name): release for name, release in pinned.items()}
     needed = [_normal(re.match(r"[\w.-]+", line).group()) for line in project["dependencies"]]
