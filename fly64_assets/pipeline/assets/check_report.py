@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 from dagster import AssetsDefinition, MetadataValue
 
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, build_phase_asset, write_json
-from fly64_assets.pipeline.check_states import CheckRow, rows_of, tally
+from fly64_assets.pipeline.check_states import rows_of, tally
 from fly64_assets.pipeline.context import StudyContext
 from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.process import utc_now
@@ -18,34 +17,8 @@ from fly64_assets.study.products import Key, product
 PRODUCT = product("check_report")
 
 
-def _page(run: PhaseRun, rows: list[CheckRow], counts: Mapping[str, int]) -> dict[str, Any]:
-    from fly64_assets.documents import formatting as numbers
-    from fly64_assets.reports.condition.rendering import Table
-
-    header = ("asset", "check", "partition", "status", "severity", "blocking", "time", "reason")
-    table = Table(
-        header,
-        [
-            (
-                row.asset,
-                row.check,
-                row.partition,
-                row.status,
-                row.severity or numbers.INAPPLICABLE,
-                numbers.yes_no(row.blocking),
-                row.time or numbers.INAPPLICABLE,
-                row.reason,
-            )
-            for row in rows
-        ],
-        words=header,
-    )
-    dose, view = run.settings["dose"], run.settings["view"]
-    title = numbers.condition(dose, view)
-    return {"title": title, "counts": counts, "checks": table}
-
-
 def make_check_report(run: PhaseRun) -> Mapping[Key, Outcome]:
+    from fly64_assets.reports.condition.check_report import check_report_context
     from fly64_assets.reports.condition.rendering import render
 
     upstream = run.planner.inputs_of(PRODUCT, run.condition)
@@ -58,7 +31,7 @@ def make_check_report(run: PhaseRun) -> Mapping[Key, Outcome]:
         "checks": [asdict(row) for row in rows],
     }
     write_json(run.staging / "check_report.json", content)
-    text = render("check_report.md", _page(run, rows, content["counts"]))
+    text = render("check_report.md", check_report_context(content))
     (run.staging / "check_report.md").write_text(text, encoding="utf-8", newline="\n")
     timeless = [{**asdict(row), "time": "", "reason": ""} for row in rows]
     shown = {**content["counts"], "report": MetadataValue.md(text)}
