@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,16 @@ import click
 
 from fly64_assets.cli.options import exit_code, json_option, print_json, say
 from fly64_assets.errors import InputError, harmless
+from fly64_assets.ptychography.importing.questions import (
+    LONGEST_STATED_LAG,
+    QUESTIONS,
+    Answers,
+    option,
+)
 
 if TYPE_CHECKING:
     from fly64_assets.ptychography.data001.rules import RuleOutcome
-    from fly64_assets.ptychography.importing import ImportReport
+    from fly64_assets.ptychography.importing.writing import ImportReport
 
 
 @click.command()
@@ -29,7 +36,7 @@ def data001(file: str, as_json: bool) -> int:
     """
     from fly64_assets.cli import display as console
     from fly64_assets.ptychography.data001.dataset_rules import check_data001, refuse_first
-    from fly64_assets.ptychography.importing import require_file
+    from fly64_assets.ptychography.importing.source import require_file
 
     require_file(file)
     rows = check_data001(file)
@@ -63,20 +70,6 @@ class _Positive(click.FloatRange):
         return number
 
 
-POSITIVE = _Positive(min=0, min_open=True)
-
-
-class _Turn(click.ParamType):
-    """One of `answers.PATTERN_TURNS`."""
-
-    name = "turn"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from fly64_assets.ptychography.importing.answers import PATTERN_TURNS
-
-        return click.Choice(PATTERN_TURNS).convert(value, param, ctx)
-
-
 class _Mode(click.ParamType):
     """A number of a probe mode, or the strongest."""
 
@@ -88,6 +81,28 @@ class _Mode(click.ParamType):
         return value if value == "strongest" else click.IntRange(min=0).convert(value, param, ctx)
 
 
+KINDS: dict[str, click.ParamType] = {
+    "text": click.STRING,
+    "number": _Positive(min=0, min_open=True),
+    "lag": click.IntRange(-LONGEST_STATED_LAG, LONGEST_STATED_LAG),
+    "mode": _Mode(),
+}
+
+
+def _questions(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command one option for each row of `questions.QUESTIONS`."""
+    for name, row in reversed(QUESTIONS.items()):
+        command = click.option(
+            option(name),
+            name,
+            type=click.Choice(row.choices) if row.choices else KINDS[row.kind],
+            metavar=row.metavar,
+            multiple=row.many,
+            help=row.help,
+        )(command)
+    return command
+
+
 @click.command(name="import")
 @click.argument("file", type=click.Path())
 @click.option(
@@ -95,100 +110,7 @@ class _Mode(click.ParamType):
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be changed; write nothing.")
 @click.option("--force", is_flag=True, help="Replace OUT.npz if it exists.")
-@click.option(
-    "--key",
-    "keys",
-    metavar="KEY=NAME",
-    multiple=True,
-    help="Which array of FILE a key is, e.g. diffraction=entry/data/data. May be repeated. "
-    "positions=NAME names an (n, 2) array of both coordinates.",
-)
-@click.option(
-    "--values", type=click.Choice(["amplitude", "intensity"]), help="What diffraction holds."
-)
-@click.option(
-    "--intensity-scale",
-    type=POSITIVE,
-    metavar="S",
-    help="counts = (amplitude * S)^2, amplitude as it is in FILE.",
-)
-@click.option(
-    "--frames", type=click.Choice(["first", "last"]), help="Which axis counts the frames."
-)
-@click.option(
-    "--zero-frequency",
-    type=click.Choice(["centre", "corner"]),
-    help="Where the zero frequency lies in a pattern.",
-)
-@click.option(
-    "--flip-frames",
-    type=_Turn(),
-    metavar="[t][x][y][0]|none",
-    help="Turn every pattern: rows and columns exchanged (t), then columns (x), rows (y) mirrored; "
-    "0: about the zero frequency.",
-)
-@click.option(
-    "--axes",
-    type=click.Choice(["xy", "yx"]),
-    help="What xcoords, or the first column of positions, runs along: columns (xy) or rows (yx).",
-)
-@click.option(
-    "--pixel-size",
-    type=POSITIVE,
-    metavar="L",
-    help="Size of an object pixel in the unit of the positions, where that is not px.",
-)
-@click.option(
-    "--origin",
-    type=click.Choice(["corner", "centre", "scan"]),
-    help="What the positions count from: the canvas' corner or centre; scan: anything, the scan's "
-    "middle lies at the centre.",
-)
-@click.option(
-    "--flip",
-    type=click.Choice(["none", "x", "y", "xy"]),
-    help="Coordinates that run against the canvas.",
-)
-@click.option(
-    "--flip-about",
-    type=click.Choice(["canvas", "scan"]),
-    help="Mirror these about the canvas' centre or the scan's middle.",
-)
-@click.option(
-    "--lag",
-    type=click.IntRange(-1000, 1000),
-    metavar="K",
-    help="Frame i was taken at position i + K; 0: the order is right.",
-)
-@click.option(
-    "--conjugate",
-    type=click.Choice(["none", "object", "probe", "both"]),
-    help="What has the other sign of phase.",
-)
-@click.option("--probe", metavar="FILE", help="NPZ or HDF5 file to take probeGuess from.")
-@click.option(
-    "--object", metavar="FILE|ones", help="File to take objectGuess from; ones: an empty canvas."
-)
-@click.option(
-    "--probe-mode", type=_Mode(), metavar="K|strongest", help="Probe mode to keep, of several."
-)
-@click.option(
-    "--mask",
-    metavar="found|none|NAME|FILE",
-    multiple=True,
-    help="Pixels that count nothing: found by their values, or an array of FILE or of another "
-    "file; not:NAME where 0 marks them. May be repeated.",
-)
-@click.option(
-    "--bad-frames",
-    type=click.Choice(["drop", "keep"]),
-    help="Frames that are not finite, empty, or an earlier one again.",
-)
-@click.option(
-    "--start",
-    type=click.Choice(["keep", "drop"]),
-    help="Start positions that differ: simulated position errors (keep), or of no use (drop).",
-)
+@_questions
 @json_option
 @exit_code
 def import_(
@@ -211,18 +133,15 @@ def import_(
       fly64 import scan.h5 --key diffraction=entry/data/data --values intensity --to out.npz
     """
     from fly64_assets.pipeline.process import git_commit, program_version, utc_now
-    from fly64_assets.ptychography.importing import (
-        Answers,
-        OpenQuestions,
-        import_file,
-        require_file,
-    )
+    from fly64_assets.ptychography.importing.change_log import OpenQuestions
+    from fly64_assets.ptychography.importing.source import require_file
+    from fly64_assets.ptychography.importing.writing import import_file
 
     require_file(file)
     if target is None and not dry_run:
         raise click.UsageError("say where to: --to OUT.npz, or --dry-run to see what would change")
     try:
-        with _Progress(file, quiet=as_json) as progress:
+        with _progress(file, quiet=as_json) as progress:
             report = import_file(
                 file,
                 None if dry_run else target,
@@ -257,35 +176,24 @@ def _named(keys: tuple[str, ...]) -> dict[str, str]:
     return named
 
 
-class _Progress:
+@contextmanager
+def _progress(file: str, *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A live line on a terminal; nothing elsewhere."""
+    from rich.markup import escape
 
-    def __init__(self, file: str, *, quiet: bool) -> None:
-        from rich.markup import escape
+    from fly64_assets.cli.display import OUT
 
-        from fly64_assets.cli.display import OUT
-
-        self._file = escape(harmless(file))
-        shown = OUT.is_terminal and not quiet
-        self._status = OUT.status(f"reading {self._file}") if shown else None
-
-    def __enter__(self) -> _Progress:
-        if self._status:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status:
-            self._status.stop()
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if self._status:
-            self._status.update(f"{what} {self._file}: {done} of {total} frames")
+    name = escape(harmless(file))
+    if quiet or not OUT.is_terminal:
+        yield lambda what, done, total: None
+        return
+    with OUT.status(f"reading {name}") as status:
+        yield lambda what, done, total: status.update(f"{what} {name}: {done} of {total} frames")
 
 
 def _values(report: ImportReport, file: str, target: str | None) -> dict[str, Any]:
     """A report as JSON values; ``written`` is null where nothing was."""
-    from fly64_assets.ptychography.importing import residuals_of
+    from fly64_assets.ptychography.importing.writing import residuals_of
 
     return {
         "file": file,

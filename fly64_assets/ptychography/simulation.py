@@ -65,7 +65,6 @@ class SplitSummary:
     """Detected photons of one half."""
 
     n_images: int
-    total_counts: int
     mean_counts: float
 
 
@@ -373,7 +372,7 @@ def simulate_split_datasets(
         list(pool.map(write, FILE_NAMES))
 
     summaries = {
-        split: SplitSummary(shapes[split][0], counted[split], counted[split] / shapes[split][0])
+        split: SplitSummary(shapes[split][0], counted[split] / shapes[split][0])
         for split in FILE_NAMES
     }
     return SimulationSummary(summaries, scale, halves.line_y_px, sum(counted.values()) / kept)

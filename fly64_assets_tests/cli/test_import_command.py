@@ -49,7 +49,7 @@ def test_import_shows_rules_and_changes_and_what_it_made_passes(tmp_path):
         "1. frame_index: dropped",
         "intensity_scale: set: None ->",
         "orientation: forward residual 0.158 as imported; the best of ",
-        " others 0.318, ",
+        "of 34 others 0.337, x and y exchanged",
         "new.npz, DATA-001 holds",
     ):
         assert part in text, text

@@ -255,41 +255,21 @@ def _forgotten_file(document: Document) -> None:
     document["@graph"].remove(by_id(document)[VIEW])
 
 
-def _own_term(document: Document) -> None:
-    document["@context"] = [document["@context"], {"dose": "dose"}]
-
-
 MAKE = "#make/train/overlap_view"
 MUTANTS: dict[str, tuple[Callable[[Document], None], str]] = {
-    "unknown property": (_set(VIEW, "sha265", "x"), "sha265: is no property of the context"),
-    "unknown type": (_set(VIEW, "@type", "Fiel"), "Fiel is no type"),
-    "type is a property": (_set(VIEW, "@type", "sha256"), "sha256 is no type"),
     "no type": (_drop(VIEW, "@type"), f"{VIEW}: @type: is None"),
     "no id": (_drop(VIEW, "@id"), "@id: is None"),
-    "other context": (
-        lambda d: d.update({"@context": "https://w3id.org/ro/crate/1.1/context"}),
-        "@context: begins with",
-    ),
-    "term without address": (_own_term, "no absolute IRI"),
     "more than a crate": (lambda d: d.update({"more": 1}), "@context and @graph are wanted"),
     "graph is no list": (lambda d: d.update({"@graph": {}}), "is no list of entities"),
-    "nested entity": (_set(VIEW, "about", {"@type": "Thing", "name": "x"}), "nested entity"),
     "id twice": (_twice, "given to two entities"),
     "dangling reference": (_set(VIEW, "about", {"@id": "#nothing"}), "refers to #nothing"),
     "orphan": (_orphan, "#orphan: @id: nothing refers to it"),
     "no root": (_without("./"), "./: is missing"),
     "no descriptor": (_without(CRATE), f"{CRATE}: is missing"),
-    "descriptor of another": (_set(CRATE, "about", {"@id": VIEW}), f"{CRATE}: about"),
-    "descriptor's type": (_set(CRATE, "@type", "File"), f"{CRATE}: @type"),
-    "no version": (_drop(CRATE, "conformsTo"), f"{CRATE}: conformsTo"),
-    "root's type": (_set("./", "@type", "Collection"), "./: @type"),
-    "root without a name": (_drop("./", "name"), "./: name: is missing"),
-    "root without a description": (_drop("./", "description"), "./: description: is missing"),
     "root without a licence": (_drop("./", "license"), "./: license"),
-    "root without keywords": (_drop("./", "keywords"), "./: keywords: is missing"),
     "licence that nobody describes": (
         _set("./", "license", {"@id": "https://example.org/l"}),
-        "https://example.org/l is not described",
+        "a described licence is wanted",
     ),
     "published another day": (
         _set("./", "datePublished", "2020-01-01T00:00:00Z"),
@@ -301,11 +281,10 @@ MUTANTS: dict[str, tuple[Callable[[Document], None], str]] = {
         _set(VIEW, "dateModified", "2020-01-01T00:00:00Z"),
         "its action ended otherwise",
     ),
-    "no size": (_drop(VIEW, "contentSize"), f"{VIEW}: contentSize: is missing"),
+    "no size": (_drop(VIEW, "contentSize"), f"{VIEW}: contentSize: is None"),
     "other size": (_set(VIEW, "contentSize", "1"), f"{VIEW}: contentSize: is '1'"),
     "other sha256": (_set(VIEW, "sha256", "0" * 64), f"{VIEW}: sha256: is '{'0' * 64}'"),
     "short sha256": (_set(VIEW, "sha256", "0" * 63), "64 hexadecimal digits"),
-    "no media type": (_drop(VIEW, "encodingFormat"), f"{VIEW}: encodingFormat: is missing"),
     "other name": (_set(VIEW, "name", "test.npz"), f"{VIEW}: name: is 'test.npz'"),
     "absolute id": (_set(VIEW, "@id", "/etc/hostname"), "is no relative POSIX path"),
     "id outside": (_set(VIEW, "@id", f"../hub/{VIEW}"), "is no relative POSIX path"),
@@ -365,13 +344,6 @@ MUTANTS: dict[str, tuple[Callable[[Document], None], str]] = {
     "CPU time of a text": (
         _set(f"{MAKE}/cpu_seconds", "value", "long"),
         "cpu_seconds: is 'long'",
-    ),
-    "property without value": (_drop(f"{MAKE}/settings", "value"), "settings: value: is missing"),
-    "software without version": (
-        lambda d: next(e for e in d["@graph"] if e["@type"] == "SoftwareApplication").pop(
-            "softwareVersion"
-        ),
-        "softwareVersion: is missing",
     ),
     "stale input": (_stale, f"{MAKE}: object: {DATASET} was consumed with data version"),
     "object that was not consumed": (

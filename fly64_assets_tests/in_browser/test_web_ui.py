@@ -20,7 +20,7 @@ from fly64_assets.pipeline.store import RESULTS_VARIABLE
 from fly64_assets.pipeline.targets import CHECK_JOBS, JOBS
 from fly64_assets.runs.automation import SCHEDULE
 from fly64_assets.study.conditions import Condition
-from fly64_assets.study.products import Product, product
+from fly64_assets.study.products import FILES, Product, product
 from fly64_assets_tests.conftest import PRODUCTS, TINY
 from fly64_assets_tests.servers import LAUNCH_RUN, REPOSITORIES, SCHEDULES, Ui, ui_of, wait_for
 
@@ -155,7 +155,6 @@ def test_a_dose_and_a_view_are_chosen_and_made_by_clicking(served, page):
     for key in (str(NEW.dose), NEW.view):
         dialog.get_by_text("Select a partition or create one").first.click()
         page.get_by_role("menuitem").filter(has_text=key).last.click()
-        dialog.get_by_text("Partition selection").hover()
         page.keyboard.press("Tab")
         dialog.get_by_text("Launch runs to materialize").click()
     dialog.get_by_text("1 partition", exact=True).wait_for()
@@ -173,8 +172,7 @@ def test_a_dose_and_a_view_are_chosen_and_made_by_clicking(served, page):
 
 
 def test_a_check_that_passed_fails_after_the_file_was_altered(served, page):
-    item = product("test", "ptychi_reconstruction")
-    check = "reconstruction"
+    item, check = product("test", "ptychi_reconstruction"), FILES
     address = served.address(f"/assets/test/ptychi_reconstruction?view=checks&checkDetail={check}")
     page.goto(address)
     page.get_by_text("Passed", exact=True).first.wait_for()

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fly64_assets.ptychography.data001.npz import read_npz
-from fly64_assets.ptychography.importing import Answers, ImportReport, import_file
+from fly64_assets.ptychography.importing.questions import Answers
+from fly64_assets.ptychography.importing.writing import ImportReport, import_file
 from fly64_assets.ptychography.simulation import simulate_split_datasets
 from fly64_assets.ptychography.specimen import Specimen, load_specimen
 from fly64_assets.study.model import SimulationSettings
@@ -195,3 +196,30 @@ def run_import(
 def import_record(path: Path) -> dict[str, Any]:
     """The last record of a file's transformations."""
     return json.loads(str(read_npz(path, ["_metadata"])["_metadata"]))["transformations"][-1]
+
+
+def counts_of(arrays: Arrays) -> np.ndarray:
+    """(n, N, N) counts; the squares where no metadata state a scale."""
+    scale = 1.0
+    if "_metadata" in arrays:
+        scale = json.loads(str(arrays["_metadata"]))["physics"]["intensity_scale"]
+    return np.square(arrays["diffraction"].astype(np.float64) * scale)
+
+
+def require_same_data(new: Arrays, true: Arrays, kept: slice = slice(None)) -> None:
+    """Hold an imported file against the dataset that it was made of.
+
+    Counts are the physics and must be equal, or proportional where ``true`` states no scale; the
+    probe may be in other units, the canvas padded.
+    """
+    for key in ("xcoords", "ycoords"):
+        np.testing.assert_allclose(new[key], true[key][kept], atol=1e-5)
+    height, width = true["objectGuess"].shape
+    np.testing.assert_array_equal(new["objectGuess"][:height, :width], true["objectGuess"])
+    counts, expected = counts_of(new), counts_of(true)[kept]
+    if "_metadata" not in true:
+        expected = expected * (counts.sum() / expected.sum())
+    np.testing.assert_allclose(counts, expected, rtol=1e-4, atol=1e-4)
+    one, other = new["probeGuess"].ravel(), true["probeGuess"].ravel()
+    likeness = abs(np.vdot(one, other)) / (np.linalg.norm(one) * np.linalg.norm(other))
+    assert abs(likeness - 1) < 1e-5

@@ -23,29 +23,14 @@ from fly64_assets_tests.ptychography.foreign_files import (
     WHOLE_SCAN,
     Arrays,
     N,
+    counts_of,
     import_record,
     legacy,
     run_import,
     save,
-    simulate,
 )
 
 UNTOUCHED = ("objectGuess", "xcoords", "ycoords", "xcoords_start", "ycoords_start", "Y")
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory) -> Path:
-    return simulate(tmp_path_factory.mktemp("sound"))
-
-
-@pytest.fixture(scope="module")
-def arrays(sound: Path) -> Arrays:
-    return read_npz(sound)
-
-
-def _counts(arrays: Arrays) -> np.ndarray:
-    scale = json.loads(str(arrays["_metadata"]))["physics"]["intensity_scale"]
-    return np.square(arrays["diffraction"].astype(np.float64) * scale)
 
 
 @pytest.mark.long
@@ -61,10 +46,10 @@ def _counts(arrays: Arrays) -> np.ndarray:
 @example(forms=set(), metadata_form="bytes", container="npz")
 @settings(max_examples=40, deadline=None)
 def test_any_combination_of_legacy_forms_imports_back(
-    tmp_path_factory, arrays, forms, metadata_form, container
+    tmp_path_factory, sound, forms, metadata_form, container
 ):
     folder = tmp_path_factory.mktemp("forms")
-    source = save(folder / "scan.data", legacy(arrays, forms, metadata_form), container)
+    source = save(folder / "scan.data", legacy(sound, forms, metadata_form), container)
     before = source.read_bytes()
     if not forms and metadata_form == "kept" and container != "h5":
         with pytest.raises(InputError, match="DATA-001 already"):
@@ -75,26 +60,26 @@ def test_any_combination_of_legacy_forms_imports_back(
     assert all(row.ok for row in check_data001(folder / "imported.npz"))
     assert source.read_bytes() == before
     assert {path.name for path in folder.iterdir()} == {"scan.data", "imported.npz"}
-    assert set(found) == set(arrays)
+    assert set(found) == set(sound)
     for key in UNTOUCHED:
-        assert found[key].dtype == arrays[key].dtype
-        np.testing.assert_array_equal(found[key], arrays[key], key)
-    index = arrays["scan_index"]
+        assert found[key].dtype == sound[key].dtype
+        np.testing.assert_array_equal(found[key], sound[key], key)
+    index = sound["scan_index"]
     if "without index" in forms:
         index = np.arange(len(index))
     np.testing.assert_array_equal(found["scan_index"], index)
     # Counts are the physics: they survive whatever the amplitudes were divided by.
-    np.testing.assert_array_equal(np.rint(_counts(found)), np.rint(_counts(arrays)))
+    np.testing.assert_array_equal(np.rint(counts_of(found)), np.rint(counts_of(sound)))
     described = metadata_form in ("kept", "bytes")
     unnormalised = bool({"counts", "counts and probe"} & forms)
     if not unnormalised:
-        np.testing.assert_array_equal(found["diffraction"], arrays["diffraction"])
-        np.testing.assert_array_equal(found["probeGuess"], arrays["probeGuess"])
+        np.testing.assert_array_equal(found["diffraction"], sound["diffraction"])
+        np.testing.assert_array_equal(found["probeGuess"], sound["probeGuess"])
     else:
         # Without metadata and with a probe in other units, only the power says what was divided.
         tolerance = 1e-6 if described or "counts and probe" in forms else 0.01
         for key in ("diffraction", "probeGuess"):
-            np.testing.assert_allclose(found[key], arrays[key], rtol=tolerance, atol=1e-9)
+            np.testing.assert_allclose(found[key], sound[key], rtol=tolerance, atol=1e-9)
     metadata = json.loads(str(found["_metadata"]))
     tools = [record["tool"] for record in metadata["transformations"]]
     assert tools == (["simulate", "import"] if described else ["import"])
@@ -104,12 +89,12 @@ def test_any_combination_of_legacy_forms_imports_back(
     assert inputs == {"scan.data": hashlib.sha256(before).hexdigest()}
 
 
-def test_earlier_records_are_kept_and_every_change_is_in_the_new_one(arrays, tmp_path):
-    source = save(tmp_path / "old.npz", legacy(arrays, FORMS, "kept"))
+def test_earlier_records_are_kept_and_every_change_is_in_the_new_one(sound, tmp_path):
+    source = save(tmp_path / "old.npz", legacy(sound, FORMS, "kept"))
     report = run_import(source, tmp_path / "new.npz")
     old, new = (
         json.loads(str(stored["_metadata"]))["transformations"]
-        for stored in (arrays, read_npz(tmp_path / "new.npz"))
+        for stored in (sound, read_npz(tmp_path / "new.npz"))
     )
     assert new[:-1] == old
     record = new[-1]
@@ -139,12 +124,12 @@ def test_earlier_records_are_kept_and_every_change_is_in_the_new_one(arrays, tmp
         assert change["reason"] and change["before"] != change["after"]
 
 
-def test_pickled_metadata_are_never_loaded_and_their_bytes_are_recorded(arrays, tmp_path):
+def test_pickled_metadata_are_never_loaded_and_their_bytes_are_recorded(sound, tmp_path):
     class Trap:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "executed",))
 
-    spoilt = legacy(arrays, ["extra key"], "pickled")
+    spoilt = legacy(sound, ["extra key"], "pickled")
     spoilt["_metadata"] = np.array(Trap(), dtype=object)
     source = save(tmp_path / "old.npz", spoilt)
     run_import(source, tmp_path / "new.npz")
@@ -158,17 +143,17 @@ def test_pickled_metadata_are_never_loaded_and_their_bytes_are_recorded(arrays, 
     assert "pickled" in dropped["before"] and digest in dropped["before"]
 
 
-def test_foreign_metadata_text_is_kept_word_by_word(arrays, tmp_path):
-    source = save(tmp_path / "old.npz", legacy(arrays, [], "foreign"))
+def test_foreign_metadata_text_is_kept_word_by_word(sound, tmp_path):
+    source = save(tmp_path / "old.npz", legacy(sound, [], "foreign"))
     run_import(source, tmp_path / "new.npz")
     parameters = import_record(tmp_path / "new.npz")["parameters"]
     assert parameters["source_metadata"] == '{"nphotons": 1e9, "wavelength": NaN}'
 
 
-def test_same_file_same_answers_same_data_whatever_the_container(arrays, tmp_path):
+def test_same_file_same_answers_same_data_whatever_the_container(sound, tmp_path):
     versions = set()
     for container in CONTAINERS:
-        source = save(tmp_path / container, legacy(arrays, FORMS, "missing"), container)
+        source = save(tmp_path / container, legacy(sound, FORMS, "missing"), container)
         run_import(source, tmp_path / "new.npz")
         found = read_npz(tmp_path / "new.npz")
         found.pop("_metadata")
@@ -179,8 +164,8 @@ def test_same_file_same_answers_same_data_whatever_the_container(arrays, tmp_pat
     assert len({version.hexdigest() for version in versions}) == 1
 
 
-def test_a_views_groups_are_kept(arrays, tmp_path):
-    spoilt = legacy(arrays, ["frames last", "counts"], "kept")
+def test_a_views_groups_are_kept(sound, tmp_path):
+    spoilt = legacy(sound, ["frames last", "counts"], "kept")
     groups = {
         "centre_index": np.array([3, 8], np.int32),
         "full_groups": np.array([[3, 4, 5], [8, 1, 2]], np.float64),
@@ -193,10 +178,10 @@ def test_a_views_groups_are_kept(arrays, tmp_path):
         np.testing.assert_array_equal(new[key], expected)
 
 
-def test_attributes_of_an_hdf5_file_are_named(arrays, tmp_path):
+def test_attributes_of_an_hdf5_file_are_named(sound, tmp_path):
     import h5py
 
-    source = save(tmp_path / "old.h5", legacy(arrays, [], "kept"), "h5")
+    source = save(tmp_path / "old.h5", legacy(sound, [], "kept"), "h5")
     with h5py.File(source, "a") as file:
         file.attrs["beamline"] = "x"
         file["xcoords"].attrs["units"] = "px"
@@ -206,16 +191,8 @@ def test_attributes_of_an_hdf5_file_are_named(arrays, tmp_path):
     assert dropped["before"] == ["@beamline", "xcoords@units"]
 
 
-def test_an_imported_file_is_not_imported_again(arrays, tmp_path):
-    source = save(tmp_path / "old.npz", legacy(arrays, ["counts", "corner"], "missing"))
-    run_import(source, tmp_path / "new.npz")
-    with pytest.raises(InputError, match="DATA-001 already"):
-        run_import(tmp_path / "new.npz", tmp_path / "newer.npz")
-    assert not (tmp_path / "newer.npz").exists()
-
-
-def test_a_dry_run_tells_the_same_and_writes_nothing(arrays, tmp_path):
-    source = save(tmp_path / "old.npz", legacy(arrays, FORMS, "missing"))
+def test_a_dry_run_tells_the_same_and_writes_nothing(sound, tmp_path):
+    source = save(tmp_path / "old.npz", legacy(sound, FORMS, "missing"))
     told = run_import(source, None)
     assert list(tmp_path.iterdir()) == [source]
     done = run_import(source, tmp_path / "new.npz")
@@ -235,7 +212,7 @@ def test_the_measured_scan_imports_without_an_answer(path, tmp_path):
     np.testing.assert_array_equal(new["objectGuess"][:height, :width], old["objectGuess"])
     np.testing.assert_array_equal(new["objectGuess"][:, -1], old["objectGuess"][:, -1])
     counts = np.square(old["diffraction"].astype(np.float64))
-    np.testing.assert_allclose(_counts(new), counts, rtol=1e-6)
+    np.testing.assert_allclose(counts_of(new), counts, rtol=1e-6)
     physics = json.loads(str(new["_metadata"]))["physics"]
     assert (physics["nphotons"], physics["seed"], physics["N"]) == (None, None, 128)
     power = np.square(np.abs(new["probeGuess"].astype(np.complex128))).sum()
@@ -261,25 +238,25 @@ def _residuals(arrays: Arrays) -> tuple[float, float]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("last", [False, True], ids=["frames first", "frames last"])
-def test_a_large_hdf5_file_is_read_in_parts(tmp_path, arrays, last):
+def test_a_large_hdf5_file_is_read_in_parts(tmp_path, sound, last):
     import h5py
 
     source, repeats = tmp_path / "large.h5", 120
-    count = repeats * len(arrays["diffraction"])
+    count = repeats * len(sound["diffraction"])
     bytes_of_all = count * N * N * 4
     with h5py.File(source, "w") as file:
         for key in ("objectGuess", "probeGuess"):
-            file[key] = arrays[key]
+            file[key] = sound[key]
         for key in ("xcoords", "ycoords"):
-            file[key] = np.tile(arrays[key], repeats)
+            file[key] = np.tile(sound[key], repeats)
         shape = (N, N, count) if last else (count, N, N)
         stack = file.create_dataset("diffraction", shape, np.float32)
-        for start in range(0, count, len(arrays["diffraction"])):
-            stop = start + len(arrays["diffraction"])
+        for start in range(0, count, len(sound["diffraction"])):
+            stop = start + len(sound["diffraction"])
             if last:
-                stack[..., start:stop] = np.moveaxis(arrays["diffraction"], 0, -1)
+                stack[..., start:stop] = np.moveaxis(sound["diffraction"], 0, -1)
             else:
-                stack[start:stop] = arrays["diffraction"]
+                stack[start:stop] = sound["diffraction"]
     tracemalloc.start()
     run_import(source, tmp_path / "new.npz")
     _, peak = tracemalloc.get_traced_memory()

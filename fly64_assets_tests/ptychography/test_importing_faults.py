@@ -17,28 +17,14 @@ from hypothesis.extra import numpy as hnp
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.npz import read_npz
-from fly64_assets.ptychography.importing import OpenQuestions
 from fly64_assets.ptychography.importing.casts import ROUNDING, cast
 from fly64_assets_tests.ptychography.foreign_files import (
     MEASURED,
     ROOT,
-    Arrays,
     N,
-    legacy,
     run_import,
     save,
-    simulate,
 )
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory) -> Arrays:
-    return read_npz(simulate(tmp_path_factory.mktemp("sound")))
-
-
-@pytest.fixture
-def bare(sound: Arrays) -> Arrays:
-    return legacy(sound, [], "missing")
 
 
 def _refused(source: Path, *parts: str, target: Path | None = None, **answers: object) -> None:
@@ -53,7 +39,7 @@ def _refused(source: Path, *parts: str, target: Path | None = None, **answers: o
 
 
 @pytest.mark.parametrize("container", ["npz", "compressed npz", "h5"])
-@pytest.mark.parametrize("part", [0.0, 0.02, 0.5, 0.99])
+@pytest.mark.parametrize("part", [0.0, 0.02, 0.99])
 def test_a_truncated_file(bare, tmp_path, container, part):
     source = save(tmp_path / "old.data", bare, container)
     whole = source.read_bytes()
@@ -107,38 +93,10 @@ def test_no_file_and_a_folder(tmp_path):
     _refused(tmp_path / "none.npz", "none.npz: does not exist", target=tmp_path / "new.h5")
 
 
-@pytest.mark.parametrize(
-    "key", ["diffraction", "objectGuess", "probeGuess", "xcoords", "scan_index", "Y"]
-)
+@pytest.mark.parametrize("key", ["diffraction", "objectGuess", "xcoords", "Y"])
 def test_pickled_arrays_are_never_loaded(bare, tmp_path, key):
     bare[key] = np.array([{}], dtype=object)
     _refused(save(tmp_path / "old.npz", bare), "old.npz", key, "pickled")
-
-
-def test_hdf5_without_keys(tmp_path):
-    import h5py
-
-    with h5py.File(tmp_path / "old.h5", "w") as file:
-        file.create_group("entry")
-    with pytest.raises(OpenQuestions) as refused:
-        run_import(tmp_path / "old.h5", tmp_path / "new.npz")
-    assert [question.key for question in refused.value.questions] == [
-        "probeGuess",
-        "objectGuess",
-        "diffraction",
-    ]
-    assert "missing" in str(refused.value) and "the file holds no array" in str(refused.value)
-
-
-def test_hdf5_links_that_lead_elsewhere(bare, tmp_path):
-    import h5py
-
-    frames = save(tmp_path / "frames.h5", {"diffraction": bare.pop("diffraction")}, "h5")
-    source = save(tmp_path / "old.h5", bare, "h5")
-    with h5py.File(source, "a") as file:
-        file["diffraction"] = h5py.ExternalLink(frames.name, "diffraction")
-        file["nowhere"] = h5py.SoftLink("/entry/none")
-    _refused(source, "old.h5", "diffraction", "lies in another file")
 
 
 def test_hdf5_strings_where_numbers_belong(bare, tmp_path):
@@ -157,6 +115,9 @@ def test_hdf5_strings_where_numbers_belong(bare, tmp_path):
         ("objectGuess", np.abs, "not complex"),
         ("objectGuess", lambda a: np.stack([a, a]), "two dimensions"),
         ("objectGuess", lambda a: a[:60, :60], "no larger than N"),
+        ("objectGuess", lambda a: a * 0, "zero everywhere: which canvas? say --object"),
+        ("objectGuess", lambda a: a * np.inf, "not finite: what stands there? say --object"),
+        ("probeGuess", lambda a: a * 0, "zero everywhere: what is the probe? say --probe"),
         ("objectGuess", lambda a: a.astype(np.complex128) * 1e300, "overflow"),
         ("probeGuess", lambda a: a[:-1, :-1], "N even"),
         ("probeGuess", lambda a: a[:-2, :], "(N, N)"),
@@ -175,7 +136,7 @@ def test_what_cannot_become_data001(bare, tmp_path, key, change, problem):
     _refused(save(tmp_path / "old.npz", bare), "old.npz", key, problem)
 
 
-@pytest.mark.parametrize("depth", [65, 600, 100_000])
+@pytest.mark.parametrize("depth", [65, 100_000])
 def test_metadata_nested_too_deep_are_kept_as_text(sound, tmp_path, depth):
     text = str(sound["_metadata"])
     text = f'{text[:-1]}, "more": {"[" * depth}{"]" * depth}}}'
@@ -196,9 +157,18 @@ def test_a_file_that_only_looks_like_data001(sound, tmp_path):
     assert mended["physics"]["intensity_scale"] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("keys", [{"frames": "diffraction"}, {"diffraction": "none"}])
-def test_answers_that_name_nothing(bare, tmp_path, keys):
-    _refused(save(tmp_path / "old.npz", bare), keys=keys)
+@pytest.mark.parametrize(
+    ("answers", "problem"),
+    [
+        ({"keys": {"frames": "diffraction"}}, "is no key"),
+        ({"keys": {"diffraction": "none"}}, "missing"),
+        ({"frames": "last"}, "cannot be last"),
+        ({"probe": "none.npz"}, "none.npz: does not exist"),
+        ({"object": __file__}, "is neither NPZ nor HDF5"),
+    ],
+)
+def test_answers_that_name_nothing(bare, tmp_path, answers, problem):
+    _refused(save(tmp_path / "old.npz", bare), problem, **answers)
 
 
 def test_targets_that_may_not_be_written(bare, tmp_path):
@@ -237,15 +207,6 @@ def test_a_folder_that_is_missing_is_made_once_all_else_holds(bare, tmp_path):
     }
 
 
-def test_another_file_for_probe_or_object_that_is_none(bare, tmp_path):
-    source = save(tmp_path / "old.npz", bare)
-    (tmp_path / "tiny.yaml").write_text("a: 1\n")
-    for option in ("probe", "object"):
-        given = {option: str(tmp_path / "tiny.yaml")}
-        _refused(source, "tiny.yaml: is neither NPZ nor HDF5", **given)
-        _refused(source, "none.npz: does not exist", **{option: str(tmp_path / "none.npz")})
-
-
 def test_an_hdf5_file_with_a_user_block_is_hdf5(bare, tmp_path):
     import h5py
 
@@ -258,15 +219,8 @@ def test_an_hdf5_file_with_a_user_block_is_hdf5(bare, tmp_path):
     np.testing.assert_array_equal(found, bare["diffraction"])
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder(bare, tmp_path):
-    source = save(tmp_path / "old.npz", bare)
-    (tmp_path / "closed").mkdir(0o500)
-    _refused(source, "cannot be written", target=tmp_path / "closed" / "new.npz")
-
-
 @pytest.mark.long
-@pytest.mark.parametrize("limit", [1000, 2_000_000, 4_500_000])
+@pytest.mark.parametrize("limit", [1000, 4_500_000])
 def test_a_full_disk_keeps_the_old_file_and_leaves_nothing_else(tmp_path, limit):
     """A limit on the size of files stands for the disk: the same error of the same calls."""
     (tmp_path / "new.npz").write_text("old")

@@ -1,370 +1,336 @@
-"""Import: what would need a guess is refused with the question, and the answer it names settles it.
+"""Import: a foreign file raises its question, and the command that answers it gives the right data.
 
-Every case shows both: the refusal without the answer, and the right data with it.
+One table of files: how each is spoilt, what is asked, what is suggested, what is said.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 
+from fly64_assets.cli.data_commands import import_
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.npz import read_npz
+from fly64_assets.ptychography.importing.change_log import OpenQuestions
+from fly64_assets.ptychography.importing.questions import QUESTIONS, Answers, option
 from fly64_assets_tests.ptychography.foreign_files import (
     CANVAS,
     MEASURED,
+    ROOT,
     Arrays,
     N,
+    counts_of,
     import_record,
     legacy,
+    require_same_data,
     run_import,
     save,
     simulate,
 )
 
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory) -> Arrays:
-    return read_npz(simulate(tmp_path_factory.mktemp("sound")))
+GAP = (slice(None), slice(34, 36))
 
 
-@pytest.fixture
-def bare(sound: Arrays) -> Arrays:
-    """Without metadata."""
-    return legacy(sound, [], "missing")
+class Case(NamedTuple):
+    """One foreign file: arrays that differ from a good one's (``None``: left out), and a dialogue.
+
+    ``said`` is what is suggested where that is right.
+    """
+
+    spoil: Callable[[Arrays], dict[str, Any]]
+    words: str
+    suggested: str
+    said: str = ""
+    kept: slice = slice(None)
 
 
-def _scale(arrays: Arrays) -> float:
-    return json.loads(str(arrays["_metadata"]))["physics"]["intensity_scale"]
+def _pairs(arrays: Arrays, name: str = "positions", **columns: np.ndarray) -> dict[str, Any]:
+    gone = dict.fromkeys(("xcoords", "ycoords", "xcoords_start", "ycoords_start"))
+    return {**gone, name: np.stack(list(columns.values()), axis=1)}
 
 
-def _counts(arrays: Arrays) -> np.ndarray:
-    return np.square(arrays["diffraction"].astype(np.float64) * _scale(arrays))
+def _moved(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    return {"xcoords": x, "ycoords": y, "xcoords_start": x, "ycoords_start": y}
 
 
-def _refused(source: Path, *parts: str, **answers: object) -> None:
-    """Nothing is written; these parts stand in the questions, one line each."""
-    before = set(source.parent.iterdir())
-    with pytest.raises(InputError) as refused:
+def _with(array: np.ndarray, where: Any, value: float) -> np.ndarray:
+    changed = array.copy()
+    changed[where] = value
+    return changed
+
+
+def _rolled(a: Arrays, by: int) -> dict[str, np.ndarray]:
+    return _moved(np.roll(a["xcoords"], by), np.roll(a["ycoords"], by))
+
+
+def _from_centre(a: Arrays, key: str) -> np.ndarray:
+    return a[key] - CANVAS["yx".index(key[0])] // 2
+
+
+def _in_range(x: np.ndarray) -> np.ndarray:
+    """Mirrored about the middle of the scan."""
+    return x.min() + x.max() - x
+
+
+WRONG = {
+    "y inverted": Case(
+        lambda a: _moved(a["xcoords"], a["objectGuess"].shape[0] - a["ycoords"]),
+        "positions mirrored in y?",
+        "--flip y",
+    ),
+    "x inverted in its range": Case(
+        lambda a: _moved(_in_range(a["xcoords"]), a["ycoords"]),
+        "mirrored in x about the middle of the scan",
+        "--flip x --flip-about scan",
+    ),
+    "patterns transposed": Case(
+        lambda a: {"diffraction": a["diffraction"].swapaxes(1, 2)},
+        "patterns turned (t)",
+        "--flip-frames t",
+    ),
+    "object conjugated": Case(
+        lambda a: {"objectGuess": a["objectGuess"].conj()},
+        "the object conjugated",
+        "--conjugate object",
+    ),
+    "one frame late": Case(
+        lambda a: _rolled(a, 1), "positions 1 frame later", "--lag 1", kept=slice(None, -1)
+    ),
+    "two frames early": Case(
+        lambda a: _rolled(a, -2), "positions 2 frames earlier", "--lag -2", kept=slice(2, None)
+    ),
+}
+CASES = {
+    **WRONG,
+    "exchanged and inverted, off the canvas": Case(
+        lambda a: _moved(a["ycoords"], _in_range(a["xcoords"])),
+        "leave the 118 x 126 canvas",
+        "--axes yx --flip x --flip-about scan",
+    ),
+    "whole numbers": Case(
+        lambda a: {"diffraction": np.rint(counts_of(a)).astype(np.uint16)},
+        "holds whole numbers up to",
+        "--values intensity",
+    ),
+    "evenly spaced": Case(
+        lambda a: {"diffraction": np.square(a["diffraction"])},
+        "holds multiples of",
+        "--values intensity",
+    ),
+    "metres": Case(
+        lambda a: _moved(*(_from_centre(a, key) * 2.5e-8 for key in ("xcoords", "ycoords"))),
+        "metres, not px?",
+        "--pixel-size L",
+        "--pixel-size 2.5e-8 --origin centre",
+    ),
+    "unnamed pairs about the centre": Case(
+        lambda a: _pairs(a, y=_from_centre(a, "ycoords"), x=_from_centre(a, "xcoords")),
+        "counted from the canvas' centre?",
+        "--origin centre --axes yx",
+        "--origin centre",
+    ),
+    "probe modes": Case(
+        lambda a: {"probeGuess": np.stack([0.2 * a["probeGuess"][::-1], a["probeGuess"]])[None]},
+        "holds 2 modes, DATA-001 has one: which? mode 1 has 96 % of the power",
+        "--probe-mode strongest",
+        "--probe-mode 1",
+    ),
+    "start positions": Case(
+        lambda a: {"xcoords_start": a["xcoords"] + np.linspace(-0.5, 0.5, len(a["xcoords"]))},
+        "differs from xcoords by up to 0.5 px: simulated position errors?",
+        "--start drop",
+    ),
+    "two arrays": Case(
+        lambda a: {"diff3d": 0 * a["diffraction"]},
+        "the file holds diffraction and diff3d: which one?",
+        "--key diffraction=diffraction",
+    ),
+    "another name": Case(
+        lambda a: {"diffraction": None, "a b;rm": a["diffraction"]},
+        "missing: which array is it?",
+        "--key 'diffraction=a b;rm'",
+    ),
+    "a frame that is not finite": Case(
+        lambda a: {"diffraction": _with(a["diffraction"], (0, 4, 5), np.nan)},
+        "1 of 45 frames, the first 0, hold values that are not finite",
+        "--bad-frames drop",
+        kept=slice(1, None),
+    ),
+    "a position that is not finite": Case(
+        lambda a: {"ycoords": _with(a["ycoords"], 0, np.nan), "ycoords_start": None},
+        "leave these out with their positions?",
+        "--bad-frames drop",
+        kept=slice(1, None),
+    ),
+}
+
+
+def _cli(source: Path, target: Path, said: str = "") -> Result:
+    return CliRunner().invoke(import_, [str(source), "--to", str(target), *shlex.split(said)])
+
+
+def _held(case: Case, sound: Arrays, folder: Path) -> None:
+    """What is asked, what is suggested, and the data that the answer gives."""
+    file = {**legacy(sound, [], "missing"), **case.spoil(sound)} if "_metadata" in sound else None
+    file = file or {**sound, **case.spoil(sound)}
+    file = {key: array for key, array in file.items() if array is not None}
+    file.pop("Y", None)
+    source, target = save(folder / "old.npz", file), folder / "new.npz"
+    asked = _cli(source, target)
+    assert asked.exit_code == 2 and asked.stdout == "" and list(folder.iterdir()) == [source]
+    *questions, suggested = asked.stderr.splitlines()
+    assert len(questions) == 1 and case.words in questions[0], questions
+    assert suggested == f"suggested: fly64 import {source} --to {target} {case.suggested}"
+    done = _cli(source, target, case.said or case.suggested)
+    assert done.exit_code == 0, done.stderr
+    require_same_data(read_npz(target), sound, case.kept)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_question_and_its_answer(sound, tmp_path, name):
+    _held(CASES[name], sound, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["y inverted", "patterns transposed", "one frame late"])
+def test_a_wrong_measured_scan_is_asked_about(tmp_path, name):
+    measured = read_npz(MEASURED)
+    _held(WRONG[name], {key: measured[key] for key in measured if key != "frame_index"}, tmp_path)
+
+
+def _asked(source: Path, *parts: str, **answers: object) -> str:
+    with pytest.raises(OpenQuestions) as asked:
         run_import(source, source.parent / "new.npz", **answers)
-    text = str(refused.value)
-    for part in (source.name, "?", *parts):
-        assert part in text, text
-    lines = getattr(refused.value, "questions", [text])
-    assert text.count("\n") == len(lines) - 1
-    assert set(source.parent.iterdir()) == before
+    for part in parts:
+        assert part in str(asked.value), str(asked.value)
+    assert not (source.parent / "new.npz").exists()
+    return asked.value.options
 
 
-def _imported(source: Path, **answers: object) -> Arrays:
-    run_import(source, source.parent / "new.npz", **answers)
-    assert import_record(source.parent / "new.npz")["parameters"]["answers"] == answers
-    return read_npz(source.parent / "new.npz")
+def test_of_two_equal_ways_the_turned_patterns_are_offered(bare, tmp_path):
+    """Patterns turned by 180 degrees, or object and probe conjugated: no data can tell."""
+    both = {key: bare[key].conj() for key in ("objectGuess", "probeGuess")}
+    source = save(tmp_path / "old.npz", {**bare, **both})
+    assert _asked(source, "(or object and probe both conjugated)") == "--flip-frames xy0"
+    run_import(source, None, conjugate="both")
 
 
-@pytest.mark.parametrize(
-    ("dtype", "evidence"), [(np.uint16, "whole numbers"), (np.float32, "whole numbers")]
-)
-def test_whole_numbers_may_be_amplitudes_or_intensities(bare, sound, tmp_path, dtype, evidence):
-    bare["diffraction"] = np.rint(_counts(sound)).astype(dtype)
-    source = save(tmp_path / "old.npz", bare)
-    _refused(source, "diffraction", "amplitude or intensity", "--values", evidence)
-    new = _imported(source, values="intensity")
-    np.testing.assert_allclose(_counts(new), _counts(sound), rtol=1e-5, atol=1e-6)
-    # As amplitudes, nobody knows how many counts they are.
-    _refused(source, "--intensity-scale", values="amplitude")
-    new = _imported(source, values="amplitude", intensity_scale=0.5)
-    expected = np.square(np.rint(_counts(sound)) * 0.5)
-    np.testing.assert_allclose(_counts(new), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_evenly_spaced_values_may_be_scaled_intensities(bare, sound, tmp_path):
-    bare["diffraction"] = np.square(sound["diffraction"])
-    source = save(tmp_path / "old.npz", bare)
-    _refused(source, "multiples of", "amplitude or intensity", "--values")
-    new = _imported(source, values="intensity")
-    np.testing.assert_allclose(new["diffraction"], sound["diffraction"], rtol=1e-5)
-    assert _scale(new) == pytest.approx(_scale(sound), rel=1e-5)
-
-
-def test_values_that_are_no_counts_at_all(bare, sound, tmp_path):
+def test_values_that_are_no_counts_at_all(bare, tmp_path):
     gains = np.random.default_rng([7]).uniform(0.9, 1.1, (N, N)).astype(np.float32)
     bare["diffraction"] = bare["diffraction"] * gains
     source = save(tmp_path / "old.npz", bare)
-    _refused(source, "neither the values nor their squares", "--values")
-    _refused(source, "how many counts", "--intensity-scale", values="amplitude")
-    _refused(source, "how many counts", "--intensity-scale", values="intensity")
-    new = _imported(source, values="amplitude", intensity_scale=40.0)
+    _asked(source, "neither the values nor their squares", "--values")
+    _asked(source, "how many counts are these intensities?", values="intensity")
+    options = _asked(source, "how many counts are these amplitudes?", values="amplitude")
+    assert options == "--values amplitude --intensity-scale S"
+    run_import(source, tmp_path / "new.npz", values="amplitude", intensity_scale=40.0)
+    new = read_npz(tmp_path / "new.npz")
     np.testing.assert_array_equal(new["diffraction"], bare["diffraction"])
-    assert _scale(new) == 40.0
+    assert json.loads(str(new["_metadata"]))["physics"]["intensity_scale"] == 40.0
 
 
-def test_metadata_of_data001_settle_what_the_values_cannot(sound, tmp_path):
-    measured = legacy(sound, ["diff3d"], "kept")
-    metadata = json.loads(str(measured["_metadata"]))
-    metadata["transformations"][0]["tool"] = "import"
-    measured["_metadata"] = np.array(json.dumps(metadata))
-    gains = np.random.default_rng([7]).uniform(0.9, 1.1, (N, N)).astype(np.float32)
-    measured["diff3d"] = measured["diff3d"] * gains
-    new = _imported(save(tmp_path / "old.npz", measured))
-    np.testing.assert_array_equal(new["diffraction"], measured["diff3d"])
-    assert _scale(new) == _scale(sound)
-
-
-def test_two_intensity_scales_that_both_give_counts(sound, tmp_path):
+@pytest.mark.parametrize(
+    ("scale", "question"), [(2.0, "which one? say --intensity-scale"), (1, "")]
+)
+def test_metadata_of_data001_and_counts(sound, tmp_path, scale, question):
+    """They settle what the values cannot, and are asked about where both give counts."""
     spoilt = legacy(sound, ["counts"], "kept")
     metadata = json.loads(str(spoilt["_metadata"]))
-    metadata["physics"]["intensity_scale"] = 2.0
+    metadata["physics"]["intensity_scale"] = scale
     spoilt["_metadata"] = np.array(json.dumps(metadata))
     source = save(tmp_path / "old.npz", spoilt)
-    _refused(source, "diffraction", "which one", "--intensity-scale")
-    new = _imported(source, intensity_scale=1.0)
-    np.testing.assert_allclose(_counts(new), _counts(sound), rtol=1e-5, atol=1e-6)
-
-
-def _as_many_frames_as_pixels(sound: Arrays) -> Arrays:
-    chosen = np.resize(np.arange(len(sound["diffraction"])), N)
-    return {
-        key: array[chosen] if array.shape[:1] == sound["diffraction"].shape[:1] else array
-        for key, array in sound.items()
-    }
+    if question:
+        _asked(source, question)
+    run_import(source, tmp_path / "new.npz", intensity_scale=1.0 if question else None)
+    require_same_data(read_npz(tmp_path / "new.npz"), sound)
 
 
 @pytest.mark.parametrize("order", ["first", "last"])
 def test_as_many_frames_as_pixels(sound, tmp_path, order):
-    square = legacy(_as_many_frames_as_pixels(sound), [], "missing")
+    count = len(sound["diffraction"])
+    chosen = np.resize(np.arange(count), N)
+    square = {
+        key: array[chosen] if array.shape[:1] == (count,) else array
+        for key, array in legacy(sound, [], "missing").items()
+    }
     stack = square["diffraction"]
     if order == "last":
-        for key in ("diffraction", "Y"):
-            square[key] = np.moveaxis(square[key], 0, -1)
+        square |= {key: np.moveaxis(square[key], 0, -1) for key in ("diffraction", "Y")}
     source = save(tmp_path / "old.npz", square)
-    _refused(source, "diffraction", "which axis counts the frames", "--frames")
-    new = _imported(source, frames=order)
-    np.testing.assert_array_equal(new["diffraction"], stack)
-
-
-def test_a_frame_order_that_the_shape_contradicts(bare, tmp_path):
-    source = save(tmp_path / "old.npz", bare)
-    with pytest.raises(InputError, match="cannot be last"):
-        run_import(source, tmp_path / "new.npz", frames="last")
+    _asked(source, "which axis counts the frames")
+    run_import(source, tmp_path / "new.npz", frames=order)
+    np.testing.assert_array_equal(read_npz(tmp_path / "new.npz")["diffraction"], stack)
 
 
 @pytest.mark.parametrize("place", ["centre", "corner"])
 def test_a_zero_frequency_that_the_probe_does_not_tell(bare, tmp_path, place):
-    point = np.zeros((N, N), np.complex64)
-    point[N // 2, N // 2] = 1  # its pattern is flat
-    bare["probeGuess"] = point
+    bare["probeGuess"] = np.zeros((N, N), np.complex64)
+    bare["probeGuess"][N // 2, N // 2] = 1  # its pattern is flat
     patterns = bare["diffraction"]
     if place == "corner":
         bare["diffraction"] = np.fft.ifftshift(patterns, axes=(1, 2))
     source = save(tmp_path / "old.npz", bare)
-    stated = {"axes": "xy"}
-    _refused(source, "diffraction", "where is the zero frequency", "--zero-frequency", **stated)
-    new = _imported(source, zero_frequency=place, **stated)
-    np.testing.assert_array_equal(new["diffraction"], patterns)
+    _asked(source, "where is the zero frequency", axes="xy")
+    run_import(source, tmp_path / "new.npz", zero_frequency=place, axes="xy")
+    np.testing.assert_array_equal(read_npz(tmp_path / "new.npz")["diffraction"], patterns)
 
 
-def _exchanged(arrays: Arrays) -> Arrays:
-    names = {"xcoords": "ycoords", "ycoords": "xcoords"}
-    names |= {f"{key}_start": f"{other}_start" for key, other in names.items()}
-    return {names.get(key, key): array for key, array in arrays.items()}
-
-
-def test_exchanged_axes_of_the_measured_scan(tmp_path):
-    measured = read_npz(MEASURED)
-    source = save(tmp_path / "old.npz", _exchanged(measured))
-    _refused(source, "xcoords, ycoords", "exchanged", "--axes", "0.3")
-    new = _imported(source, axes="yx")
-    for key in ("xcoords", "ycoords", "xcoords_start", "ycoords_start"):
-        np.testing.assert_array_equal(new[key], measured[key])
-    new = _imported(source, axes="xy")  # whoever says so is followed
-    np.testing.assert_array_equal(new["xcoords"], measured["ycoords"])
-
-
-@pytest.mark.parametrize("metadata_form", ["kept", "missing"])
-def test_exchanged_axes_of_a_simulated_scan(tmp_path, metadata_form):
-    """At 100 photons the residual is mostly noise, but not only."""
-    sound = read_npz(simulate(tmp_path, dose=100, positions=300))
-    square = _inside_either_way(sound)
-    source = save(tmp_path / "old.npz", _exchanged(legacy(square, ["diff3d"], metadata_form)))
-    _refused(source, "xcoords, ycoords", "exchanged", "--axes")
-    new = _imported(source, axes="yx")
-    np.testing.assert_array_equal(new["xcoords"], square["xcoords"])
-
-
-def test_exchanged_axes_of_a_faint_object(tmp_path):
-    """Where the residuals are equal, the likelihood of simulated counts still tells."""
-    sound = read_npz(simulate(tmp_path, dose=1000, positions=300, contrast=0.1))
-    faint = legacy(_inside_either_way(sound), ["diff3d"], "kept")
-    report = run_import(save(tmp_path / "old.npz", faint), None)
-    assert report.finding.others["x and y exchanged"] > 0.98 * report.finding.residual
-    source = save(tmp_path / "old.npz", _exchanged(faint))
-    _refused(source, "xcoords, ycoords", "exchanged", "--axes")
-    new = _imported(source, axes="yx")
-    np.testing.assert_array_equal(new["xcoords"], faint["xcoords"])
-
-
-def test_single_photons_are_believed_where_metadata_say_so(tmp_path):
-    sound = read_npz(simulate(tmp_path, dose=1, positions=300))
-    assert len(np.unique(sound["diffraction"])) == 2
-    source = save(tmp_path / "old.npz", legacy(sound, ["diff3d"], "missing"))
-    _refused(source, "multiples of", "--values")
-    source = save(tmp_path / "old.npz", legacy(sound, ["diff3d"], "kept"))
-    np.testing.assert_array_equal(_imported(source)["diffraction"], sound["diffraction"])
-
-
-def _inside_either_way(arrays: Arrays) -> Arrays:
-    highest = min(CANVAS) - N / 2
-    inside = (arrays["xcoords"] <= highest) & (arrays["ycoords"] <= highest)
-    count = len(inside)
-    return {
-        key: array[inside] if array.shape[:1] == (count,) else array
-        for key, array in arrays.items()
-    }
-
-
-def test_positions_in_one_array(sound, tmp_path):
-    measured = read_npz(MEASURED)
-    for first, second in (("xcoords", "ycoords"), ("ycoords", "xcoords")):
-        pairs = {key: array for key, array in measured.items() if "coords" not in key}
-        pairs["positions"] = np.stack([measured[first], measured[second]], axis=1)
-        source = save(tmp_path / "old.npz", pairs)
-        new = _imported(source)  # the residual tells
-        np.testing.assert_array_equal(new["xcoords"], measured["xcoords"])
-        np.testing.assert_array_equal(new["ycoords"], measured["ycoords"])
-        _refused(source, "which column is x", "--axes", object="ones")
-        new = _imported(source, object="ones", axes="xy" if first == "xcoords" else "yx")
-        np.testing.assert_array_equal(new["xcoords"], measured["xcoords"])
-
-
-def test_positions_that_are_lengths_from_the_centre(bare, sound, tmp_path):
-    for key in ("xcoords", "ycoords"):
-        bare[key] = (sound[key] - CANVAS["yx".index(key[0])] // 2) * 2.5e-8
-        del bare[f"{key}_start"]
-    source = save(tmp_path / "old.npz", bare)
-    _refused(source, "xcoords, ycoords", "metres, not px", "--pixel-size")
-    _refused(source, "leave the 118 x 126 canvas", "--origin centre", pixel_size=2.5e-8)
-    new = _imported(source, pixel_size=2.5e-8, origin="centre")
-    np.testing.assert_allclose(new["xcoords"], sound["xcoords"], atol=1e-9)
-    np.testing.assert_allclose(new["ycoords"], sound["ycoords"], atol=1e-9)
-
-
-def test_positions_outside_the_canvas(bare, tmp_path):
-    bare["xcoords"] = bare["xcoords"] + 40
-    source = save(tmp_path / "old.npz", bare)
-    _refused(source, "patches leave the 118 x 126 canvas", "--pixel-size", "--origin", "--axes")
+def test_unnamed_pairs_of_an_empty_canvas(bare, tmp_path):
+    """With the object the order is found; without it, it is asked for."""
+    changed = {**_pairs(bare, y=bare["ycoords"], x=bare["xcoords"]), "Y": None}
+    file = {key: array for key, array in {**bare, **changed}.items() if array is not None}
+    source = save(tmp_path / "old.npz", file)
+    run_import(source, tmp_path / "found.npz")
+    require_same_data(read_npz(tmp_path / "found.npz"), bare)
+    _asked(source, "which column is x?", object="ones")
+    run_import(source, tmp_path / "new.npz", object="ones", axes="yx")
+    new = read_npz(tmp_path / "new.npz")
+    np.testing.assert_array_equal(new["xcoords"], bare["xcoords"])
+    highest = np.array([bare["ycoords"].max(), bare["xcoords"].max()]) + N / 2
+    assert (new["objectGuess"] == 1).all() and (new["objectGuess"].shape >= highest).all()
+    assert (new["objectGuess"].shape < highest + 2).all()
 
 
 @pytest.mark.parametrize(("key", "option"), [("probeGuess", "probe"), ("objectGuess", "object")])
 def test_missing_probe_or_object(bare, sound, tmp_path, key, option):
     other = save(tmp_path / "other.npz", {key: bare.pop(key)})
     source = save(tmp_path / "old.npz", bare)
-    _refused(source, key, "missing", f"--{option} FILE", f"--key {key}=NAME")
+    _asked(source, key, "missing", f"--{option} FILE", f"--key {key}=NAME")
     run_import(source, tmp_path / "new.npz", **{option: str(other)})
-    np.testing.assert_array_equal(read_npz(tmp_path / "new.npz")[key], sound[key])
+    require_same_data(read_npz(tmp_path / "new.npz"), sound)
     record = import_record(tmp_path / "new.npz")
     assert set(record["inputs"]) == {"old.npz", "other.npz"}
     assert record["parameters"]["answers"] == {option: "other.npz"}
     assert str(tmp_path) not in json.dumps(record)
+    with pytest.raises(InputError, match=f"was stated, but --{option} other.npz says where"):
+        run_import(source, None, **{option: str(other)}, keys={key: key})
 
 
-def test_an_empty_canvas_where_there_is_no_object(bare, sound, tmp_path):
-    del bare["objectGuess"], bare["Y"]
-    new = _imported(save(tmp_path / "old.npz", bare), object="ones")
-    assert (new["objectGuess"] == 1).all()
-    highest = np.array([sound["ycoords"].max(), sound["xcoords"].max()]) + N / 2
-    assert (new["objectGuess"].shape >= highest).all()
-    assert (new["objectGuess"].shape < highest + 2).all()
-
-
-def test_a_zero_object_or_probe_is_none(bare, tmp_path):
-    for key, option in (("objectGuess", "--object"), ("probeGuess", "--probe")):
-        spoilt = {**bare, key: np.zeros_like(bare[key])}
-        _refused(save(tmp_path / "old.npz", spoilt), key, "zero everywhere", option)
-
-
-def test_several_probe_modes(bare, sound, tmp_path):
-    bare["probeGuess"] = np.stack([0.1 * sound["probeGuess"][::-1], sound["probeGuess"]])
-    source = save(tmp_path / "old.npz", bare)
-    _refused(source, "probeGuess", "2 modes", "--probe-mode")
-    new = _imported(source, probe_mode=1)
-    np.testing.assert_array_equal(new["probeGuess"], sound["probeGuess"])
-
-
-@pytest.mark.parametrize("key", ["diffraction", "ycoords"])
-def test_frames_that_are_not_finite(bare, sound, tmp_path, key):
-    bare[key] = bare[key].copy()
-    bare[key][(3, 4, 5) if key == "diffraction" else 3] = np.nan
-    source = save(tmp_path / "old.npz", bare)
-    _refused(source, key, "1 of", "the first 3", "--bad-frames drop")
-    new = _imported(source, bad_frames="drop")
-    kept = np.delete(np.arange(len(sound["diffraction"])), 3)
-    for name in ("diffraction", "xcoords", "ycoords", "scan_index", "Y"):
-        np.testing.assert_array_equal(new[name], sound[name][kept])
-
-
-@pytest.mark.parametrize(
-    ("key", "option"), [("objectGuess", "--object"), ("probeGuess", "--probe")]
-)
-def test_object_or_probe_that_is_not_finite(bare, tmp_path, key, option):
-    bare[key] = bare[key].copy()
-    bare[key][2, 3] = np.inf
-    _refused(save(tmp_path / "old.npz", bare), key, "1 values are not finite", option)
-
-
-def test_start_positions_that_differ(bare, sound, tmp_path):
-    bare["xcoords_start"] = sound["xcoords"] + np.linspace(-0.5, 0.5, len(sound["xcoords"]))
-    source = save(tmp_path / "old.npz", bare)
-    _refused(source, "xcoords_start", "0.5 px", "position errors", "--start keep", "--start drop")
-    kept = _imported(source, start="keep")
-    np.testing.assert_array_equal(kept["xcoords_start"], bare["xcoords_start"])
+def test_position_errors_are_kept(bare, tmp_path):
+    bare["xcoords_start"] = bare["xcoords"] + np.linspace(-0.5, 0.5, len(bare["xcoords"]))
+    run_import(save(tmp_path / "old.npz", bare), tmp_path / "new.npz", start="keep")
+    new = read_npz(tmp_path / "new.npz")
+    np.testing.assert_array_equal(new["xcoords_start"], bare["xcoords_start"])
     errors = import_record(tmp_path / "new.npz")["parameters"]["position_errors_px"]
     assert errors == pytest.approx(0.5)
-    dropped = _imported(source, start="drop")
-    np.testing.assert_array_equal(dropped["xcoords_start"], sound["xcoords"])
-
-
-def test_two_arrays_for_one_key(bare, sound, tmp_path):
-    bare["diff3d"] = np.zeros_like(bare["diffraction"])
-    source = save(tmp_path / "old.npz", bare)
-    _refused(source, "diffraction", "diffraction and diff3d", "which one", "--key diffraction=")
-    new = _imported(source, keys={"diffraction": "diffraction"})
-    np.testing.assert_array_equal(new["diffraction"], sound["diffraction"])
-
-
-@pytest.mark.parametrize("container", ["npz", "h5"])
-def test_an_array_of_another_name(bare, sound, tmp_path, container):
-    name = "entry/detector/frames" if container == "h5" else "frames"
-    bare[name] = bare.pop("diffraction")
-    source = save(tmp_path / "old.data", bare, container)
-    _refused(source, "diffraction", "missing: which array", f"--key diffraction={name}")
-    new = _imported(source, keys={"diffraction": name})
-    np.testing.assert_array_equal(new["diffraction"], sound["diffraction"])
-
-
-def test_metadata_of_another_probe(sound, tmp_path):
-    spoilt = legacy(sound, ["diff3d"], "kept")
-    metadata = json.loads(str(spoilt["_metadata"]))
-    metadata["physics"]["N"] = 32
-    spoilt["_metadata"] = np.array(json.dumps(metadata))
-    _refused(save(tmp_path / "old.npz", spoilt), "_metadata", "physics.N is 32", "--probe")
 
 
 @pytest.mark.parametrize(
     ("answers", "parts"),
     [
-        ({"probe_mode": 3}, ("--probe-mode: 3 was stated", "one mode")),
         ({"probe_mode": 0}, ("--probe-mode: 0 was stated", "one mode")),
         ({"bad_frames": "drop"}, ("--bad-frames: drop was stated", "every frame is finite")),
         ({"mask": ("found",)}, ("--mask: found was stated", "every value may be a count")),
         ({"flip_about": "scan"}, ("--flip-about: scan was stated", "nothing is mirrored")),
         ({"start": "keep"}, ("--start: keep was stated", "no start positions that differ")),
-        (
-            {"object": "ones", "keys": {"objectGuess": "objectGuess"}},
-            ("--key: objectGuess=objectGuess was stated", "--object ones"),
-        ),
         (
             {"keys": {"xcoords": "xcoords", "positions": "pairs"}},
             ("--key: xcoords=xcoords was stated", "--key positions=pairs"),
@@ -372,26 +338,115 @@ def test_metadata_of_another_probe(sound, tmp_path):
     ],
 )
 def test_an_answer_to_a_question_that_nobody_asked(bare, tmp_path, answers, parts):
-    bare["probeGuess"] = bare["probeGuess"][None]
     bare["pairs"] = np.stack([bare["xcoords"], bare["ycoords"]], axis=1)
     source = save(tmp_path / "old.npz", bare)
-    for target in (tmp_path / "new.npz", None):
-        with pytest.raises(InputError) as refused:
-            run_import(source, target, **answers)
-        for part in (*parts, "leave"):
-            assert part in str(refused.value)
-        assert list(tmp_path.iterdir()) == [source]
-
-
-def test_a_key_beside_another_file_for_the_same(bare, tmp_path):
-    other = save(tmp_path / "other.npz", {"probeGuess": bare["probeGuess"]})
-    source = save(tmp_path / "old.npz", bare)
-    with pytest.raises(InputError, match="probeGuess=probeGuess was stated, but --probe other.npz"):
-        run_import(source, None, probe=str(other), keys={"probeGuess": "probeGuess"})
-
-
-def test_an_answer_that_only_confirms_is_taken(bare, tmp_path):
-    bare["pairs"] = np.zeros(3)
+    with pytest.raises(InputError) as refused:
+        run_import(source, tmp_path / "new.npz", **answers)
+    assert all(part in str(refused.value) for part in (*parts, "leave"))
+    assert list(tmp_path.iterdir()) == [source]
     stated = {"values": "amplitude", "frames": "first", "zero_frequency": "centre", "axes": "xy"}
     stated |= {"origin": "corner", "keys": {"diffraction": "diffraction"}}
-    _imported(save(tmp_path / "old.npz", bare), **stated)
+    run_import(source, None, **stated)  # what only confirms is taken
+
+
+def test_a_shuffled_scan_is_taken_only_if_it_is_insisted_on(bare, tmp_path):
+    shuffled = np.random.default_rng(1).permutation(len(bare["xcoords"]))
+    moved = _moved(bare["xcoords"][shuffled], bare["ycoords"][shuffled])
+    source = save(tmp_path / "old.npz", {**bare, **moved})
+    assert _asked(source, "belong together, in this order", "none stands out") == "--lag 0"
+    del bare["Y"]
+    source = save(tmp_path / "old.npz", {**bare, **moved})
+    run_import(source, tmp_path / "new.npz", lag=0)
+    np.testing.assert_array_equal(read_npz(tmp_path / "new.npz")["xcoords"], moved["xcoords"])
+
+
+@pytest.mark.parametrize(("dose", "contrast"), [(100, 1.0), (1000, 0.3), (1e5, 0.02)])
+def test_a_good_scan_is_taken_without_a_question(tmp_path, dose, contrast):
+    sound = read_npz(simulate(tmp_path, dose=int(dose), contrast=contrast))
+    report = run_import(save(tmp_path / "old.npz", legacy(sound, [], "missing")), None)
+    assert report.finding.better is None and not report.finding.unrelated
+
+
+def test_exchanged_axes_of_a_faint_object(tmp_path):
+    """Where the residuals are equal, the likelihood of the counts still tells."""
+    faint = read_npz(simulate(tmp_path, dose=1000, positions=300, contrast=0.1))
+    highest = min(CANVAS) - N / 2
+    inside = (faint["xcoords"] <= highest) & (faint["ycoords"] <= highest)
+    file = {
+        key: array[inside] if len(array) == len(inside) else array
+        for key, array in legacy(faint, ["diff3d"], "missing").items()
+    }
+    report = run_import(save(tmp_path / "good.npz", file), None)
+    assert report.finding.others["x and y exchanged"] > 0.98 * report.finding.residual
+    exchanged = _moved(file["ycoords"], file["xcoords"])
+    source = save(tmp_path / "old.npz", {**file, **exchanged})
+    assert _asked(source, "x and y exchanged?") == "--axes yx"
+    run_import(source, tmp_path / "new.npz", axes="yx")
+    np.testing.assert_array_equal(read_npz(tmp_path / "new.npz")["xcoords"], file["xcoords"])
+
+
+def test_single_photons_are_believed_where_metadata_say_so(tmp_path):
+    sound = read_npz(simulate(tmp_path, dose=1, positions=300))
+    assert len(np.unique(sound["diffraction"])) == 2
+    _asked(save(tmp_path / "old.npz", legacy(sound, ["diff3d"], "missing")), "multiples of")
+    run_import(save(tmp_path / "old.npz", legacy(sound, ["diff3d"], "kept")), tmp_path / "new.npz")
+    require_same_data(read_npz(tmp_path / "new.npz"), sound)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("--object ones", "the data cannot tell orientation, order or lag"),
+        ("--flip none", "what is stated is followed all the same"),
+    ],
+)
+def test_the_last_lines_say_what_the_data_say(bare, tmp_path, said, told):
+    spoilt = {**bare, **WRONG["y inverted"].spoil(bare)}
+    del spoilt["Y"]
+    done = _cli(save(tmp_path / "old.npz", spoilt), tmp_path / "new.npz", f"{said} --dry-run")
+    assert done.exit_code == 0 and told in " ".join(done.output.split()), done.output
+
+
+def test_every_question_at_once_and_one_command_that_answers_them(bright, tmp_path):
+    """Names, kind of values, a gap, lost frames, order and origin: one run asks for all."""
+    file = {key: bright[key] for key in ("objectGuess", "scan_index")}
+    file["detector"] = np.rint(counts_of(bright)).astype(np.int32)
+    file["detector"][GAP] = -1
+    file["detector"][0] = 0
+    y, x = _from_centre(bright, "ycoords"), _from_centre(bright, "xcoords")
+    file["stage"] = np.stack([y, -x], axis=0)
+    file["probeGuess"] = np.stack([bright["probeGuess"], 0.2 * bright["probeGuess"][::-1]])
+    source, target = save(tmp_path / "old scan.h5", file, "h5"), tmp_path / "new.npz"
+    asked = _cli(source, target)
+    assert asked.exit_code == 2 and asked.stdout == "" and list(tmp_path.iterdir()) == [source]
+    *questions, suggested = asked.stderr.splitlines()
+    wanted = ("mode", "detector", "stage", "photons", "no light", "amplitude or", "canvas' centre")
+    assert all(part in question for part, question in zip(wanted, questions, strict=True))
+    done = CliRunner().invoke(import_, shlex.split(suggested)[3:])
+    assert done.exit_code == 0, done.stderr
+    for key in ("xcoords", "ycoords"):
+        np.testing.assert_allclose(read_npz(target)[key], bright[key][1:], atol=1e-9)
+
+
+def test_the_document_names_every_option_and_what_may_be_answered():
+    text = (ROOT / "docs" / "import.md").read_text()
+    for name, row in QUESTIONS.items():
+        assert f"`{option(name)}" in text, name
+        choices = () if name == "flip_frames" else row.choices  # its rule is told instead
+        assert all(choice in text for choice in choices), name
+    assert set(QUESTIONS) == {one.name for one in fields(Answers)}
+
+
+def test_positions_that_no_origin_brings_onto_the_canvas(bare, tmp_path):
+    moved = _moved(3 * bare["xcoords"], bare["ycoords"])
+    source = save(tmp_path / "old.npz", {**bare, **moved})
+    assert _asked(source, "which unit, origin and axes? say --pixel-size") == "--origin ORIGIN"
+
+
+def test_metadata_of_another_probe(sound, tmp_path):
+    spoilt = legacy(sound, ["diff3d"], "kept")
+    metadata = json.loads(str(spoilt["_metadata"]))
+    metadata["physics"]["N"] = 32
+    source = save(tmp_path / "old.npz", {**spoilt, "_metadata": np.array(json.dumps(metadata))})
+    with pytest.raises(InputError, match=r"physics.N is 32.*say --probe FILE"):
+        run_import(source, None)

@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 from dagster import MetadataValue
 
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.check_states import CheckRow, rows_of, tally
+from fly64_assets.pipeline.check_states import rows_of, tally
 from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.process import utc_now
-
-
-def _page(run: PhaseRun, rows: list[CheckRow], counts: Mapping[str, int]) -> dict[str, Any]:
-    from fly64_assets.documents import formatting as numbers
-    from fly64_assets.reports.condition.rendering import Table
-
-    header = ("asset", "check", "partition", "status", "severity", "blocking", "time", "reason")
-    table = Table(
-        header,
-        [
-            (
-                row.asset,
-                row.check,
-                row.partition,
-                row.status,
-                row.severity or numbers.INAPPLICABLE,
-                numbers.yes_no(row.blocking),
-                row.time or numbers.INAPPLICABLE,
-                row.reason,
-            )
-            for row in rows
-        ],
-        words=header,
-    )
-    dose, view = run.settings["dose"], run.settings["view"]
-    title = numbers.condition(dose, view)
-    return {"title": title, "counts": counts, "checks": table}
 
 
 @phase_asset(
@@ -48,6 +19,7 @@ def _page(run: PhaseRun, rows: list[CheckRow], counts: Mapping[str, int]) -> dic
     "markdown",
 )
 def make_check_report(run: PhaseRun) -> Outcome:
+    from fly64_assets.reports.condition.check_report import check_report_context
     from fly64_assets.reports.condition.rendering import render
 
     upstream = run.planner.inputs_of(run.product, run.condition)
@@ -60,7 +32,7 @@ def make_check_report(run: PhaseRun) -> Outcome:
         "checks": [asdict(row) for row in rows],
     }
     run.write_json("check_report.json", content)
-    text = render("check_report.md", _page(run, rows, content["counts"]))
+    text = render("check_report.md", check_report_context(content))
     run.write_text("check_report.md", text)
     timeless = [{**asdict(row), "time": "", "reason": ""} for row in rows]
     shown = {**content["counts"], "report": MetadataValue.md(text)}

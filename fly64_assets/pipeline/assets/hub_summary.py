@@ -9,12 +9,14 @@ from dagster import MetadataValue
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.freshness import digest
 from fly64_assets.reports.condition.costs import costs_of
-from fly64_assets.reports.condition.summary import MadeBy, artifact_inventory, summary_context
+from fly64_assets.reports.condition.summary import (
+    MadeBy,
+    artifact_inventory,
+    is_hashed,
+    summary_context,
+)
 from fly64_assets.study import hub_layout as layout
 from fly64_assets.study.model import SPLITS
-
-HASHED = ("model.keras", ".log")
-"""Endings of the files whose sha256 the summary names."""
 
 
 def _hub_files(run: PhaseRun) -> dict[str, str]:
@@ -65,7 +67,7 @@ def make_hub_summary(run: PhaseRun) -> Outcome:
         },
         costs=costs_of(summary["aggregate_metrics"], run.input),
         made=made,
-        hashes={path: sha256 for path, sha256 in files.items() if path.endswith(HASHED)},
+        hashes={path: sha256 for path, sha256 in files.items() if is_hashed(path)},
     )
     owned = (layout.hub_path(run.product, run.condition, name) for name in run.product.files)
     inventory = artifact_inventory([*files, *(path for path in owned if path)])

@@ -13,9 +13,10 @@ import numpy as np
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001 import metadata as meta
 from fly64_assets.ptychography.data001.dataset_rules import DTYPES, VIEW_KEYS
-from fly64_assets.ptychography.importing.answers import STATED, Answers, ChangeLog
 from fly64_assets.ptychography.importing.casts import cast
-from fly64_assets.ptychography.importing.source import Source, open_source
+from fly64_assets.ptychography.importing.change_log import STATED, ChangeLog
+from fly64_assets.ptychography.importing.questions import Answers
+from fly64_assets.ptychography.importing.source import Source, StoredArray, open_source
 from fly64_assets.study.hashing import sha256_of
 from fly64_assets.study.json_depth import too_deep
 
@@ -52,6 +53,9 @@ POSITIONS = "positions"
 """A key of foreign files only: (n, 2) or (n, 3) coordinates in one array."""
 KNOWN = (*DTYPES, *VIEW_KEYS, "_metadata", POSITIONS)
 ONES = "ones"
+OPTION = {"probeGuess": "probe", "objectGuess": "object"}
+"""Key -> the field of `Answers` that says where else it comes from."""
+OTHERWISE = {"probeGuess": "--probe FILE", "objectGuess": "--object FILE or --object ones"}
 
 
 def named_keys(source: Source, answers: Answers, log: ChangeLog) -> dict[str, str]:
@@ -75,22 +79,18 @@ def named_keys(source: Source, answers: Answers, log: ChangeLog) -> dict[str, st
         if not source.exists(chosen[key]):
             raise source.missing(chosen[key])
     for key in KNOWN:
-        candidates = [
-            name
-            for name in (key, *ALIASES.get(key, ()))
-            if source.exists(name) and name not in chosen.values()
-        ]
-        candidates = [
-            name
-            for at, name in enumerate(candidates)
-            if not any(source.same(name, other) for other in candidates[:at])
-        ]
+        candidates: list[str] = []
+        for name in (key, *ALIASES.get(key, ())):
+            free = source.exists(name) and name not in chosen.values()
+            if free and not any(source.same(name, other) for other in candidates):
+                candidates.append(name)
         if key in chosen or not candidates or (key == POSITIONS and {"xcoords"} <= set(chosen)):
             continue
         if len(candidates) > 1:
-            both = " and ".join(candidates)
-            question = f"the file holds {both}: which one? say --key {key}={candidates[0]}"
-            log.ask(key, question, keys={key: candidates[0]})
+            told, first = f"the file holds {' and '.join(candidates)}: which one?", candidates[0]
+            log.ask(
+                key, "keys", {"keys": {key: first}}, told=told, key=key, name=first, otherwise=""
+            )
         chosen[key] = candidates[0]
     if POSITIONS in chosen and {"xcoords", "ycoords"} <= set(chosen):
         stated = POSITIONS in answers.keys
@@ -110,7 +110,7 @@ def named_keys(source: Source, answers: Answers, log: ChangeLog) -> dict[str, st
 
 def _stated_instead(key: str, answers: Answers) -> str:
     """The option that decides of ``key`` whatever array of the file is said to be it, if any."""
-    option = {"probeGuess": "probe", "objectGuess": "object"}.get(key)
+    option = OPTION.get(key)
     if option and (file := answers.stated().get(option)):
         return f"--{option} {file}"
     if key in ("xcoords", "ycoords") and POSITIONS in answers.keys:
@@ -138,10 +138,17 @@ def ask_for_key(
     if key in names:
         return names[key]
     likely = _likely(source, names, key)
+    name = likely or "NAME"
     also = f" or {otherwise}" if otherwise else ""
-    question = f"missing: which array is it? say --key {key}={likely or 'NAME'}{also}; "
-    suggested = instead if instead and not likely else {"keys": {key: likely or "NAME"}}
-    log.ask(key, f"{question}the file holds {source.holds()}", **suggested)
+    log.ask(
+        key,
+        "keys",
+        instead if instead and not likely else {"keys": {key: name}},
+        told="missing: which array is it?",
+        key=key,
+        name=name,
+        otherwise=f"{also}; the file holds {source.holds()}",
+    )
     if likely:
         names[key] = likely
     return likely
@@ -185,17 +192,15 @@ def read_metadata(
         log.add("_metadata", "dropped and made anew", source.describe(name), "new", reason)
         return None, None
     parsed = _parsed(text)
-    if isinstance(parsed, dict) and not _metadata_problem(parsed):
+    problem = "is no JSON object, or is nested too deep"
+    if isinstance(parsed, dict):
+        problem = _metadata_problem(parsed)
+    if not problem:
         form = source.describe(name).split(", sha256")[0]
         if source.container == "NPZ" and not (form.startswith("<U") and form.endswith(" ()")):
             log.add("_metadata", "decoded", form, "0-d unicode array", "the text is as it was")
         return parsed, None
-    reason = (
-        _metadata_problem(parsed)
-        if isinstance(parsed, dict)
-        else "is no JSON object, or is nested too deep"
-    )
-    reason = f"{reason}; the old text is kept as source_metadata in the import record"
+    reason = f"{problem}; the old text is kept as source_metadata in the import record"
     log.add("_metadata", "made anew", "foreign text", "new", reason)
     return None, text
 
@@ -222,58 +227,63 @@ def _metadata_problem(parsed: Mapping[str, Any]) -> str:
     return "" if meta.is_canonical(parsed) else "does not begin with a simulate or import record"
 
 
-class Plane:
-    """Object or probe on its way to (H, W) complex64."""
+def read_plane(key: str, source: Source, name: str, answers: Answers, log: ChangeLog) -> np.ndarray:
+    """Object or probe: (H, W) complex, finite, in the file's precision.
 
-    def __init__(self, source: Source, answers: Answers, log: ChangeLog) -> None:
-        self._source, self._answers, self._log = source, answers, log
+    Raises:
+        InputError: not complex, of another dimension, or not finite.
+    """
+    refuse_pickled(source, name)
+    stored = source.array(name)
+    if stored.dtype.kind != "c":
+        problem = f"is {stored.dtype}, not complex: amplitude or phase alone is no transmission"
+        raise InputError(source.path, name, problem)
+    plane = squeezed(key, stored, 2, log)
+    if len(plane.shape) != 2 and (key != "probeGuess" or len(plane.shape) > 4):
+        problem = f"shape is {stored.shape}, two dimensions are wanted"
+        raise InputError(source.path, name, problem)
+    values = plane.whole()
+    if values.ndim > 2:
+        values = _one_mode(source, name, values, answers, log)
+    if not np.isfinite(values).all():
+        broken = int((~np.isfinite(values)).sum())
+        problem = f"{broken} values are not finite: what stands there? say {OTHERWISE[key]}"
+        raise InputError(source.path, name, problem)
+    return values
 
-    def read(self, key: str, name: str) -> np.ndarray:
-        """(H, W) complex, finite, in the file's precision.
 
-        Raises:
-            InputError: not complex, of another dimension, or not finite.
-        """
-        refuse_pickled(self._source, name)
-        stored = self._source.array(name)
-        if stored.dtype.kind != "c":
-            problem = f"is {stored.dtype}, not complex: amplitude or phase alone is no transmission"
-            raise InputError(self._source.path, name, problem)
-        plane = stored.squeezed(2)
-        if plane.shape != stored.shape:
-            after, reason = list(plane.shape), "axes of length 1"
-            self._log.add(key, "axes dropped", list(stored.shape), after, reason)
-        if len(plane.shape) != 2 and (key != "probeGuess" or len(plane.shape) > 4):
-            problem = f"shape is {stored.shape}, two dimensions are wanted"
-            raise InputError(self._source.path, name, problem)
-        values = plane.whole()
-        if values.ndim > 2:
-            values = self._one_mode(key, name, values)
-        if not np.isfinite(values).all():
-            broken = int((~np.isfinite(values)).sum())
-            option = "--probe FILE" if key == "probeGuess" else "--object FILE or --object ones"
-            problem = f"{broken} values are not finite: what stands there? say {option}"
-            raise InputError(self._source.path, name, problem)
-        return values
+def squeezed(key: str, stored: StoredArray, dimensions: int, log: ChangeLog) -> StoredArray:
+    """The array without surplus axes of length 1 at its ends, recorded."""
+    changed = stored.squeezed(dimensions)
+    if changed.shape != stored.shape:
+        before, after = list(stored.shape), list(changed.shape)
+        log.add(key, "axes dropped", before, after, "axes of length 1")
+    return changed
 
-    def _one_mode(self, key: str, name: str, values: np.ndarray) -> np.ndarray:
-        """The mode that was stated, or with a question the strongest."""
-        self._log.need("probe_mode")
-        modes = values.reshape(-1, *values.shape[-2:])
-        powers = np.square(np.abs(modes.astype(np.complex128))).sum(axis=(1, 2))
-        mode, strongest = self._answers.probe_mode, int(np.argmax(np.nan_to_num(powers)))
-        share = f"{100 * powers[strongest] / powers.sum():.0f} % of the power"
-        if isinstance(mode, int) and not 0 <= mode < len(modes):
-            problem = f"holds modes 0 to {len(modes) - 1}, --probe-mode {mode} is none of them"
-            raise InputError(self._source.path, name, problem)
-        if mode is None:
-            question = f"holds {len(modes)} modes, DATA-001 has one: which? mode {strongest} has "
-            question += f"{share}; say --probe-mode strongest or K, 0 to {len(modes) - 1}"
-            self._log.ask(name, question, probe_mode="strongest")
-        chosen = mode if isinstance(mode, int) else strongest
-        part = f"mode {chosen}, {100 * powers[chosen] / powers.sum():.0f} % of the power"
-        self._log.add(key, "mode chosen", list(values.shape), part, STATED)
-        return modes[chosen]
+
+def _one_mode(
+    source: Source, name: str, values: np.ndarray, answers: Answers, log: ChangeLog
+) -> np.ndarray:
+    """The probe mode that was stated, or with a question the strongest."""
+    log.need("probe_mode")
+    modes = values.reshape(-1, *values.shape[-2:])
+    powers = np.square(np.abs(modes.astype(np.complex128))).sum(axis=(1, 2))
+    shares = [f"{100 * power / powers.sum():.0f} % of the power" for power in powers]
+    mode, strongest, last = (
+        answers.probe_mode,
+        int(np.argmax(np.nan_to_num(powers))),
+        len(modes) - 1,
+    )
+    if isinstance(mode, int) and not 0 <= mode <= last:
+        problem = f"holds modes 0 to {last}, --probe-mode {mode} is none of them"
+        raise InputError(source.path, name, problem)
+    if mode is None:
+        told = {"count": len(modes), "strongest": strongest, "share": shares[strongest]}
+        log.ask(name, "probe_mode", {"probe_mode": "strongest"}, **told, last=last)
+    chosen = mode if isinstance(mode, int) else strongest
+    part = f"mode {chosen}, {shares[chosen]}"
+    log.add("probeGuess", "mode chosen", list(values.shape), part, STATED)
+    return modes[chosen]
 
 
 def refuse_pickled(source: Source, name: str) -> None:
@@ -290,21 +300,20 @@ def plane_of(
         (H, W) complex; ``None`` for a canvas of ones that is still to be made and for a probe that
         is asked for; and name -> sha256 of the other file where there is one.
     """
-    option = "probe" if key == "probeGuess" else "object"
+    option = OPTION[key]
     given: str | None = getattr(answers, option)
     if key == "objectGuess" and given == ONES:
         return None, {}
     if given is None:
-        otherwise = "--probe FILE" if option == "probe" else "--object FILE or --object ones"
         instead = {"probe": "FILE"} if option == "probe" else {"object": ONES}
-        name = ask_for_key(source, names, key, log, otherwise=otherwise, **instead)
-        return (Plane(source, answers, log).read(key, name) if name else None), {}
+        name = ask_for_key(source, names, key, log, otherwise=OTHERWISE[key], **instead)
+        return (read_plane(key, source, name, answers, log) if name else None), {}
     path = Path(given)
     with open_source(path) as other:
         found = [name for name in (key, *ALIASES[key]) if other.exists(name)]
         if not found:
             raise other.missing(key)
-        values = Plane(other, answers, log).read(key, found[0])
+        values = read_plane(key, other, found[0], answers, log)
     before = names.get(key)
     log.add(key, "taken from another file", before, path.name, STATED)
     return values, {path.name: sha256_of(path)}

@@ -6,22 +6,11 @@ with what it suggests, so that all questions come at once. Nothing is written he
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
-
 import numpy as np
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.dataset_rules import PATCH_PADDING_PX, VIEW_KEYS
 from fly64_assets.ptychography.forward import PatchCutter, far_field
-from fly64_assets.ptychography.importing.answers import (
-    STATED,
-    Answers,
-    Change,
-    ChangeLog,
-    OpenQuestions,
-    Progress,
-)
 from fly64_assets.ptychography.importing.arrays import (
     POSITIONS,
     ask_for_key,
@@ -31,9 +20,16 @@ from fly64_assets.ptychography.importing.arrays import (
     plane_of,
     read_metadata,
     refuse_pickled,
+    squeezed,
+)
+from fly64_assets.ptychography.importing.change_log import (
+    STATED,
+    ChangeLog,
+    OpenQuestions,
+    Progress,
 )
 from fly64_assets.ptychography.importing.damage import Damage
-from fly64_assets.ptychography.importing.evidence import Values, probe_factor, zero_frequency
+from fly64_assets.ptychography.importing.evidence import Values, zero_frequency
 from fly64_assets.ptychography.importing.frames import (
     Amplitudes,
     Fill,
@@ -42,45 +38,27 @@ from fly64_assets.ptychography.importing.frames import (
     Statistics,
     statistics,
 )
-from fly64_assets.ptychography.importing.orientation import (
-    BETTER,
-    Comparison,
-    Finding,
-    compare,
-    in_words,
-    outside,
-    rivals,
-    sample_size,
+from fly64_assets.ptychography.importing.placing import (
+    Placing,
+    empty_canvas,
+    even_canvas,
+    stated_way,
 )
-from fly64_assets.ptychography.importing.positions import Positions, Way
+from fly64_assets.ptychography.importing.positions import Positions
+from fly64_assets.ptychography.importing.questions import Answers
 from fly64_assets.ptychography.importing.source import Source
-from fly64_assets.ptychography.importing.units import Units
-from fly64_assets.ptychography.physics_checks import STANDARD_ERRORS
+from fly64_assets.ptychography.importing.units import apply_units
 from fly64_assets.study.hashing import sha256_of
 
 CONTAINER = "NPZ"
-LARGEST_CANVAS = 1 << 28
-"""Pixels of an empty canvas that is made."""
-STEPS: dict[str, tuple[str, Any]] = {
-    "axes": ("axes", "xy"),
-    "flip": ("flip", "none"),
-    "flip_about": ("about", "canvas"),
-    "flip_frames": ("turn", "none"),
-    "conjugate": ("conjugate", "none"),
-    "lag": ("lag", 0),
-}
-"""Option -> what of a `Way` it states, and what leaves all as it is."""
-UNTURNED: dict[str, Any] = {"turn": "none", "lag": 0, "conjugate": "none"}
-XY0 = "xy0"
-"""Patterns turned by 180 degrees about the zero frequency."""
 
 
-@dataclass
 class Conversion:
-    """A dataset ready to be written.
+    """A dataset that is made ready to be written, step by step.
 
     Attributes:
         source: the foreign file; it must stay open until the frames are written.
+        answers: what was stated.
         frames: diffraction on its way to amplitude.
         object, probe: complex64.
         per_frame: coordinates and ``scan_index``, final dtypes.
@@ -93,46 +71,31 @@ class Conversion:
         changes: everything that was changed.
         finding: what the comparison of orientations says, ``None`` where there was none.
         inputs: name -> sha256 of every file that went in.
-        answers: what was stated.
     """
-
-    source: Source
-    frames: Amplitudes
-    object: np.ndarray
-    probe: np.ndarray
-    per_frame: dict[str, np.ndarray]
-    patches: Frames | None
-    extra: dict[str, np.ndarray]
-    metadata: dict[str, Any] | None
-    source_metadata: str | None
-    intensity_scale: float
-    position_errors: float | None
-    changes: list[Change]
-    finding: Finding | None
-    inputs: dict[str, str] = field(default_factory=dict)
-    answers: Answers = field(default_factory=Answers)
-
-
-class _Preparation:
-    """The steps, and what they have in common."""
 
     def __init__(self, source: Source, answers: Answers, progress: Progress) -> None:
         self.source, self.answers, self.progress = source, answers, progress
         self.log = ChangeLog(source.path, answers)
+        self.changes = self.log.changes
         self.inputs = {source.path.name: sha256_of(source.path)}
-        self.metadata: dict[str, Any] | None = None
-        self.source_metadata: str | None = None
 
-    def run(self) -> Conversion:
+    def prepare(self) -> None:
+        """Decide and record every step from the source to DATA-001; reads, writes nothing.
+
+        Raises:
+            InputError: the file is damaged or what it holds cannot become DATA-001; or an answer to
+                a question that the file does not raise; or `OpenQuestions`: every question that
+                nobody answered.
+        """
         try:
-            return self._run()
+            self._run()
         except OpenQuestions:
             raise
         except InputError as error:
             self.log.refuse_open(error)
             raise
 
-    def _run(self) -> Conversion:
+    def _run(self) -> None:
         if self.source.container != CONTAINER:
             reason = f"a DATA-001 file is {CONTAINER}"
             self.log.add("file", "container", self.source.container, CONTAINER, reason)
@@ -159,24 +122,38 @@ class _Preparation:
             index = self._leave_out(bad, frames, patches, positions, index, extra)
             found = statistics(frames, mask, self.progress)
         values = self._values(frames, mask, found)
-        way = self._stated_way(positions, side) if placed else None
+        way = stated_way(positions, self.answers, side, self.log) if placed else None
         if probe is None or way is None:
             self.log.refuse_open()
         amplitudes = self._amplitudes(frames, mask, found, values, probe)
-        canvas = None if object_ is None else object_.shape
         object_, probe = self._conjugated(object_, probe)
-        object_, way = self._canvas(object_, positions, way, side)
-        canvas = canvas or object_.shape
+        if object_ is None:
+            ordered = positions.named or self.answers.axes is not None
+            object_, way = empty_canvas(self.source, positions, way, side, ordered=ordered)
+            canvas, before = object_.shape, self.names.get("objectGuess")
+            self.log.add("objectGuess", "replaced by ones", before, list(canvas), STATED)
+        else:
+            canvas = object_.shape
+            object_ = even_canvas(self.source, object_, side, self.log)
         object_ = cast_and_record(self.source, "objectGuess", object_, self.log)
-        way, finding, factor, mean = self._orientation(
-            amplitudes, values, positions, canvas, object_, probe, way
+        placing = Placing(
+            self.source,
+            self.answers,
+            self.log,
+            self.progress,
+            amplitudes=amplitudes,
+            values=values,
+            positions=positions,
+            canvas=canvas,
+            object_=object_,
+            probe=probe,
         )
-        if not values.intensity:
-            mean = found.total / (count * side**2)
+        way, finding, factor = placing.decide(way)
+        mean = placing.mean if values.intensity else found.total / (count * side**2)
         reason = "" if finding is None else f"forward residual {finding.residual:.3f} so"
         coordinates = positions.values(way, canvas, reason)
-        units = Units(values, amplitudes, mean, factor, self.metadata)
-        probe, scale = units.apply(probe, self.log)
+        known = float(self.metadata["physics"]["intensity_scale"]) if self.metadata else None
+        probe, scale = apply_units(values, amplitudes, mean, factor, known, probe, self.log)
         self._record_casts(frames, patches)
         if mask:
             amplitudes.fill = self._fill(coordinates, object_, probe, scale)
@@ -186,23 +163,10 @@ class _Preparation:
             self.log.add("diffraction", "masked values replaced", before, filled, "no counts")
         self.log.refuse_open()
         self.log.refuse_unneeded()
-        return Conversion(
-            self.source,
-            amplitudes,
-            object_,
-            probe,
-            {**coordinates, "scan_index": index},
-            patches,
-            extra,
-            self.metadata,
-            self.source_metadata,
-            scale,
-            positions.position_errors,
-            self.log.changes,
-            finding,
-            self.inputs,
-            self.answers,
-        )
+        self.frames, self.object, self.probe = amplitudes, object_, probe
+        self.per_frame = {**coordinates, "scan_index": index}
+        self.patches, self.extra, self.intensity_scale = patches, extra, scale
+        self.position_errors, self.finding = positions.position_errors, finding
 
     def _plane(self, key: str) -> np.ndarray | None:
         plane, inputs = plane_of(key, self.source, self.names, self.answers, self.log)
@@ -226,12 +190,7 @@ class _Preparation:
         if name is None:
             return None
         refuse_pickled(self.source, name)
-        stored = self.source.array(name)
-        squeezed = stored.squeezed(3)
-        if squeezed.shape != stored.shape:
-            after, reason = list(squeezed.shape), "axes of length 1"
-            self.log.add(key, "axes dropped", list(stored.shape), after, reason)
-            stored = squeezed
+        stored = squeezed(key, self.source.array(name), 3, self.log)
         wanted = "c" if key == "Y" else "uif"
         if stored.dtype.kind not in wanted:
             kind = "complex patches" if key == "Y" else "real amplitudes or intensities"
@@ -259,8 +218,7 @@ class _Preparation:
         if first and last and asked is None:
             if self.metadata is not None:
                 return False  # its metadata says DATA-001: frames first
-            question = f"shape is {shape}: which axis counts the frames? say --frames first or last"
-            self.log.ask(name, question, frames="first")
+            self.log.ask(name, "frames", {"frames": "first"}, shape=shape)
         return asked == "last" if asked else last and not first
 
     def _positions(self, positions: Positions, count: int) -> bool:
@@ -370,209 +328,6 @@ class _Preparation:
             object_ = np.conj(object_)
         return object_, np.conj(probe) if what in ("probe", "both") else probe
 
-    def _stated_way(self, positions: Positions, side: int) -> Way | None:
-        """How the positions are read as far as that is stated; ``None`` where their unit is open.
-
-        Turned patterns, a lag and conjugation are applied where they are stated: no part of it.
-        """
-        size = positions.pixel_size(side)
-        if size is None:
-            return None
-        answers = self.answers
-        flip = answers.flip or "none"
-        if flip != "none":
-            self.log.need("flip_about")
-        about = answers.flip_about if answers.flip_about and flip != "none" else "canvas"
-        return Way(answers.axes or "xy", size, answers.origin or "corner", flip, about)
-
-    def _canvas(
-        self, object_: np.ndarray | None, positions: Positions, way: Way, side: int
-    ) -> tuple[np.ndarray, Way]:
-        """The object, padded to even sides; ones where it was asked for, about the scan."""
-        if object_ is None:
-            places = way.place(positions.pairs, (0, 0))
-            least = places.min(axis=0) - side / 2
-            if way.origin == "centre":
-                problem = "the canvas' centre is not known of an object that is still to be made"
-                raise InputError("--origin", "centre", problem)
-            if (least < 0).any() or way.origin == "scan" or way.flip != "none":
-                way = replace(way, origin="scan")
-                reach = np.ptp(places, axis=0) + side + 2
-            else:
-                reach = places.max(axis=0) + side / 2
-            if not positions.named and self.answers.axes is None:
-                reach = np.full(2, reach.max())
-            height, width = (max(side + 2, 2 * int(np.ceil(end / 2))) for end in reach)
-            if height * width > LARGEST_CANVAS:
-                problem = f"an empty canvas of {height} x {width} px is wanted: "
-                problem += "in which unit are the positions? say --pixel-size"
-                raise InputError(self.source.path, "xcoords, ycoords", problem)
-            before = self.names.get("objectGuess")
-            self.log.add("objectGuess", "replaced by ones", before, [height, width], STATED)
-            return np.ones((height, width), np.complex64), way
-        odd = [length % 2 for length in object_.shape]
-        if any(odd):
-            before = list(object_.shape)
-            object_ = np.pad(object_, [(0, odd[0]), (0, odd[1])], mode="edge")
-            reason = "even sides: the last row or column repeated at the far side"
-            self.log.add("objectGuess", "padded", before, list(object_.shape), reason)
-        if min(object_.shape) <= side:
-            problem = f"canvas is {object_.shape}, no larger than N = {side}: which canvas? "
-            problem += "say --object FILE or --object ones"
-            raise InputError(self.source.path, "objectGuess", problem)
-        if not object_.any():
-            problem = "is zero everywhere: which canvas? say --object FILE or --object ones"
-            raise InputError(self.source.path, "objectGuess", problem)
-        return object_, way
-
-    def _orientation(
-        self,
-        amplitudes: Amplitudes,
-        values: Values,
-        positions: Positions,
-        canvas: tuple[int, int],
-        object_: np.ndarray,
-        probe: np.ndarray,
-        way: Way,
-    ) -> tuple[Way, Finding | None, float, float]:
-        """How the positions are read, why, by what the probe is multiplied, the mean amplitude.
-
-        An order that nobody stated is decided; what is stated or named is held against the data.
-        """
-        side, sides = len(probe), np.asarray(object_.shape)
-        chosen, measured, masked = amplitudes.sample(sample_size(side))
-        mean = float(measured.mean())
-        told = positions.named or self.answers.axes is not None
-        own = [replace(way, axes=order) for order in ((way.axes,) if told else ("xy", "yx"))]
-
-        def comparison(of: Way) -> Comparison:
-            places = of.place(positions.pairs, canvas)[chosen]
-            factor = probe_factor(self.source.path, measured, masked, places, object_, probe)
-            scale = values.scale if values.counted else None
-            return Comparison(
-                measured, masked, chosen, positions.pairs, canvas, object_, probe * factor, scale
-            ), factor
-
-        def fitting(ways: list[Way]) -> list[Way]:
-            return [
-                one for one in ways if not outside(one.place(positions.pairs, canvas), sides, side)
-            ]
-
-        fits = fitting(own)
-        if not fits:
-            elsewhere = fitting(self._elsewhere(way))
-            if elsewhere:
-                compared, _ = comparison(elsewhere[0])
-                finding = compare(compared, elsewhere[0], elsewhere[1:], self.progress)
-                elsewhere = [finding.way if finding.clear else elsewhere[0]]
-            self._ask_place(own[0], positions, canvas, object_.shape, side, elsewhere)
-            if not elsewhere:
-                self.log.refuse_open()
-            return elsewhere[0], None, 1.0, mean
-        compared, factor = comparison(fits[0])
-        if len(fits) == 2:
-            fits = self._which_is_x(compared, fits, len(chosen))
-        finding = compare(compared, fits[0], list(rivals(fits[0])), self.progress)
-        return self._question(finding, fits[0]), finding, factor, mean
-
-    def _elsewhere(self, way: Way) -> list[Way]:
-        """The same from other origins and in other orders, as far as these are not stated."""
-        origins = ("centre", "corner", "scan") if self.answers.origin is None else (way.origin,)
-        from_there = [replace(way, origin=origin) for origin in origins]
-        turned = [other for one in from_there for other in rivals(one)]
-        placed = [one for one in turned if one == replace(one, **UNTURNED)]
-        return [one for one in from_there + placed if not self._contradicts(one, way)]
-
-    def _contradicts(self, way: Way, own: Way) -> bool:
-        """Whether a way differs from the file's own in what was stated."""
-        stated = self.answers.given()
-        return any(
-            option in stated and getattr(way, name) != getattr(own, name)
-            for option, (name, _) in STEPS.items()
-        )
-
-    def _ask_place(
-        self,
-        way: Way,
-        positions: Positions,
-        canvas: tuple[int, int],
-        sides: tuple[int, int],
-        side: int,
-        elsewhere: list[Way],
-    ) -> None:
-        """The question that patches which leave the canvas raise."""
-        places = way.place(positions.pairs, canvas)
-        (low_y, low_x), (high_y, high_x) = places.min(axis=0), places.max(axis=0)
-        where = (
-            f"x {low_x:.6g} to {high_x:.6g}, y {low_y:.6g} to {high_y:.6g}; "
-            f"{outside(places, np.asarray(sides), side)} of {len(places)} patches leave the "
-            f"{sides[0]} x {sides[1]} canvas"
-        )
-        suggested: dict[str, Any] = {"origin": "ORIGIN"}
-        for one in elsewhere:
-            suggested = {"origin": one.origin} if one.origin != way.origin else {}
-            for option, (name, _) in STEPS.items():
-                if getattr(one, name) != getattr(way, name):
-                    suggested[option] = getattr(one, name)
-        options = " ".join(_option(option, value) for option, value in suggested.items())
-        if suggested.get("origin") == "centre":
-            question = f"counted from the canvas' centre? say {options} (or --origin scan, --axes, "
-            question += "--pixel-size)"
-        elif elsewhere:
-            question = f"which origin and axes? {options} would fit; or say --origin, --axes, "
-            question += "--pixel-size, or give another canvas with --object"
-        else:
-            question = "which unit, origin and axes? say --pixel-size, --origin, --axes, or give "
-            question += "another canvas with --object"
-        self.log.ask("xcoords, ycoords", f"{where}: {question}", **suggested)
-
-    def _which_is_x(self, compared: Comparison, fits: list[Way], count: int) -> list[Way]:
-        """Both orders of two coordinates that nobody named, the right one first."""
-        models = [compared.model(way, count) for way in fits]
-        gain, error = compared.preference(*models)
-        residuals = [compared.residual(model) for model in models]
-        best = 0 if gain >= 0 else 1
-        if abs(gain) < BETTER or abs(gain) < STANDARD_ERRORS * error:
-            told = f"forward residual {residuals[0]:.3f} with xy, {residuals[1]:.3f} with yx"
-            question = f"which column is x? {told}; say --axes xy (the first) or --axes yx"
-            axes = fits[best].axes if np.isfinite(error) else "AXES"
-            self.log.ask(POSITIONS, question, axes=axes)
-        return [fits[best], fits[1 - best]]
-
-    def _question(self, finding: Finding, own: Way) -> Way:
-        """The way to go on with; questions the file's own where the data speak against it."""
-        stated = self.answers.given()
-        followed = STEPS.keys() & stated.keys()
-        told = f"forward residual {finding.residual:.3f} as stored"
-        if finding.better and self._contradicts(finding.better, own):
-            return own
-        if finding.better and finding.clear:
-            words, keep, take = in_words(finding.better, own), [], {}
-            for option, (name, none) in STEPS.items():
-                if getattr(finding.better, name) != getattr(own, name):
-                    take[option] = getattr(finding.better, name)
-                    kept = own.axes if option == "axes" else none
-                    keep += [] if option == "flip_about" else [_option(option, kept)]
-            told += f", {finding.others[words]:.3f} so"
-            said = " ".join(_option(option, value) for option, value in take.items())
-            equal = (
-                " (or object and probe both conjugated)" if take.get("flip_frames") == XY0 else ""
-            )
-            question = f"{words}{equal}? {told}; say {said}, or {' '.join(keep)} to keep it"
-            self.log.ask("xcoords, ycoords", question, **take)
-            return replace(finding.better, **UNTURNED)
-        if (finding.better or finding.unrelated) and not followed:
-            words, best = next(iter(finding.others.items()), ("nothing else", finding.residual))
-            question = (
-                "do patterns and positions belong together, in this order? "
-                f"{told}, no better than shuffled or otherwise wrong; best of "
-                f"{len(finding.others)} other ways {best:.3f} ({words}), none stands out; mend the "
-                "file, or say --lag 0 to take it as it is (or --axes, --flip, --flip-frames, "
-                "--conjugate)"
-            )
-            self.log.ask("xcoords, ycoords", question, lag=0)
-        return own
-
     def _record_casts(self, frames: Frames, patches: Frames | None) -> None:
         reason = "every value kept to its precision"
         for key, stack, wanted in (
@@ -595,23 +350,3 @@ class _Preparation:
             return np.sqrt(np.rint(np.square(model * scale))) / scale
 
         return expected
-
-
-def _option(name: str, value: Any) -> str:
-    return f"--{name.replace('_', '-')} {value}"
-
-
-def prepare(source: Source, answers: Answers, progress: Progress) -> Conversion:
-    """Decide and record every step from ``source`` to DATA-001; reads, writes nothing.
-
-    Args:
-        source: from `source.open_source`, open.
-        answers: what a person stated.
-        progress: called after each block of frames.
-
-    Raises:
-        InputError: the file is damaged or what it holds cannot become DATA-001; or an answer to a
-            question that the file does not raise; or `OpenQuestions`: every question that nobody
-            answered.
-    """
-    return _Preparation(source, answers, progress).run()

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.importing.answers import Answers, ChangeLog, Progress, is_file
+from fly64_assets.ptychography.importing.change_log import ChangeLog, Progress
 from fly64_assets.ptychography.importing.frames import FEW, Frames, Mask, Statistics, statistics
+from fly64_assets.ptychography.importing.questions import Answers, is_file
 from fly64_assets.ptychography.importing.source import Source, open_source
 from fly64_assets.study.hashing import sha256_of
 
@@ -79,8 +80,8 @@ class Damage:
         if unused:
             told += ("; " if told else "") + f"{' and '.join(unused)} marks bad pixels"
         options = " ".join(f"--mask {name}" for name in suggested)
-        question = f"{told}: mask them? say {options}, or --mask {NONE} where all are counts"
-        self._log.ask("diffraction", question, mask=tuple([*self._answers.mask, *suggested]))
+        masks = {"mask": (*self._answers.mask, *suggested)}
+        self._log.ask("diffraction", "mask", masks, told=told, options=options)
 
     def _values(self, found: Statistics, mask: Mask, frames: Frames) -> list[str]:
         """Numbers that stand for no counts, into the mask; in words."""
@@ -197,13 +198,12 @@ class Damage:
             problem = f"keep was stated, but {told}: only drop, or --mask {FOUND}, can be"
             raise InputError("--bad-frames", "", problem)
         if choice is None:
-            question = f"{told}: leave these out with their positions? say --bad-frames drop"
+            otherwise = "" if broken else ", or --bad-frames keep"
             if found.broken and not adrift:
-                question += f", or --mask {FOUND} to mask what is not finite"
-            elif not broken:
-                question += ", or --bad-frames keep"
+                otherwise = f", or --mask {FOUND} to mask what is not finite"
             key = "xcoords, ycoords" if adrift and not found.broken else "diffraction"
-            self._log.ask(key, question, bad_frames="drop")
+            suggested = {"bad_frames": "drop"}
+            self._log.ask(key, "bad_frames", suggested, told=told, otherwise=otherwise)
         return np.asarray([] if choice == "keep" else bad, np.intp)
 
 

@@ -16,8 +16,9 @@ import numpy as np
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.dataset_rules import PATCH_PADDING_PX
 from fly64_assets.ptychography.forward import extract_patches, far_field, transmitted_power
-from fly64_assets.ptychography.importing.answers import STATED, Answers, ChangeLog, Progress
+from fly64_assets.ptychography.importing.change_log import STATED, ChangeLog, Progress
 from fly64_assets.ptychography.importing.frames import Frames, Mask, Statistics, whole_counts
+from fly64_assets.ptychography.importing.questions import Answers
 
 LIKENESS = 0.5
 """Least correlation of the mean amplitude with the empty beam's that speaks for a place of the zero
@@ -66,12 +67,13 @@ class Values:
         self._decide_scale(found, whole, stated)
 
     def _ask_kind(self, evidence: str, likely: str) -> None:
-        question = "amplitude or intensity? say --values amplitude or --values intensity"
-        self._log.ask(self._name, f"{evidence}: {question}", values=likely)
+        self._log.ask(self._name, "values", {"values": likely}, told=evidence)
         self.intensity = likely == "intensity"
 
-    def _ask_scale(self, question: str) -> None:
-        self._log.ask(self._name, question, intensity_scale="S")
+    def _ask_scale(self, told: str, formula: str = "") -> None:
+        formula = formula and f" S, with counts = {formula}"
+        suggested = {"intensity_scale": "S"}
+        self._log.ask(self._name, "intensity_scale", suggested, told=told, formula=formula)
         self.counted = False
 
     def _decide_kind(self, found: Statistics, whole: Mapping[str, bool], described: bool) -> None:
@@ -102,7 +104,7 @@ class Values:
             if whole["squares"] and stated != 1 and not found.whole:
                 self._ask_scale(
                     f"whole counts come from intensity_scale {stated:g} of the metadata and from 1 "
-                    "alike: which one? say --intensity-scale"
+                    "alike: which one"
                 )
             self.scale, self.scale_reason = stated, "of its metadata"
         elif whole["squares"] and not found.whole:
@@ -113,10 +115,7 @@ class Values:
         elif stated is not None:
             self.scale, self.scale_reason = stated, "of its metadata"
         else:
-            self._ask_scale(
-                "how many counts are these amplitudes? say --intensity-scale S, with "
-                "counts = (amplitude * S)**2"
-            )
+            self._ask_scale("how many counts are these amplitudes", "(amplitude * S)**2")
 
     def _intensity_scale(self, found: Statistics, whole: Mapping[str, bool]) -> None:
         if found.whole:
@@ -125,10 +124,7 @@ class Values:
             self.scale = 1 / math.sqrt(found.smallest)
             self.scale_reason = "all intensities are whole multiples of the smallest, one count"
         else:
-            self._ask_scale(
-                "how many counts are these intensities? say --intensity-scale S, with "
-                "counts = intensity * S**2"
-            )
+            self._ask_scale("how many counts are these intensities", "intensity * S**2")
 
 
 def zero_frequency(
@@ -152,10 +148,8 @@ def zero_frequency(
         return True, likeness
     if described:
         return False, "its metadata says DATA-001, which has it at the centre"
-    question = "say --zero-frequency centre or --zero-frequency corner"
     likelier = "corner" if corner > centre else "centre"
-    asked = f"where is the zero frequency? {likeness}; {question}"
-    log.ask(name, asked, zero_frequency=likelier)
+    log.ask(name, "zero_frequency", {"zero_frequency": likelier}, told=likeness)
     return corner > centre, likeness
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fly64_assets.ptychography.importing.answers import Progress
 from fly64_assets.ptychography.importing.casts import cast
+from fly64_assets.ptychography.importing.change_log import Progress
 from fly64_assets.ptychography.importing.source import StoredArray
 
 BLOCK_BYTES = 1 << 23
@@ -281,7 +281,7 @@ class Amplitudes:
         frames: of the file.
         intensity: whether the file holds intensities.
         corner: whether the file has the zero frequency at pixel (0, 0).
-        turn: one of `answers.PATTERN_TURNS`.
+        turn: one of `questions.PATTERN_TURNS`.
         divisor: of the amplitudes.
         largest: largest amplitude before the division.
         mask: of the file's values.
@@ -346,7 +346,7 @@ def turned(patterns: np.ndarray, turn: str, *, back: bool = False) -> np.ndarray
 
     Args:
         patterns: frames first.
-        turn: one of `answers.PATTERN_TURNS`.
+        turn: one of `questions.PATTERN_TURNS`.
         back: apply the inverse.
     """
     axes = [axis for axis, name in ((1, "y"), (2, "x")) if name in turn]

@@ -19,9 +19,10 @@ import numpy as np
 
 from fly64_assets.ptychography.data001.dataset_rules import PATCH_PADDING_PX
 from fly64_assets.ptychography.forward import PatchCutter, far_field
-from fly64_assets.ptychography.importing.answers import PATTERN_TURNS, Progress
+from fly64_assets.ptychography.importing.change_log import Progress
 from fly64_assets.ptychography.importing.frames import turned
 from fly64_assets.ptychography.importing.positions import Way
+from fly64_assets.ptychography.importing.questions import PATTERN_TURNS
 from fly64_assets.ptychography.physics_checks import STANDARD_ERRORS
 
 LONGEST_LAG = 3

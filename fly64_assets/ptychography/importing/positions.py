@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from fly64_assets.errors import InputError
-from fly64_assets.ptychography.importing.answers import STATED, Answers, ChangeLog
 from fly64_assets.ptychography.importing.arrays import POSITIONS, cast_and_record, per_frame
+from fly64_assets.ptychography.importing.change_log import STATED, ChangeLog
+from fly64_assets.ptychography.importing.questions import Answers
 from fly64_assets.ptychography.importing.source import Source
 
 LOOKS_LIKE_LENGTHS = 1.0
@@ -188,9 +189,8 @@ class Positions:
             return size / self.metres
         told = "lengths, by their unit:" if self.metres is not None else "metres, not px?"
         low, high = np.nanmin(self.pairs, axis=0), np.nanmax(self.pairs, axis=0)
-        where = f"{low[0]:.6g} to {high[0]:.6g} and {low[1]:.6g} to {high[1]:.6g}"
-        question = f"{where}: {told} say --pixel-size L, an object pixel in the same unit"
-        self._log.ask("xcoords, ycoords", question, pixel_size="L")
+        told = f"{low[0]:.6g} to {high[0]:.6g} and {low[1]:.6g} to {high[1]:.6g}: {told}"
+        self._log.ask("xcoords, ycoords", "pixel_size", {"pixel_size": "L"}, told=told)
         return None
 
     def _pixel_of_the_geometry(self, side: int) -> float | None:
@@ -253,21 +253,17 @@ class Positions:
             if start not in values:
                 values[start] = values[key]
                 self._log.add(start, "made", None, f"equal to {key}", "the file has none")
-            elif not np.array_equal(values[start], values[key]):
-                largest = float(np.nanmax(np.abs(values[start] - values[key])))
-                self._differing(values, key, largest)
+                continue
+            if np.array_equal(values[start], values[key]):
+                continue
+            largest = float(np.nanmax(np.abs(values[start] - values[key])))
+            self._log.need("start")
+            if self._answers.start is None:
+                self._log.ask(start, "start", {"start": "drop"}, key=key, largest=largest)
+            if self._answers.start == "keep":
+                self.position_errors = max(largest, self.position_errors or 0.0)
+            else:
+                values[start] = values[key]
+                before = f"up to {largest:.3g} px from {key}"
+                self._log.add(start, "replaced", before, f"equal to {key}", STATED)
         return values
-
-    def _differing(self, values: dict[str, np.ndarray], key: str, largest: float) -> None:
-        self._log.need("start")
-        start, choice = f"{key}_start", self._answers.start
-        if choice is None:
-            question = f"differs from {key} by up to {largest:.3g} px: simulated position errors? "
-            question += "say --start keep, or --start drop to use the positions alone"
-            self._log.ask(start, question, start="drop")
-        if choice == "keep":
-            self.position_errors = max(largest, self.position_errors or 0.0)
-        else:
-            values[start] = values[key]
-            before = f"up to {largest:.3g} px from {key}"
-            self._log.add(start, "replaced", before, f"equal to {key}", STATED)

@@ -14,18 +14,16 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from fly64_assets.errors import InputError, MissingFile
 from fly64_assets.ptychography.data001 import npz
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-SMALLEST_USER_BLOCK = 512
-"""HDF5's own data start at byte 0, or at this or any doubling of it (file format, section II.A)."""
 KNOWN_STARTS = (b"PK", b"\x93NUMPY", b"\x80")
 """Of a zip archive, whole or not, of an NPY array and of a pickle: `npz` says what is wrong."""
+LONGEST_START = 8
 LISTED = 12
 """Names that an error lists at most."""
 MOST_OBJECTS = 10_000
@@ -123,14 +121,12 @@ class Source:
 
     Attributes:
         path: of the file.
-        root_names: names that are matched with DATA-001 keys without being told.
         names: every array, for messages and for what is dropped.
         container: kind of file.
     """
 
     path: Path
     container: str
-    root_names: tuple[str, ...]
     names: tuple[str, ...]
 
     def array(self, name: str) -> StoredArray:
@@ -194,7 +190,7 @@ class _NpzSource(Source):
         self._refuse_bombs()
         npz.verify_npz(path)
         self._headers = npz.describe_npz(path)
-        self.names = self.root_names = tuple(self._headers)
+        self.names = tuple(self._headers)
 
     def _refuse_bombs(self) -> None:
         """Refuse an archive that is far larger than its file, before anything is unpacked."""
@@ -273,8 +269,8 @@ class _Hdf5Source(Source):
             raise InputError(path, "", problem) from None
         if seen > MOST_OBJECTS:
             raise InputError(path, "", f"holds more than {MOST_OBJECTS} groups and arrays")
-        self.root_names = tuple(name for name in file if isinstance(self._get(name), h5py.Dataset))
-        self.names = tuple(dict.fromkeys([*self.root_names, *found]))
+        at_the_root = [name for name in file if isinstance(self._get(name), h5py.Dataset)]
+        self.names = tuple(dict.fromkeys([*at_the_root, *found]))
 
     def _get(self, name: str) -> Any:
         try:
@@ -393,20 +389,13 @@ def _is_npz(path: Path) -> bool:
     """
     try:
         with path.open("rb") as file:
-            if file.read(len(HDF5_MAGIC)).startswith(KNOWN_STARTS) or not path.stat().st_size:
-                return True
-            if _has_hdf5_magic(file):
-                return False
+            start = file.read(LONGEST_START)
     except OSError as error:
         raise InputError(path, "", f"cannot be read: {error.strerror or error}") from None
-    raise InputError(path, "", "is neither NPZ nor HDF5")
+    if start.startswith(KNOWN_STARTS) or not start:
+        return True
+    import h5py
 
-
-def _has_hdf5_magic(file: IO[bytes]) -> bool:
-    at, end = 0, file.seek(0, os.SEEK_END)
-    while at < end:
-        file.seek(at)
-        if file.read(len(HDF5_MAGIC)) == HDF5_MAGIC:
-            return True
-        at = 2 * at or SMALLEST_USER_BLOCK
+    if not h5py.is_hdf5(path):  # behind a user block as well
+        raise InputError(path, "", "is neither NPZ nor HDF5")
     return False

@@ -19,10 +19,11 @@ from fly64_assets.ptychography.data001.dataset import Dataset, write_dataset
 from fly64_assets.ptychography.data001.dataset_rules import check_data001, failures, require_data001
 from fly64_assets.ptychography.data001.metadata import Metadata, new_metadata, with_transformation
 from fly64_assets.ptychography.data001.rules import RuleOutcome
-from fly64_assets.ptychography.importing.answers import Answers, Change, Progress
-from fly64_assets.ptychography.importing.conversion import Conversion, prepare
+from fly64_assets.ptychography.importing.change_log import Change, Progress
+from fly64_assets.ptychography.importing.conversion import Conversion
 from fly64_assets.ptychography.importing.frames import write_patches
 from fly64_assets.ptychography.importing.orientation import Finding
+from fly64_assets.ptychography.importing.questions import Answers
 from fly64_assets.ptychography.importing.source import open_source, require_file
 
 TOOL = "import"
@@ -111,7 +112,8 @@ def import_file(
     if target is not None:
         refuse_target(source, target, force=force)
     with open_source(source) as opened:
-        conversion = prepare(opened, answers, progress)
+        conversion = Conversion(opened, answers, progress)
+        conversion.prepare()
         if not conversion.changes:
             require_data001(source)
             raise InputError(source, "", "is DATA-001 already: nothing to import, use it as it is")

@@ -42,7 +42,6 @@ class MetricDefinition:
         minimum, maximum: the range of possible values.
         equal: the value for an image equal to the truth; the only one that may be infinite.
         units: unit per component, "1" where dimensionless.
-        applies_to: components of a complex object that it is computed on.
         data_range: what the metric takes for the data range, in words.
         strict: whether it is also reported with only the global phase removed.
         needs_contrast: whether it is not defined where the truth is constant, see `data_range`.
@@ -55,7 +54,6 @@ class MetricDefinition:
     maximum: float
     equal: float
     units: dict[str, str]
-    applies_to: tuple[str, ...]
     data_range: str
     strict: bool
     needs_contrast: bool
@@ -81,12 +79,12 @@ _NYQUIST = {"amplitude": "fraction of Nyquist", "phase": "fraction of Nyquist"}
 
 # name, title, direction, minimum, maximum, equal, units, applies to, data range, strict, contrast
 _DEFINITIONS: tuple[tuple[Any, ...], ...] = (
-    ("mae", "MAE", "lower", 0.0, _INF, 0.0, _OBJECT_UNIT, COMPONENTS, _NO_RANGE, True, False),
-    ("mse", "MSE", "lower", 0.0, _INF, 0.0, _SQUARED_UNIT, COMPONENTS, _NO_RANGE, True, False),
-    ("psnr", "PSNR", "higher", -_INF, _INF, _INF, _DECIBEL, COMPONENTS, _TRUTH_RANGE, True, True),
-    ("ssim", "SSIM", "higher", -1.0, 1.0, 1.0, _NUMBER, COMPONENTS, _TRUTH_RANGE, True, True),
-    ("ms_ssim", "MS-SSIM", "higher", 0.0, 1.0, 1.0, _NUMBER, COMPONENTS, _TRUTH_RANGE, True, True),
-    ("frc50", "FRC50", "higher", 0.0, 1.0, 1.0, _NYQUIST, COMPONENTS, _NO_RANGE, False, True),
+    ("mae", "MAE", "lower", 0.0, _INF, 0.0, _OBJECT_UNIT, _NO_RANGE, True, False),
+    ("mse", "MSE", "lower", 0.0, _INF, 0.0, _SQUARED_UNIT, _NO_RANGE, True, False),
+    ("psnr", "PSNR", "higher", -_INF, _INF, _INF, _DECIBEL, _TRUTH_RANGE, True, True),
+    ("ssim", "SSIM", "higher", -1.0, 1.0, 1.0, _NUMBER, _TRUTH_RANGE, True, True),
+    ("ms_ssim", "MS-SSIM", "higher", 0.0, 1.0, 1.0, _NUMBER, _TRUTH_RANGE, True, True),
+    ("frc50", "FRC50", "higher", 0.0, 1.0, 1.0, _NYQUIST, _NO_RANGE, False, True),
 )
 METRICS: dict[str, MetricDefinition] = {row[0]: MetricDefinition(*row) for row in _DEFINITIONS}
 """The quality metrics, in the order of their rows in files."""

@@ -34,7 +34,6 @@ DEFINITION = MetricDefinition(
     maximum=1.0,
     equal=1.0,
     units=METRICS["ms_ssim"].units,
-    applies_to=COMPONENTS,
     data_range="the larger of the ranges of truth and image",
     strict=False,
     needs_contrast=True,

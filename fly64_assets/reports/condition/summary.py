@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 INVENTORY = "analysis/artifact_inventory.txt"
 SUMMARY = "summary/summary.md"
+HASHED = ("model.keras", ".log")
+"""Endings of the files whose sha256 the summary names."""
 
 PROVENANCE = ("asset", "made at", "data version", "code version", "commit")
 # Title of a row, key in the overlap metrics, how it is shown.
@@ -57,6 +59,11 @@ def artifact_inventory(paths: Iterable[str]) -> str:
     """
     listed = {*paths, layout.RO_CRATE, SUMMARY} - {INVENTORY, layout.VERIFICATION_REPORT}
     return "".join(f"{path}\n" for path in sorted(listed))
+
+
+def is_hashed(path: str) -> bool:
+    """Tell whether the summary names the sha256 of a file of the hub."""
+    return path.endswith(HASHED)
 
 
 def summary_context(

@@ -17,18 +17,15 @@ from fly64_assets.rules.hub import (
     data_versions,
     datasets,
     delta_intervals,
-    directions,
     files,
     logs,
     metadata,
     models,
-    networks,
     origins,
-    pages,
     recomputed,
     reconstructions,
+    rendered_again,
     replicates,
-    reports,
     scores,
     statistics,
     summaries,
@@ -42,9 +39,9 @@ from fly64_assets.rules.hub.reading import Hub, Memory
 from fly64_assets.rules.hub.report import Outcome, Report, run_checks, write_report
 
 SUBJECTS = (
-    *(files, texts, logs, metadata, datasets, views, models, networks),
+    *(files, texts, logs, metadata, datasets, views, models),
     *(replicates, reconstructions, scores, recomputed, comparisons, statistics),
-    *(delta_intervals, summaries, reports, directions, check_report, pages),
+    *(delta_intervals, summaries, rendered_again, check_report),
     *(crate, data_versions, origins, times),
 )
 """The modules that hold rules."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from fly64_assets.reports.condition.check_report import COLUMNS
 from fly64_assets.rules.hub import contract
 from fly64_assets.rules.hub.arms import arms, networks
 from fly64_assets.rules.hub.checks import Broken, Finding, check, compare
 from fly64_assets.rules.hub.crate_graph import Step, steps
-from fly64_assets.rules.hub.markdown import Row, compare_sections
 from fly64_assets.rules.hub.models import history
 from fly64_assets.rules.hub.reading import Hub
 from fly64_assets.rules.hub.recomputed import (
@@ -24,22 +24,14 @@ from fly64_assets.rules.hub.recomputed import (
     strict_scores,
     truth_inside,
 )
-from fly64_assets.rules.hub.report_numbers import title
 from fly64_assets.study.model import SPLITS
 
-CHECKS_JSON, CHECKS_MD = "analysis/check_report.json", "analysis/check_report.md"
+CHECKS_JSON = "analysis/check_report.json"
 STATES = ("passed", "warning", "failed", "not run")
-ROW = ("asset", "check", "partition", "status", "severity", "blocking", "time", "reason")
 HOLDS = re.compile(r"[1-9]\d* rules hold")
 """What a check that passed says."""
 LEAST_CONTRAST = 0.02
 """Of the truth's standard deviation: what varies less is nearly constant."""
-ABOUT = (
-    "A warning is a check of severity WARN that did not pass. Blocking checks guard consumption: "
-    "nothing is made from an asset unless they passed for what is there now. Times are UTC, of the "
-    "evaluation that this report was made from; one that was repeated since and said the same "
-    "changes nothing here."
-)
 
 
 def _rows(hub: Hub) -> list[dict[str, Any]]:
@@ -94,8 +86,10 @@ def check_rows(hub: Hub) -> Iterator[Finding]:
     if set(places) == set(expected) and places != list(expected):
         yield Finding(CHECKS_JSON, "checks", "are in another order, or stand there twice")
     for row in rows:
-        if set(row) != set(ROW):
-            yield Finding(CHECKS_JSON, _place(row), f"has {sorted(row)}, expected {sorted(ROW)}")
+        if set(row) != set(COLUMNS):
+            yield Finding(
+                CHECKS_JSON, _place(row), f"has {sorted(row)}, expected {sorted(COLUMNS)}"
+            )
         for key, value in expected.get(_place(row), {}).items():
             yield from compare(CHECKS_JSON, value, row.get(key), key=f"{_place(row)} {key}")
     found = Counter(row.get("status") for row in rows)
@@ -174,21 +168,3 @@ def _warned_of(hub: Hub) -> dict[str, bool]:
 def _nearly_constant(image: np.ndarray, truth: np.ndarray) -> bool:
     pairs = (phase_pair(truth, image), (np.abs(truth), np.abs(image)))
     return any(made.std() < LEAST_CONTRAST * true.std() for true, made in pairs)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return " ".join(str(value).split()) if value else "-"
-
-
-@check("check_report.page", CHECKS_MD, "the page shows the rows and the counts of the JSON")
-def check_page(hub: Hub) -> Iterator[Finding]:
-    content, rows = hub.json(CHECKS_JSON), _rows(hub)
-    table: list[Row] = [ROW]
-    for row in rows:
-        cells = {key: _cell(row.get(key)) for key in ROW}
-        table.append(tuple(cells[key] if key != "reason" or row.get(key) else "" for key in ROW))
-    counted = ", ".join(f"{content['counts'][state]} {state}" for state in STATES) + "."
-    expected = [(f"# Asset checks: {title(hub)}", [counted, ABOUT, table])]
-    yield from compare_sections(CHECKS_MD, hub.text(CHECKS_MD), expected)

@@ -1,21 +1,21 @@
-"""Checks of the RO-Crate: hashes and sizes of every file, its own digest, settings, times.
+"""Checks of the RO-Crate: its graph by the rules of ``ro_crate.py``, settings, versions, condition.
 
-Its structure is held against the rules of ``ro_crate.py``; what this hub's files say about
+What this hub's files say about
 themselves is held against it here.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from fly64_assets.rules.hub import contract
 from fly64_assets.rules.hub.arms import arms, iterative, networks
 from fly64_assets.rules.hub.checks import Finding, check, compare, differences
-from fly64_assets.rules.hub.crate_graph import Step, digest, entities, files, steps, study
+from fly64_assets.rules.hub.crate_graph import Step, digest, entities, steps, study
 from fly64_assets.rules.hub.datasets import physics
 from fly64_assets.rules.hub.models import bundle_file
 from fly64_assets.rules.hub.reading import Hub
@@ -29,68 +29,29 @@ SEED_OF = {"dataset": "simulation", "comparison_statistics": "subsampling"}
 """Last part of an asset's name -> its seed, where that is not the grouping's."""
 
 
+def _problems(hub: Hub, subject: str) -> Iterator[Finding]:
+    unread = dict.fromkeys((*hub.strange, *hub.unread))
+    digests = unread | {path: hub.sha256(path) for path in hub.files if path not in unread}
+    for problem in crate_problems(hub.root, digests, subject):
+        entity, _, reason = problem.partition(": ")
+        yield Finding(contract.CRATE, entity, reason)
+
+
 @check(
     "crate.hashes", contract.CRATE, "every file has the sha256 and the size that the crate states"
 )
 def hashes(hub: Hub) -> Iterator[Finding]:
-    for path, entity in files(hub).items():
-        if path not in hub.files:
-            continue
-        found = {"contentSize": str(hub.files[path].st_size)}
-        if path not in hub.unread:
-            found["sha256"] = hub.sha256(path)
-        for key, value in found.items():
-            if entity.get(key) != value:
-                yield Finding(path, key, f"is {value}, the crate states {entity.get(key)}")
+    yield from _problems(hub, "hashes")
     for path in hub.changed():
         yield Finding(path, "", "was changed while it was verified")
 
 
-@check(
-    "crate.complete",
-    contract.CRATE,
-    "it describes every file but itself and the verification report, and no other",
-)
-def crate_complete(hub: Hub) -> Iterator[Finding]:
-    described = set(files(hub))
-    there = set(hub.files) - {contract.CRATE, contract.REPORT}
-    for path in sorted(there - described):
-        yield Finding(contract.CRATE, path, "is in the hub and not in the crate")
-    for path in sorted(described - there):
-        yield Finding(contract.CRATE, path, "is in the crate and not in the hub")
-
-
-@check("crate.self_digest", contract.CRATE, "its identifier is the sha256 of all else in it")
-def self_digest(hub: Hub) -> Iterator[Finding]:
-    document = hub.json(contract.CRATE)
-    root = entities(hub).get("./", {})
-    graph = [
-        {key: value for key, value in item.items() if item is not root or key != "identifier"}
-        for item in document["@graph"]
-    ]
-    text = json.dumps(
-        {**document, "@graph": graph}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-    )
-    wanted = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-    if root.get("identifier") != wanted:
-        yield Finding(
-            contract.CRATE,
-            "./ identifier",
-            f"is {root.get('identifier')}, the content has {wanted}",
-        )
-
-
-@check(
-    "crate.rules",
-    contract.CRATE,
-    "vocabulary, references, licence, actions and what they consumed keep the rules",
-)
-def crate_rules(hub: Hub) -> Iterator[Finding]:
-    unread = dict.fromkeys((*hub.strange, *hub.unread))
-    digests = unread | {path: hub.sha256(path) for path in hub.files if path not in unread}
-    for problem in crate_problems(hub.root, digests):
-        entity, _, reason = problem.partition(": ")
-        yield Finding(contract.CRATE, entity, reason)
+for _subject, _rule in {
+    "complete": "it describes every file but itself and the verification report, and no other",
+    "self_digest": "its identifier is the sha256 of all else in it",
+    "rules": "references, licence, times, actions and what they consumed keep the rules",
+}.items():
+    check(f"crate.{_subject}", contract.CRATE, _rule)(partial(_problems, subject=_subject))
 
 
 @check(

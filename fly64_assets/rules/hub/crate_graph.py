@@ -48,16 +48,6 @@ def entities(hub: Hub) -> dict[str, dict[str, Any]]:
     return {str(item.get("@id")): item for item in graph}
 
 
-def files(hub: Hub) -> dict[str, dict[str, Any]]:
-    """Path -> entity of every file that the crate describes."""
-    found = {}
-    for identifier, entity in entities(hub).items():
-        types = entity.get("@type")
-        if "File" in (types if isinstance(types, list) else [types]):
-            found[unquote(identifier)] = entity
-    return found
-
-
 def study(hub: Hub) -> dict[str, Any]:
     """The study's settings."""
     found = {}

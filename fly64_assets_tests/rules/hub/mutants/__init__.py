@@ -57,9 +57,7 @@ from fly64_assets_tests.rules.hub.mutants import (  # noqa: E402 - they register
     check_report,
     crate,
     data,
-    designs,
     lists,
-    prose,
     reports,
     scores,
     solvers,
@@ -68,7 +66,7 @@ from fly64_assets_tests.rules.hub.mutants import (  # noqa: E402 - they register
 )
 
 SUBJECTS = (
-    *(archives, check_report, crate, data, designs, lists, prose),
+    *(archives, check_report, crate, data, lists),
     *(reports, scores, solvers, statistics, summaries),
 )
 __all__ = ["MUTANTS", "SUBJECTS", "Mutant"]

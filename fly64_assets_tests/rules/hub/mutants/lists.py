@@ -435,7 +435,6 @@ add(
     "no licence",
     lambda f: f.json(CRATE, lambda c: _entity(c, "./").pop("license") and None),
 )
-add("crate.rules", "a term that the context does not have", _crate("./", photons=3))
 add(
     "crate.rules",
     "a file that no step made",

@@ -116,7 +116,7 @@ def _bit(content: bytes) -> bytes:
 
 
 add(
-    "phase_e.archive",
+    "phase_e.classes",
     "a Lambda layer",
     lambda f: edit_members(f, f"{BASELINE}/model.keras", _lambda),
 )
@@ -419,4 +419,27 @@ add(
     "phase_f.provenance",
     "another probe",
     lambda f: f.arrays(SOLVED, lambda a: a["reconstructed_probe"].__imul__(np.complex64(1.01))),
+)
+
+
+def _config(old: bytes, new: bytes) -> Callable[[Forgery], None]:
+    """Another configuration around the same weights of Baseline."""
+
+    def change(members: dict[str, bytes]) -> None:
+        assert old in members["config.json"]
+        members["config.json"] = members["config.json"].replace(old, new, 1)
+
+    return lambda f: edit_members(f, f"{BASELINE}/model.keras", change)
+
+
+add("phase_e.classes", "a class of another module", _config(b'"keras.layers"', b'"mine.layers"'))
+for what, edit in {
+    "a key more": lambda c: c.update(host="mine"),
+    "no version of numpy": lambda c: c["frameworks"].pop("numpy") and None,
+}.items():
+    add("phase_e.keys", what, lambda f, edit=edit: f.json(f"{PINN}/bundle.json", edit))
+add(
+    "phase_e.kind",
+    "another core",
+    lambda f: f.json(f"{PINN}/bundle.json", lambda c: c.update(core_px=c["core_px"] + 2)),
 )

@@ -167,8 +167,8 @@ def _another_score(text: str) -> str:
 
 
 for check, path in (
-    ("reports.aggregate_report", "analysis/aggregate_report.md"),
-    ("summary_page.numbers", "summary/summary.md"),
+    ("reports.rendered_again", "analysis/aggregate_report.md"),
+    ("summary_page.rendered_again", "summary/summary.md"),
 ):
     add(check, "a sign settled the other way", lambda f, path=path: f.text(path, _another_end))
     add(
