@@ -1,14 +1,15 @@
 """The frame around every asset: inputs opened, files staged, progress told, provenance attached.
 
-A phase's module gives a body, ``body(run) -> {product key: Outcome}``; this module turns it into a
-Dagster asset with the keys, partitions, code version and inputs that the catalogue states. A body
-sees the settings of its product and nothing else of the study, so a fingerprint cannot miss one.
+A phase's module gives bodies, ``body(run) -> Outcome``, each under `phase_asset` with the words for
+the UI; this module turns them into Dagster assets with the keys, partitions, code version and
+inputs that the catalogue states. A body sees the settings of its product and nothing else of the
+study, so a fingerprint cannot miss one.
 """
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,11 +27,12 @@ from dagster import (
 )
 from pydantic import BaseModel
 
+from fly64_assets.documents import files
 from fly64_assets.errors import NotTrusted
 from fly64_assets.pipeline.accelerator import limit_device, require_device
-from fly64_assets.pipeline.assets.conventions import description
 from fly64_assets.pipeline.checkpoints import StoredCheckpoint
 from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.conventions import description
 from fly64_assets.pipeline.freshness import Planner, input_version
 from fly64_assets.pipeline.io_manager import Staged, StoredInput
 from fly64_assets.pipeline.partitions import partitions_definition
@@ -38,8 +40,9 @@ from fly64_assets.pipeline.process import end_with_parent, limit_threads
 from fly64_assets.pipeline.progress import reporter
 from fly64_assets.pipeline.records import Ledger
 from fly64_assets.solvers.interface import ProgressCallback
+from fly64_assets.study.arms import ARMS
 from fly64_assets.study.conditions import Condition
-from fly64_assets.study.model import SPLITS, specimen_path
+from fly64_assets.study.model import specimen_path
 from fly64_assets.study.products import (
     BY_KEY,
     Key,
@@ -47,7 +50,7 @@ from fly64_assets.study.products import (
     files_in,
     gathers_in,
     inputs_in,
-    product,
+    products_in,
 )
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -82,6 +85,7 @@ class PhaseRun:
     vouched for; of a product that only reports on their checks they are what there is of them.
     """
 
+    product: Product
     condition: Condition
     settings: Mapping[str, Any]
     inputs: Mapping[str, StoredInput]
@@ -94,6 +98,16 @@ class PhaseRun:
     checkpoint: StoredCheckpoint
 
     @property
+    def split(self) -> str:
+        """The half that the product is of, where it is of one."""
+        return str(self.product.split)
+
+    @property
+    def arm(self) -> Any:
+        """The row of `ARMS` that the product is of, where it is of one."""
+        return next(arm for arm in ARMS if arm.name == self.product.arm)
+
+    @property
     def ledger(self) -> Ledger:
         return self.planner.ledger
 
@@ -103,6 +117,14 @@ class PhaseRun:
 
     def input(self, *key: str) -> StoredInput:
         return self.inputs["/".join(key)]
+
+    def write_text(self, name: str, text: str) -> None:
+        """Stage a text file."""
+        files.write_text(self.staging / name, text)
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Stage a JSON file."""
+        files.write_json(self.staging / name, content)
 
     def input_hashes(self) -> dict[str, str]:
         """``<asset>/<file>`` -> sha256 of every input file."""
@@ -128,13 +150,7 @@ class PhaseRun:
         return int(images) if images is not None and unit.startswith("epoch") else None
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Indented UTF-8 JSON with LF; a number that JSON does not know is an error."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
-
-
-Body = Callable[[PhaseRun], Mapping[Key, Outcome]]
+Body = Callable[[PhaseRun], Outcome | Mapping[Key, Outcome]]
 
 
 def _mapping(first: Product, key: Key) -> MultiToSingleDimensionPartitionMapping | None:
@@ -158,26 +174,60 @@ def _output_name(product: Product) -> str:
     return "_".join(product.key)
 
 
-def build_phase_asset(
-    context: StudyContext,
-    products: tuple[Product, ...],
-    body: Body,
-    *,
-    descriptions: Mapping[Key, str],
-    kinds: set[str],
-    solver: bool = False,
-) -> AssetsDefinition:
-    """The Dagster asset (several, where one computation makes several) around ``body``.
+@dataclass(frozen=True)
+class PhaseAsset:
+    """A body, and what the UI says of the products that it makes.
 
-    Args:
-        context: the study and its store.
-        products: rows of the catalogue; equal in partitioning, inputs and settings.
-        body: makes the files of all products in ``run.staging``.
-        descriptions: what each product is; the units and axes of its phase are added.
+    Attributes:
+        body: makes the files of a product (of all of them, where ``together``) in ``run.staging``.
+        name: last part of their keys, ``*`` for any arm's.
+        about: what a product is, with ``{split}``, ``{Split}``, ``{arm}`` (its name), ``{how}`` (it
+            works) and ``{arms}`` (of the study); the units and axes of its phase are added.
         kinds: tags of the technology, shown on the asset.
         solver: whether the step computes with all of the study's threads, or the GPU, and so waits
             for the pool; any other has one thread.
+        together: whether one computation makes all of the products, equal in partitioning, inputs
+            and settings; each has one of its own otherwise.
     """
+
+    body: Body
+    name: str
+    about: str
+    kinds: frozenset[str]
+    solver: bool = False
+    together: bool = False
+
+    def __call__(self, run: PhaseRun) -> Outcome | Mapping[Key, Outcome]:
+        return self.body(run)
+
+    def build(self, context: StudyContext) -> list[AssetsDefinition]:
+        """Its Dagster assets in a study."""
+        items = tuple(p for p in products_in(context.study) if fnmatch(p.key[-1], self.name))
+        steps = [items] if self.together else [(item,) for item in items]
+        return [_asset(context, products, self) for products in steps]
+
+    def described(self, item: Product, arms: Sequence[str]) -> str:
+        """What one of its products is."""
+        arm = next((arm for arm in ARMS if arm.name == item.arm), None)
+        return self.about.format(
+            split=item.split,
+            Split=str(item.split).capitalize(),
+            arm=arm and arm.name,
+            how=arm and arm.about,
+            arms=", ".join(arms),
+        )
+
+
+def phase_asset(
+    name: str, about: str, *kinds: str, solver: bool = False, together: bool = False
+) -> Callable[[Body], PhaseAsset]:
+    """Make a body an asset of the products with this name; see `PhaseAsset`."""
+    return lambda body: PhaseAsset(body, name, about, frozenset(kinds), solver, together)
+
+
+def _asset(
+    context: StudyContext, products: tuple[Product, ...], made: PhaseAsset
+) -> AssetsDefinition:
     first = products[0]
     keys, gathers = inputs_in(first, context.study), gathers_in(first, context.study)
     # Whose checks alone are read need not be sound.
@@ -190,11 +240,13 @@ def build_phase_asset(
         outs={
             _output_name(product): AssetOut(
                 key=AssetKey(product.key),
-                description=description(product, descriptions[product.key], context.study),
+                description=description(
+                    product, made.described(product, context.study.arms), context.study
+                ),
                 group_name=product.group,
                 code_version=product.code_version,
                 owners=OWNERS,
-                kinds=kinds,
+                kinds=set(made.kinds),
                 metadata={
                     "folder": product.folder,
                     "files": list(files_in(product, context.study)),
@@ -204,15 +256,15 @@ def build_phase_asset(
         },
         deps=_deps(first, shown),
         partitions_def=partitions_definition(context.study, first.per),
-        pool=SOLVER_POOL if solver else None,
+        pool=SOLVER_POOL if made.solver else None,
     )
     def compute(context_: AssetExecutionContext, **inputs: StoredInput) -> Iterator[Output]:
         started = time.monotonic()
-        if solver:
+        if made.solver:
             require_device(context.study.device, context.study_file)
         end_with_parent()
-        limit_threads(context.study.threads if solver else 1)
-        limit_device(context.study.device if solver else "cpu")
+        limit_threads(context.study.threads if made.solver else 1)
+        limit_device(context.study.device if made.solver else "cpu")
         key = context_.partition_key if context_.has_partition_key else None
         condition = Condition.from_partition_key(key)
         planner = context.planner(context_.instance)
@@ -242,6 +294,7 @@ def build_phase_asset(
                 context_.log.info,
             )
             run = PhaseRun(
+                first,
                 condition,
                 settings,
                 by_name,
@@ -253,7 +306,8 @@ def build_phase_asset(
                 planner,
                 checkpoint,
             )
-            outcomes = body(run)
+            told = made(run)
+            outcomes = {first.key: told} if isinstance(told, Outcome) else told
             for product in products:
                 outcome = outcomes[product.key]
                 staged = Staged(
@@ -277,31 +331,3 @@ def build_phase_asset(
             checkpoint.remove()
 
     return compute
-
-
-def build_per_split(
-    context: StudyContext,
-    name: str,
-    body_of: Callable[[Product], Body],
-    *,
-    description: str,
-    kinds: set[str],
-    solver: bool = False,
-) -> list[AssetsDefinition]:
-    """`build_phase_asset` for ``train/<name>`` and ``test/<name>``, each a computation of its own.
-
-    Args:
-        body_of: the body that makes one split's product.
-        description: with ``{}`` for the split.
-    """
-    return [
-        build_phase_asset(
-            context,
-            (item,),
-            body_of(item),
-            descriptions={item.key: description.format(item.split)},
-            kinds=kinds,
-            solver=solver,
-        )
-        for item in (product(split, name) for split in SPLITS)
-    ]

@@ -20,6 +20,7 @@ from dagster import (
     OutputContext,
 )
 
+from fly64_assets.documents.files import read_json
 from fly64_assets.documents.provenance import FileRecord, InputRecord, Provenance
 from fly64_assets.errors import NotTrusted
 from fly64_assets.pipeline import stored_records
@@ -52,6 +53,9 @@ class StoredInput:
 
     def path(self, file: str) -> Path:
         return self.store.path(self.record.product, self.record.condition, file)
+
+    def json(self, file: str) -> Any:
+        return read_json(self.path(file))
 
     def relative(self, file: str) -> str:
         """Path of ``file`` relative to the store (and, there, to the hub)."""

@@ -19,7 +19,7 @@ import pytest
 from dagster import materialize
 
 from fly64_assets.errors import InputError
-from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, build_phase_asset
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.assets.specimen import make_specimen
 from fly64_assets.pipeline.checkpoints import StoredCheckpoint
 from fly64_assets.pipeline.context import StudyContext
@@ -243,16 +243,12 @@ def opened(write_study):
 def step(opened, body) -> bool:
     """Run the specimen's step with another body; whether it succeeded."""
     context, instance = opened
-    asset = build_phase_asset(
-        context, (SPECIMEN,), body, descriptions={SPECIMEN.key: ""}, kinds={"numpy"}
-    )
+    assets = phase_asset("specimen", "", "numpy")(body).build(context)
     resources = {"io_manager": StoreIOManager(context)}
-    return materialize(
-        [asset], resources=resources, instance=instance, raise_on_error=False
-    ).success
+    return materialize(assets, resources=resources, instance=instance, raise_on_error=False).success
 
 
-def interrupted(run: PhaseRun) -> dict[tuple[str, ...], Outcome]:
+def interrupted(run: PhaseRun) -> Outcome:
     assert run.checkpoint.load() is None
     run.checkpoint.save(snapshot())
     raise RuntimeError("interrupted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import json
 import re
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from fly64_assets.documents.formatting import UNDEFINED
 from fly64_assets.pipeline import blockers
 from fly64_assets.pipeline.asset_frame import PhaseRun
 from fly64_assets.pipeline.assets.study_report import FILE, make_study_report
@@ -22,12 +24,14 @@ from fly64_assets.pipeline.io_manager import StoredInput
 from fly64_assets.reports.condition.costs import COLUMNS, Cost, total_costs
 from fly64_assets.reports.study.content import PLOTS, telling_plots
 from fly64_assets.reports.study.pictures import Scale, data_uri, ink, shared_scales
-from fly64_assets.reports.study.plots import FrcCurve, frc_svg, inline_svg
-from fly64_assets.rules.store.report_checks import agrees, read_page
+from fly64_assets.reports.study.plots import frc_svg, inline_svg
+from fly64_assets.reports.study.scores import KEY, NEEDED_KEY, row_key
+from fly64_assets.reports.study_tables import REACHED, dose_text
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.model import MODELS, SPLITS, load_study
-from fly64_assets.study.products import LEVELS, product
+from fly64_assets.study.products import LEVELS, product, products_in
 from fly64_assets_tests.conftest import TINY, FinishedRun, fly64
+from fly64_assets_tests.reports.page_reader import agrees, of_kind, read_page
 
 REPORT = product("study_report")
 AT = "1000|dense"
@@ -53,6 +57,7 @@ def _render(context, instance, folder) -> str:
     settings = planner.settings(REPORT, Condition())
     folder.mkdir()
     run = PhaseRun(
+        product=REPORT,
         condition=Condition(),
         settings=settings,
         inputs=inputs,
@@ -82,6 +87,47 @@ def test_the_same_study_gives_the_same_bytes(opened, tmp_path):
     first = _render(context, instance, tmp_path / "first")
     assert first == _render(context, instance, tmp_path / "second")
     assert first == _text(context)
+
+
+def _table(context, name, file, columns):
+    rows = csv.DictReader(
+        io.StringIO(context.store.path(product(name), Condition(), file).read_text("utf-8"))
+    )
+    return {row_key(row, columns): row for row in rows}
+
+
+def test_every_score_and_dose_is_its_table_s(opened):
+    context, page = opened[0], read_page(_text(opened[0]))
+    scores = _table(context, "study_metrics", "study_metrics.csv", KEY)
+    assert {key for key, _, _ in of_kind(page, "data-row")} == scores.keys()
+    for key, column, text in of_kind(page, "data-row"):
+        source = scores[key][column]
+        assert agrees(text, source) if source else text == UNDEFINED, (key, column)
+    needed = _table(context, "dose_response", "dose_for_quality.csv", NEEDED_KEY)
+    shown = list(of_kind(page, "data-needed"))
+    assert {key for key, _, _ in shown} == {
+        k for k, row in needed.items() if row["split"] == "test"
+    }
+    for key, column, text in shown:
+        row = needed[key]
+        if row[REACHED[column]] == "within":
+            assert agrees(text, row[column]), (key, column)
+        else:
+            assert text == dose_text(row, column), (key, column)
+
+
+def test_every_time_and_sha256_is_its_materialization_s(opened):
+    context, instance = opened
+    page, planner = read_page(_text(context)), context.planner(instance)
+    at = Condition(1000, "dense")
+    items = [item for item in products_in(context.study) if item.stage == "score"]
+    items += [product(*key) for key in REPORT.inputs]
+    records = [planner.record(item, at.restricted_to(item.per)).provenance for item in items]
+    made = {f"{one.partition or 'study'} {one.asset}": one for one in records}
+    for key, column, text in of_kind(page, "data-made"):
+        assert agrees(text, str(getattr(made[key], column))), (key, column)
+    files = {path: file.sha256 for one in records for path, file in one.files.items()}
+    assert {path: sha256 for path, _, sha256 in of_kind(page, "data-file")} == files
 
 
 def test_the_page_stands_alone_and_is_well_formed(opened):
@@ -272,7 +318,11 @@ def test_text_on_a_coloured_cell_has_the_contrast_that_wcag_asks_for():
 
 
 def test_plots_share_a_page_and_its_theme():
-    curve = FrcCurve([0.1, 0.5, 1.0], [1.0, 0.6, 0.1], [1.0, 0.7, 0.2])
+    curve = {
+        "frequency_nyquist": [0.1, 0.5, 1.0],
+        "phase": [1.0, 0.6, 0.1],
+        "amplitude": [1.0, 0.7, 0.2],
+    }
     source = frc_svg({"PtychoPINN": curve, "Baseline": curve}, 0.5)
     one, two = (inline_svg(source, name, "words") for name in ("a", "b"))
     page = read_page(f"<body>{one}{two}</body>")

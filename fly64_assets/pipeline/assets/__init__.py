@@ -1,4 +1,4 @@
-"""The assets, one module per phase. Each is thin: open inputs, call the science, stage files.
+"""The bodies of the assets, one module per phase: open inputs, call the science, stage files.
 
 ``asset_frame.py`` is the frame around them; the catalogue says what they are.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dagster import AssetsDefinition
 
+from fly64_assets.pipeline.asset_frame import PhaseAsset
 from fly64_assets.pipeline.assets import (
     check_report,
     comparison_statistics,
@@ -41,12 +42,15 @@ SCORED = (
     summaries,
 )
 REPORTS = (heatmaps, phase_manifests, phase_logs, metrics_report, check_report, hub_summary)
-
 OF_THE_STUDY = (study_metrics, dose_response, study_report)
 
 
 def build_all(context: StudyContext) -> list[AssetsDefinition]:
-    """Every asset of the study: phases B to G, the reports about them, the study as a whole."""
+    """Build every asset of the study: phases B to G, the reports on them, the study as a whole."""
     return [
-        asset for module in (*SCORED, *REPORTS, *OF_THE_STUDY) for asset in module.build(context)
+        asset
+        for module in (*SCORED, *REPORTS, *OF_THE_STUDY)
+        for made in vars(module).values()
+        if isinstance(made, PhaseAsset)
+        for asset in made.build(context)
     ]

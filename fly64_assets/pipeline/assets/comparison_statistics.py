@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dagster import AssetsDefinition, MetadataValue
+from dagster import MetadataValue
 
 from fly64_assets.documents import formatting as numbers
-from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, build_phase_asset
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.freshness import digest
 from fly64_assets.solvers.replicates import array_name
 from fly64_assets.study import arms
 from fly64_assets.study.model import SPLITS, ScoringSettings, StatisticsSettings
-from fly64_assets.study.products import Key, product
 
 if TYPE_CHECKING:
     import numpy as np
 
     from fly64_assets.ptychography.scoring.statistics import Statistic
-
-PRODUCT = product("comparison_statistics")
 
 
 def _reconstructions(
@@ -43,7 +39,14 @@ def _reconstructions(
     return objects, arrays["truth"], area
 
 
-def make_statistics(run: PhaseRun) -> Mapping[Key, Outcome]:
+@phase_asset(
+    "comparison_statistics",
+    "Interval of every score and difference of each split and of the mean over both: mean, "
+    "ends, whether the sign is settled and what is covered (space by block bootstrap; "
+    "training seed where networks were trained more than once).",
+    "scipy",
+)
+def make_statistics(run: PhaseRun) -> Outcome:
     from fly64_assets.ptychography.scoring.comparison import Area
     from fly64_assets.ptychography.scoring.statistics import judge, to_csv, with_mean
 
@@ -63,9 +66,8 @@ def make_statistics(run: PhaseRun) -> Mapping[Key, Outcome]:
     for split, rows in found.items():
         run.log(f"{split}: intervals of {len(rows)} scores and differences")
     text = to_csv(found)
-    path = run.staging / "comparison_statistics.csv"
-    path.write_text(text, encoding="utf-8", newline="\n")
-    return {PRODUCT.key: Outcome(digest(text), _shown(found))}
+    run.write_text("comparison_statistics.csv", text)
+    return Outcome(digest(text), _shown(found))
 
 
 def _shown(found: Mapping[str, list[Statistic]]) -> dict[str, Any]:
@@ -89,20 +91,3 @@ def _shown(found: Mapping[str, list[Statistic]]) -> dict[str, Any]:
         "settled": settled,
         "intervals": MetadataValue.md("\n".join(lines)),
     }
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    description = (
-        "Interval of every score and difference of each split and of the mean over both: mean, "
-        "ends, whether the sign is settled and what is covered (space by block bootstrap; training "
-        "seed where networks were trained more than once)."
-    )
-    return [
-        build_phase_asset(
-            context,
-            (PRODUCT,),
-            make_statistics,
-            descriptions={PRODUCT.key: description},
-            kinds={"scipy"},
-        )
-    ]

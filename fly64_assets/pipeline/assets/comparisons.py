@@ -6,25 +6,23 @@ the manifest's completeness check stops what is downstream.
 
 from __future__ import annotations
 
-import csv
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagster import AssetsDefinition, MetadataValue
+from dagster import MetadataValue
 
 from fly64_assets.documents import formatting as numbers
-from fly64_assets.pipeline.asset_frame import Body, Outcome, PhaseRun, build_per_split, write_json
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.documents.files import write_rows
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.process import program_version, utc_now
 from fly64_assets.reports.condition.interval_table import COMPONENTS
 from fly64_assets.solvers.interface import Measurement, measurement_of
 from fly64_assets.study import arms
 from fly64_assets.study.model import ScoringSettings
-from fly64_assets.study.products import Key, Product
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,7 +134,7 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
         "warnings": [asdict(warning) for warning in table.warnings],
         "transformations": _transformations(run, split, dataset),
     }
-    write_json(run.staging / "scoring.json", content)
+    run.write_json("scoring.json", content)
     log(
         "scored: "
         + "; ".join(
@@ -200,54 +198,40 @@ def _write_curves(path: Path, curves: Mapping[str, FrcCurve]) -> None:
         curves[name].correlation.tolist() if name in curves else [None] * len(frequency)
         for name in COMPONENTS
     ]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("frequency_nyquist", *COMPONENTS))
-        writer.writerows(
-            ["" if value is None else f"{value:.6f}" for value in row]
-            for row in zip(*columns, strict=True)
-        )
-
-
-def _body(item: Product) -> Body:
-    split = str(item.split)
-
-    def compare_split(run: PhaseRun) -> Mapping[Key, Outcome]:
-        from fly64_assets.ptychography.data001.dataset import read_dataset
-
-        dataset = read_dataset(run.input(split, "overlap_view").path(f"{split}.npz"))
-        log = _Log(run.staging / "comparison.log", run.log)
-        log(f"comparing {split} of {run.condition}: {len(dataset.xcoords)} images")
-        try:
-            return {item.key: _compare(run, split, dataset, log)}
-        except Exception as error:  # whatever it was: the manifest has to say that it failed
-            reason = f"{type(error).__name__}: {error}"
-            for line in traceback.format_exc().splitlines():
-                log(line)
-            for name in set(item.files) - {"comparison.log"}:
-                (run.staging / name).unlink(missing_ok=True)
-            content = {
-                "status": "failed",
-                "error": reason,
-                "transformations": _transformations(run, split, dataset),
-            }
-            write_json(run.staging / "scoring.json", content)
-            return {item.key: Outcome(digest(reason), {"status": f"failed: {reason}"})}
-
-    return compare_split
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    description = (
-        f"{', '.join(context.study.arms)} on the {{}} view against the truth, in one area: "
-        "metrics CSV (amplitude dimensionless, phase in rad), aligned arrays complex64, FRC "
-        "curves, picture."
+    rows = (
+        ["" if value is None else f"{value:.6f}" for value in row]
+        for row in zip(*columns, strict=True)
     )
-    return build_per_split(
-        context,
-        "comparison",
-        _body,
-        description=description,
-        kinds={"tensorflow", "scikit-image"},
-        solver=True,
-    )
+    write_rows(path, ("frequency_nyquist", *COMPONENTS), rows)
+
+
+@phase_asset(
+    "comparison",
+    "{arms} on the {split} view against the truth, in one area: metrics CSV (amplitude "
+    "dimensionless, phase in rad), aligned arrays complex64, FRC curves, picture.",
+    "tensorflow",
+    "scikit-image",
+    solver=True,
+)
+def compare(run: PhaseRun) -> Outcome:
+    from fly64_assets.ptychography.data001.dataset import read_dataset
+
+    split = run.split
+    dataset = read_dataset(run.input(split, "overlap_view").path(f"{split}.npz"))
+    log = _Log(run.staging / "comparison.log", run.log)
+    log(f"comparing {split} of {run.condition}: {len(dataset.xcoords)} images")
+    try:
+        return _compare(run, split, dataset, log)
+    except Exception as error:  # whatever it was: the manifest has to say that it failed
+        reason = f"{type(error).__name__}: {error}"
+        for line in traceback.format_exc().splitlines():
+            log(line)
+        for name in set(run.product.files) - {"comparison.log"}:
+            (run.staging / name).unlink(missing_ok=True)
+        content = {
+            "status": "failed",
+            "error": reason,
+            "transformations": _transformations(run, split, dataset),
+        }
+        run.write_json("scoring.json", content)
+        return Outcome(digest(reason), {"status": f"failed: {reason}"})

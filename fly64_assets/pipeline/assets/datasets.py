@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from dagster import AssetsDefinition
-
-from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, build_phase_asset
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.process import git_commit, program_version, utc_now
 from fly64_assets.solvers.interface import Progress
 from fly64_assets.study.model import SPLITS, SimulationSettings
-from fly64_assets.study.products import Key, product
-
-PRODUCTS = tuple(product(split, "dataset") for split in SPLITS)
+from fly64_assets.study.products import Key
 
 
+@phase_asset(
+    "dataset",
+    "{Split} half of the simulated scan at this dose (photons per exposure), a DATA-001 NPZ: "
+    "diffraction amplitude float32 (n, N, N), zero frequency at the centre; positions in px, "
+    "x = column, y = row; Y the true patches complex64 (n, N, N).",
+    "numpy",
+    solver=True,
+    together=True,
+)
 def make_datasets(run: PhaseRun) -> Mapping[Key, Outcome]:
     from fly64_assets.ptychography.data001.dataset import data_version
     from fly64_assets.ptychography.data001.metadata import SPECIMEN
@@ -64,23 +68,3 @@ def make_datasets(run: PhaseRun) -> Mapping[Key, Outcome]:
         )
         for split in SPLITS
     }
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    description = (
-        "{} half of the simulated scan at this dose (photons per exposure), a DATA-001 NPZ: "
-        "diffraction amplitude float32 (n, N, N), zero frequency at the centre; positions in px, "
-        "x = column, y = row; Y the true patches complex64 (n, N, N)."
-    )
-    return [
-        build_phase_asset(
-            context,
-            PRODUCTS,
-            make_datasets,
-            descriptions={
-                item.key: description.format(str(item.split).capitalize()) for item in PRODUCTS
-            },
-            kinds={"numpy"},
-            solver=True,
-        )
-    ]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dagster import MetadataValue
 
-from dagster import AssetsDefinition, MetadataValue
-
-from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, build_phase_asset
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.freshness import digest
-from fly64_assets.study.products import Key, product
-
-PRODUCT = product("dose_response")
 
 
-def make_dose_response(run: PhaseRun) -> Mapping[Key, Outcome]:
+@phase_asset(
+    "dose_response",
+    "MS-SSIM, MAE and FRC of each arm and view against dose (photons per exposure), MS-SSIM "
+    "and MAE against photons per px^2, MS-SSIM against overlap, with intervals, as CSV, SVG, "
+    "PDF and PNG; and the dose that each arm needs for a given MS-SSIM.",
+    "matplotlib",
+    "csv",
+)
+def make_dose_response(run: PhaseRun) -> Outcome:
     import pandas as pd
 
     from fly64_assets.reports import study_tables
@@ -35,24 +37,7 @@ def make_dose_response(run: PhaseRun) -> Mapping[Key, Outcome]:
         name: rows.to_csv(index=False, lineterminator="\n") for name, rows in tables.items()
     } | {"dose_response.md": page}
     for name, text in texts.items():
-        (run.staging / name).write_text(text, encoding="utf-8", newline="\n")
+        run.write_text(name, text)
     study_pictures.draw_all(run.staging, table, confidence)
     version = digest(list(texts.values()))
-    return {PRODUCT.key: Outcome(version, {"answer": MetadataValue.md(page)})}
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    description = (
-        "MS-SSIM, MAE and FRC of each arm and view against dose (photons per exposure), MS-SSIM "
-        "and MAE against photons per px^2, MS-SSIM against overlap, with intervals, as CSV, SVG, "
-        "PDF and PNG; and the dose that each arm needs for a given MS-SSIM."
-    )
-    return [
-        build_phase_asset(
-            context,
-            (PRODUCT,),
-            make_dose_response,
-            descriptions={PRODUCT.key: description},
-            kinds={"matplotlib", "csv"},
-        )
-    ]
+    return Outcome(version, {"answer": MetadataValue.md(page)})

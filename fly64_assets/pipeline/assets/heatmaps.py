@@ -2,63 +2,59 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dagster import AssetsDefinition
-
 from fly64_assets.documents import formatting as numbers
 from fly64_assets.errors import InputError
-from fly64_assets.pipeline.asset_frame import Body, Outcome, PhaseRun, build_per_split
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.io_manager import StoredInput
-from fly64_assets.study.products import Key, Product
 
 if TYPE_CHECKING:
     from fly64_assets.reports.figures.comparison import LocalMap
 
 
-def _body(item: Product) -> Body:
-    split = str(item.split)
+@phase_asset(
+    "heatmaps",
+    "Local MS-SSIM (0 to 1) and local correlation (-1 to 1) of every model with the truth on "
+    "the {split} view, phase and amplitude, 11 px Gaussian window; higher is better.",
+    "matplotlib",
+)
+def draw_heatmaps(run: PhaseRun) -> Outcome:
+    import numpy as np
 
-    def draw_split(run: PhaseRun) -> Mapping[Key, Outcome]:
-        import numpy as np
+    from fly64_assets.ptychography.data001.npz import array_digest
+    from fly64_assets.reports.figures.comparison import MapStyle, heatmap_plot
 
-        from fly64_assets.ptychography.data001.npz import array_digest
-        from fly64_assets.reports.figures.comparison import MapStyle, heatmap_plot
-
-        given = run.input(split, "comparison")
-        truth, ms_ssim, correlation = _maps(
-            given, run.settings["arms"], run.settings["ms_ssim_sigma_px"]
+    given = run.input(run.split, "comparison")
+    truth, ms_ssim, correlation = _maps(
+        given, run.settings["arms"], run.settings["ms_ssim_sigma_px"]
+    )
+    condition = f"{run.condition.dose} photons, {run.condition.view}, {run.split}"
+    pictures = (
+        ("ms_ssim", ms_ssim, MapStyle("local MS-SSIM", (0.0, 1.0), "cividis")),
+        ("correlation", correlation, MapStyle("local correlation", (-1.0, 1.0), "managua_r")),
+    )
+    shown: dict[str, float] = {}
+    for name, maps, style in pictures:
+        heatmap_plot(
+            run.staging / f"{name}_heatmap.png",
+            truth,
+            maps,
+            style,
+            title=f"{style.label}: {condition}",
         )
-        condition = f"{run.condition.dose} photons, {run.condition.view}, {split}"
-        pictures = (
-            ("ms_ssim", ms_ssim, MapStyle("local MS-SSIM", (0.0, 1.0), "cividis")),
-            ("correlation", correlation, MapStyle("local correlation", (-1.0, 1.0), "managua_r")),
-        )
-        shown: dict[str, float] = {}
-        for name, maps, style in pictures:
-            heatmap_plot(
-                run.staging / f"{name}_heatmap.png",
-                truth,
-                maps,
-                style,
-                title=f"{style.label}: {condition}",
-            )
-            shown |= {
-                f"{model} mean {style.label} {component}": float(local.values.mean())
-                for (model, component), local in maps.items()
-                if np.isfinite(local.values).all()
-            }
-        arrays = {
-            f"{name} {model} {component}": local.values
-            for name, maps, _ in pictures
+        shown |= {
+            f"{model} mean {style.label} {component}": float(local.values.mean())
             for (model, component), local in maps.items()
+            if np.isfinite(local.values).all()
         }
-        return {item.key: Outcome(array_digest(arrays), shown)}
-
-    return draw_split
+    arrays = {
+        f"{name} {model} {component}": local.values
+        for name, maps, _ in pictures
+        for (model, component), local in maps.items()
+    }
+    return Outcome(array_digest(arrays), shown)
 
 
 Maps = Mapping[tuple[str, str], "LocalMap"]
@@ -85,7 +81,7 @@ def _maps(
     )
     from fly64_assets.reports.figures.comparison import LocalMap
 
-    scoring = json.loads(given.path("scoring.json").read_text("utf-8"))
+    scoring = given.json("scoring.json")
     if scoring["status"] != "success":
         raise InputError(
             given.relative("scoring.json"), "status", f"the comparison failed: {scoring['error']}"
@@ -123,14 +119,3 @@ def _maps(
                 nowhere if span is None else local_correlation(*pair), f"correlation {together}"
             )
     return drawn, ms_ssim, correlations
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    return build_per_split(
-        context,
-        "heatmaps",
-        _body,
-        description="Local MS-SSIM (0 to 1) and local correlation (-1 to 1) of every model with "
-        "the truth on the {} view, phase and amplitude, 11 px Gaussian window; higher is better.",
-        kinds={"matplotlib"},
-    )

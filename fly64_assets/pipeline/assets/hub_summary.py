@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from dagster import AssetsDefinition, MetadataValue
+from dagster import MetadataValue
 
-from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, build_phase_asset
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.freshness import digest
 from fly64_assets.reports.condition.costs import costs_of
 from fly64_assets.reports.condition.summary import (
@@ -21,9 +17,6 @@ from fly64_assets.reports.condition.summary import (
 )
 from fly64_assets.study import hub_layout as layout
 from fly64_assets.study.model import SPLITS
-from fly64_assets.study.products import Key, product
-
-PRODUCT = product("hub_summary")
 
 
 def _hub_files(run: PhaseRun) -> dict[str, str]:
@@ -37,11 +30,13 @@ def _hub_files(run: PhaseRun) -> dict[str, str]:
     return files
 
 
-def _json(run: PhaseRun, *key: str, file: str) -> dict[str, Any]:
-    return json.loads(run.input(*key).path(file).read_text("utf-8"))
-
-
-def make_hub_summary(run: PhaseRun) -> Mapping[Key, Outcome]:
+@phase_asset(
+    "hub_summary",
+    "Summary of the condition for people (both splits' scores, deltas, overlap, photons, "
+    "provenance, sha256 of every log and model) and the inventory of its hub.",
+    "markdown",
+)
+def make_hub_summary(run: PhaseRun) -> Outcome:
     from fly64_assets.ptychography.scoring.statistics import read_statistics
     from fly64_assets.reports.condition.rendering import render
 
@@ -56,45 +51,29 @@ def make_hub_summary(run: PhaseRun) -> Mapping[Key, Outcome]:
         )
         for given in run.inputs.values()
     ]
-    summary = _json(run, "metrics_summary", file="metrics_summary.json")
+    summary = run.input("metrics_summary").json("metrics_summary.json")
     content = summary_context(
         study=next(iter(run.inputs.values())).record.provenance.study,
         dose=run.settings["dose"],
         view=run.settings["view"],
         metrics_summary=summary,
-        delta_summary=_json(run, "metrics_delta_summary", file="metrics_delta_summary.json"),
+        delta_summary=run.input("metrics_delta_summary").json("metrics_delta_summary.json"),
         statistics=read_statistics(
             run.input("comparison_statistics").path("comparison_statistics.csv")
         ),
         view_metrics={
-            split: _json(run, split, "overlap_view", file=f"{split}_metrics.json")
+            split: run.input(split, "overlap_view").json(f"{split}_metrics.json")
             for split in SPLITS
         },
         costs=costs_of(summary["aggregate_metrics"], run.input),
         made=made,
         hashes={path: sha256 for path, sha256 in files.items() if is_hashed(path)},
     )
-    owned = (layout.hub_path(PRODUCT, run.condition, name) for name in PRODUCT.files)
+    owned = (layout.hub_path(run.product, run.condition, name) for name in run.product.files)
     inventory = artifact_inventory([*files, *(path for path in owned if path)])
     text = render("summary.md", content)
     for name, body in (("summary.md", text), ("artifact_inventory.txt", inventory)):
-        (run.staging / name).write_text(body, encoding="utf-8", newline="\n")
+        run.write_text(name, body)
     versions = {name: given.data_version for name, given in run.inputs.items()}
     shown = {"files_in_hub": inventory.count("\n"), "summary": MetadataValue.md(text)}
-    return {PRODUCT.key: Outcome(digest([versions, inventory]), shown)}
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    description = (
-        "Summary of the condition for people (both splits' scores, deltas, overlap, photons, "
-        "provenance, sha256 of every log and model) and the inventory of its hub."
-    )
-    return [
-        build_phase_asset(
-            context,
-            (PRODUCT,),
-            make_hub_summary,
-            descriptions={PRODUCT.key: description},
-            kinds={"markdown"},
-        )
-    ]
+    return Outcome(digest([versions, inventory]), shown)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from dagster import AssetsDefinition
-
-from fly64_assets.pipeline.asset_frame import Body, Outcome, PhaseRun, build_per_split, write_json
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.process import program_version, utc_now
 from fly64_assets.study.model import OverlapSettings, Seeds, ViewSettings
-from fly64_assets.study.products import Key, Product
 
 if TYPE_CHECKING:
     from fly64_assets.ptychography.data001.dataset import Dataset
@@ -50,73 +46,62 @@ def _restrict(dataset: Dataset, view: View, transformation: Mapping[str, object]
     return restricted
 
 
-def _body(item: Product) -> Body:
-    split = str(item.split)
+@phase_asset(
+    "overlap_view",
+    "Overlap view of the {split} half: images of all full groups (a centre and its K nearest "
+    "neighbours), centres thinned to the view's target disc overlap; DATA-001 NPZ with the "
+    "group indices, and overlap metrics 1 to 3 (dimensionless, 0 to 1).",
+    "numpy",
+    "scipy",
+)
+def make_view(run: PhaseRun) -> Outcome:
+    import numpy as np
 
-    def make_view(run: PhaseRun) -> Mapping[Key, Outcome]:
-        import numpy as np
-
-        from fly64_assets.ptychography.data001.dataset import (
-            data_version,
-            read_dataset,
-            write_dataset,
-        )
-        from fly64_assets.ptychography.overlap import overlap_metrics, select_view
-
-        given = run.input(split, "dataset")
-        dataset = read_dataset(given.path(f"patched_{split}.npz"))
-        seeds = run.section("seeds", Seeds)
-        overlap = run.section("overlap", OverlapSettings)
-        diameter = dataset.metadata["physics"]["probe_diameter_px"]
-        view = select_view(
-            dataset.positions_px,
-            run.section("view", ViewSettings),
-            overlap,
-            gridsize=run.settings["gridsize"],
-            diameter_px=diameter,
-            seeds=seeds,
-        )
-        restricted = _restrict(
-            dataset,
-            view,
-            {
-                "tool": "overlap_view",
-                "version": program_version(),
-                "time": utc_now(),
-                "parameters": {"split": split, "view": run.condition.view, **run.settings},
-                "inputs": given.sha256_by_name(),
-            },
-        )
-        scale = dataset.metadata["physics"]["intensity_scale"]
-        photons = float((np.square(restricted.diffraction, dtype=np.float64)).sum() * scale**2)
-        metrics = overlap_metrics(
-            view,
-            dataset.positions_px,
-            overlap=overlap,
-            gridsize=run.settings["gridsize"],
-            diameter_px=diameter,
-            seeds=seeds,
-            total_photons=photons,
-        )
-        write_dataset(run.staging / f"{split}.npz", restricted)
-        write_json(run.staging / f"{split}_metrics.json", metrics)
-        version = digest([data_version(run.staging / f"{split}.npz"), metrics])
-        shown = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
-        return {item.key: Outcome(version, shown)}
-
-    return make_view
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    description = (
-        "Overlap view of the {} half: images of all full groups (a centre and its K nearest "
-        "neighbours), centres thinned to the view's target disc overlap; DATA-001 NPZ with the "
-        "group indices, and overlap metrics 1 to 3 (dimensionless, 0 to 1)."
+    from fly64_assets.ptychography.data001.dataset import (
+        data_version,
+        read_dataset,
+        write_dataset,
     )
-    return build_per_split(
-        context,
-        "overlap_view",
-        _body,
-        description=description,
-        kinds={"numpy", "scipy"},
+    from fly64_assets.ptychography.overlap import overlap_metrics, select_view
+
+    split = run.split
+    given = run.input(split, "dataset")
+    dataset = read_dataset(given.path(f"patched_{split}.npz"))
+    seeds = run.section("seeds", Seeds)
+    overlap = run.section("overlap", OverlapSettings)
+    diameter = dataset.metadata["physics"]["probe_diameter_px"]
+    view = select_view(
+        dataset.positions_px,
+        run.section("view", ViewSettings),
+        overlap,
+        gridsize=run.settings["gridsize"],
+        diameter_px=diameter,
+        seeds=seeds,
     )
+    restricted = _restrict(
+        dataset,
+        view,
+        {
+            "tool": "overlap_view",
+            "version": program_version(),
+            "time": utc_now(),
+            "parameters": {"split": split, "view": run.condition.view, **run.settings},
+            "inputs": given.sha256_by_name(),
+        },
+    )
+    scale = dataset.metadata["physics"]["intensity_scale"]
+    photons = float((np.square(restricted.diffraction, dtype=np.float64)).sum() * scale**2)
+    metrics = overlap_metrics(
+        view,
+        dataset.positions_px,
+        overlap=overlap,
+        gridsize=run.settings["gridsize"],
+        diameter_px=diameter,
+        seeds=seeds,
+        total_photons=photons,
+    )
+    write_dataset(run.staging / f"{split}.npz", restricted)
+    run.write_json(f"{split}_metrics.json", metrics)
+    version = digest([data_version(run.staging / f"{split}.npz"), metrics])
+    shown = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
+    return Outcome(version, shown)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from dagster import AssetsDefinition
-
 from fly64_assets.errors import NotTrusted
-from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, build_phase_asset
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.io_manager import StoredInput
 from fly64_assets.pipeline.step_logs import RunLog
-from fly64_assets.study.products import Key, log_file, product
-
-PRODUCT = product("phase_logs")
+from fly64_assets.study.products import log_file
 
 
-def make_logs(run: PhaseRun) -> Mapping[Key, Outcome]:
+@phase_asset(
+    "phase_logs",
+    "One log per step of phases C to G: the run's events and what its process printed, as the "
+    "platform captured them; times UTC.",
+    "text",
+)
+def make_logs(run: PhaseRun) -> Outcome:
     runs: dict[str, RunLog] = {}
     lines = 0
     for given in run.inputs.values():
@@ -32,10 +31,10 @@ def make_logs(run: PhaseRun) -> Mapping[Key, Outcome]:
         except LookupError as lost:
             text = _written_before(run, given, str(lost))
         lines += text.count("\n")
-        (run.staging / log_file(record.product)).write_text(text, encoding="utf-8", newline="\n")
+        run.write_text(log_file(record.product), text)
     # A log is times and durations: what it is of is all that can be the same twice.
     versions = {name: given.data_version for name, given in run.inputs.items()}
-    return {PRODUCT.key: Outcome(digest(versions), {"logs": len(run.inputs), "lines": lines})}
+    return Outcome(digest(versions), {"logs": len(run.inputs), "lines": lines})
 
 
 def _written_before(run: PhaseRun, given: StoredInput, lost: str) -> str:
@@ -44,8 +43,8 @@ def _written_before(run: PhaseRun, given: StoredInput, lost: str) -> str:
     Raises:
         NotTrusted: there is none of that very making.
     """
-    record, before = given.record, run.ledger.latest(PRODUCT, run.condition)
-    path = given.store.path(PRODUCT, run.condition, log_file(record.product))
+    record, before = given.record, run.ledger.latest(run.product, run.condition)
+    path = given.store.path(run.product, run.condition, log_file(record.product))
     name = given.store.relative(path)
     file = before.provenance.files.get(name) if before else None
     if (
@@ -56,19 +55,3 @@ def _written_before(run: PhaseRun, given: StoredInput, lost: str) -> str:
     ):
         raise NotTrusted(f"{lost}, and no file of it is left: `fly64 run --force` makes it again")
     return path.read_text("utf-8")
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    description = (
-        "One log per step of phases C to G: the run's events and what its process printed, as the "
-        "platform captured them; times UTC."
-    )
-    return [
-        build_phase_asset(
-            context,
-            (PRODUCT,),
-            make_logs,
-            descriptions={PRODUCT.key: description},
-            kinds={"text"},
-        )
-    ]

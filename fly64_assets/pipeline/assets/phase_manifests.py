@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import AssetsDefinition
-
 from fly64_assets.documents import phase_manifests
-from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, build_phase_asset, write_json
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.freshness import digest
 from fly64_assets.study.arms import ITERATIVE, NETWORKS, Iterative, Network
 from fly64_assets.study.model import SPLITS
-from fly64_assets.study.products import Key, product
-
-PRODUCT = product("phase_manifests")
 
 
 def _model(run: PhaseRun, network: Network) -> phase_manifests.TrainedBundle:
     given = run.input(*network.model_key)
-    stated = json.loads(given.path("bundle.json").read_text("utf-8"))
     return phase_manifests.TrainedBundle(
-        stated=stated,
+        stated=given.json("bundle.json"),
         bundle_path=given.relative("model.keras"),
         bundle_sha256=given.sha256("model.keras"),
         bundle_size_bytes=given.path("model.keras").stat().st_size,
@@ -38,14 +30,17 @@ def _algorithm(run: PhaseRun, arm: Iterative, split: str) -> str:
     return str(read_npz(path, ["algorithm"])["algorithm"])
 
 
-def make_manifests(run: PhaseRun) -> Mapping[Key, Outcome]:
+@phase_asset(
+    "phase_manifests",
+    "Manifests of phases C to F: which datasets, views, bundles (with sha256 and size) and "
+    "iterative reconstructions the condition consists of, paths relative to its hub.",
+    "json",
+)
+def make_manifests(run: PhaseRun) -> Outcome:
     dose, view = run.settings["dose"], run.settings["view"]
     solved = [arm for arm in ITERATIVE if "/".join(arm.key(SPLITS[0])) in run.inputs]
     metrics = {
-        split: json.loads(
-            run.input(split, "overlap_view").path(f"{split}_metrics.json").read_text("utf-8")
-        )
-        for split in SPLITS
+        split: run.input(split, "overlap_view").json(f"{split}_metrics.json") for split in SPLITS
     }
     contents: dict[str, Mapping[str, Any]] = {
         "run_manifest.json": phase_manifests.run_manifest(dose),
@@ -66,21 +61,5 @@ def make_manifests(run: PhaseRun) -> Mapping[Key, Outcome]:
         ),
     }
     for name, content in contents.items():
-        write_json(run.staging / name, content)
-    return {PRODUCT.key: Outcome(digest(contents), {"manifests": len(contents)})}
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    description = (
-        "Manifests of phases C to F: which datasets, views, bundles (with sha256 and size) and "
-        "iterative reconstructions the condition consists of, paths relative to its hub."
-    )
-    return [
-        build_phase_asset(
-            context,
-            (PRODUCT,),
-            make_manifests,
-            descriptions={PRODUCT.key: description},
-            kinds={"json"},
-        )
-    ]
+        run.write_json(name, content)
+    return Outcome(digest(contents), {"manifests": len(contents)})

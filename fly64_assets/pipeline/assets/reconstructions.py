@@ -2,89 +2,63 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
-from functools import partial
-
-from dagster import AssetsDefinition
-
-from fly64_assets.pipeline.asset_frame import Body, Outcome, PhaseRun, build_per_split
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.documents.files import write_rows
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.process import program_version, utc_now
 from fly64_assets.solvers.interface import iterative_module, measurement_of
-from fly64_assets.study.arms import Iterative, iterative
-from fly64_assets.study.products import Key, Product
 
 
-def _body(arm: Iterative, item: Product) -> Body:
-    split = str(item.split)
+@phase_asset(
+    "*_reconstruction",
+    "{how} reconstruction of the {split} view with the known probe: object complex64 on the "
+    "full canvas (rows y, columns x), probe complex64 (N, N), computation time in seconds.",
+    "torch",
+    solver=True,
+)
+def reconstruct_view(run: PhaseRun) -> Outcome:
+    import numpy as np
 
-    def reconstruct_view(run: PhaseRun) -> Mapping[Key, Outcome]:
-        import numpy as np
+    from fly64_assets.ptychography.data001.dataset import read_dataset
+    from fly64_assets.ptychography.data001.metadata import to_json, with_transformation
+    from fly64_assets.ptychography.data001.npz import array_digest, write_npz
 
-        from fly64_assets.ptychography.data001.dataset import read_dataset
-        from fly64_assets.ptychography.data001.metadata import to_json, with_transformation
-        from fly64_assets.ptychography.data001.npz import array_digest, write_npz
-
-        dataset = read_dataset(run.input(split, "overlap_view").path(f"{split}.npz"))
-        result = iterative_module(arm).reconstruct_from(
-            measurement_of(dataset),
-            run.settings,
-            arm.section,
-            progress=run.progress(f"{arm.name} {split}"),
-            checkpoint=run.checkpoint,
-        )
-        arrays = {
-            "reconstructed_object": result.object,
-            "reconstructed_probe": result.probe,
-            "algorithm": np.array(result.algorithm),
-        }
-        described = with_transformation(
-            dataset.metadata,
-            tool="reconstruct",
-            version=program_version(),
-            time=utc_now(),
-            parameters={"model": arm.name, "split": split, **run.settings},
-            inputs=run.input_hashes(),
-        )
-        write_npz(
-            run.staging / arm.file,
-            {
-                **arrays,
-                "timestamp": np.array(utc_now()),
-                "computation_time_s": np.array(result.computation_time_s),
-                "_metadata": np.array(to_json(described)),
-            },
-        )
-        with (run.staging / arm.history).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("epoch", "loss"))
-            writer.writerows((epoch, f"{loss:.9g}") for epoch, loss in result.loss_history)
-        shown = {
-            "n_images": len(dataset.xcoords),
-            "epochs": result.epochs,
-            "final_loss": float(result.loss_history[-1][1]),
-            "computation_time_s": float(result.computation_time_s),
-        }
-        return {item.key: Outcome(array_digest(arrays), shown)}
-
-    return reconstruct_view
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    description = (
-        "{} reconstruction of the {} view with the known probe: object complex64 on the full "
-        "canvas (rows y, columns x), probe complex64 (N, N), computation time in seconds."
+    arm, split = run.arm, run.split
+    dataset = read_dataset(run.input(split, "overlap_view").path(f"{split}.npz"))
+    result = iterative_module(arm).reconstruct_from(
+        measurement_of(dataset),
+        run.settings,
+        arm.section,
+        progress=run.progress(f"{arm.name} {split}"),
+        checkpoint=run.checkpoint,
     )
-    return [
-        definition
-        for arm in iterative(context.study.arms)
-        for definition in build_per_split(
-            context,
-            f"{arm.asset}_reconstruction",
-            partial(_body, arm),
-            description=description.format(arm.about, "{}"),
-            kinds={"torch"},
-            solver=True,
-        )
-    ]
+    arrays = {
+        "reconstructed_object": result.object,
+        "reconstructed_probe": result.probe,
+        "algorithm": np.array(result.algorithm),
+    }
+    described = with_transformation(
+        dataset.metadata,
+        tool="reconstruct",
+        version=program_version(),
+        time=utc_now(),
+        parameters={"model": arm.name, "split": split, **run.settings},
+        inputs=run.input_hashes(),
+    )
+    write_npz(
+        run.staging / arm.file,
+        {
+            **arrays,
+            "timestamp": np.array(utc_now()),
+            "computation_time_s": np.array(result.computation_time_s),
+            "_metadata": np.array(to_json(described)),
+        },
+    )
+    losses = ((epoch, f"{loss:.9g}") for epoch, loss in result.loss_history)
+    write_rows(run.staging / arm.history, ("epoch", "loss"), losses)
+    shown = {
+        "n_images": len(dataset.xcoords),
+        "epochs": result.epochs,
+        "final_loss": float(result.loss_history[-1][1]),
+        "computation_time_s": float(result.computation_time_s),
+    }
+    return Outcome(array_digest(arrays), shown)

@@ -12,16 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagster import AssetsDefinition
-
-from fly64_assets.pipeline.asset_frame import Body, Outcome, PhaseRun, build_phase_asset
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.process import program_version, utc_now
 from fly64_assets.solvers.interface import measurement_of, network_module
 from fly64_assets.solvers.replicates import array_name, training_seed
-from fly64_assets.study.arms import Network, networks
 from fly64_assets.study.model import SPLITS
-from fly64_assets.study.products import Key, product
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,12 +25,13 @@ if TYPE_CHECKING:
 
 
 def _train_again(
-    run: PhaseRun, network: Network, number: int, views: Mapping[str, Dataset]
+    run: PhaseRun, number: int, views: Mapping[str, Dataset]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """One more training: its objects by array name, and what it says of itself."""
     from fly64_assets.solvers import model_bundle
     from fly64_assets.solvers.stitched_object import stitched_object
 
+    network = run.arm
     seed = training_seed(run.settings["seed"], number)
     label = f"{network.name} training {number}"
     model = network_module(network).train_on(
@@ -72,56 +68,42 @@ def _train_again(
     return objects, told
 
 
-def _body(network: Network) -> Body:
-    def make_replicates(run: PhaseRun) -> Mapping[Key, Outcome]:
-        import numpy as np
+@phase_asset(
+    "*_replicates",
+    "{arm} trained again with other seeds, as often as `replicates` says less one: the "
+    "objects it makes of both views, complex64 on the canvas (rows y, columns x). For "
+    "intervals only.",
+    "tensorflow",
+    "keras",
+    solver=True,
+)
+def make_replicates(run: PhaseRun) -> Outcome:
+    import numpy as np
 
-        from fly64_assets.ptychography.data001.dataset import read_dataset
-        from fly64_assets.ptychography.data001.metadata import to_json, with_transformation
-        from fly64_assets.ptychography.data001.npz import array_digest, write_npz
+    from fly64_assets.ptychography.data001.dataset import read_dataset
+    from fly64_assets.ptychography.data001.metadata import to_json, with_transformation
+    from fly64_assets.ptychography.data001.npz import array_digest, write_npz
 
-        views = {
-            split: read_dataset(run.input(split, "overlap_view").path(f"{split}.npz"))
-            for split in SPLITS
-        }
-        arrays: dict[str, np.ndarray] = {}
-        trainings: list[dict[str, Any]] = []
-        # The first training is the model itself.
-        for number in range(2, run.settings["replicates"] + 1):
-            objects, told = _train_again(run, network, number, views)
-            arrays |= objects
-            trainings.append(told)
-        described = with_transformation(
-            views["train"].metadata,
-            tool="train_again",
-            version=program_version(),
-            time=utc_now(),
-            parameters={"model": network.name, **run.settings},
-            inputs=run.input_hashes(),
-        )
-        arrays["trainings"] = np.array(json.dumps(trainings, sort_keys=True, allow_nan=False))
-        write_npz(
-            run.staging / "replicates.npz", {**arrays, "_metadata": np.array(to_json(described))}
-        )
-        shown = {"further_trainings": len(trainings)}
-        return {network.replicates_key: Outcome(array_digest(arrays), shown)}
-
-    return make_replicates
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    description = (
-        "{} trained again with other seeds, as often as `replicates` says less one: the objects it "
-        "makes of both views, complex64 on the canvas (rows y, columns x). For intervals only."
+    views = {
+        split: read_dataset(run.input(split, "overlap_view").path(f"{split}.npz"))
+        for split in SPLITS
+    }
+    arrays: dict[str, np.ndarray] = {}
+    trainings: list[dict[str, Any]] = []
+    # The first training is the model itself.
+    for number in range(2, run.settings["replicates"] + 1):
+        objects, told = _train_again(run, number, views)
+        arrays |= objects
+        trainings.append(told)
+    described = with_transformation(
+        views["train"].metadata,
+        tool="train_again",
+        version=program_version(),
+        time=utc_now(),
+        parameters={"model": run.arm.name, **run.settings},
+        inputs=run.input_hashes(),
     )
-    return [
-        build_phase_asset(
-            context,
-            (product(*network.replicates_key),),
-            _body(network),
-            descriptions={network.replicates_key: description.format(network.name)},
-            kinds={"tensorflow", "keras"},
-            solver=True,
-        )
-        for network in networks(context.study.arms)
-    ]
+    arrays["trainings"] = np.array(json.dumps(trainings, sort_keys=True, allow_nan=False))
+    write_npz(run.staging / "replicates.npz", {**arrays, "_metadata": np.array(to_json(described))})
+    shown = {"further_trainings": len(trainings)}
+    return Outcome(array_digest(arrays), shown)

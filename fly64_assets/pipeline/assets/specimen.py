@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from dagster import AssetsDefinition
-
-from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, build_phase_asset
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.process import git_commit, program_version, utc_now
-from fly64_assets.study.products import Key, product
 from fly64_assets.study.specimen_origins import specimen_origin
-
-PRODUCT = product("specimen")
 
 
 def _metadata(run: PhaseRun, probe_power: float) -> dict[str, Any]:
@@ -68,7 +61,13 @@ def _json_object(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def make_specimen(run: PhaseRun) -> Mapping[Key, Outcome]:
+@phase_asset(
+    "specimen",
+    "Object (complex64, canvas px, rows y then columns x) and probe (complex64, N x N, unit "
+    "power) that the study simulates from: a shipped specimen or a user's NPZ.",
+    "numpy",
+)
+def make_specimen(run: PhaseRun) -> Outcome:
     import numpy as np
 
     from fly64_assets.ptychography.data001.metadata import to_json
@@ -87,20 +86,4 @@ def make_specimen(run: PhaseRun) -> Mapping[Key, Outcome]:
         "canvas_px": f"{height} x {width}",
         "original_probe_power": power,
     }
-    return {PRODUCT.key: Outcome(array_digest(arrays), shown)}
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    description = (
-        "Object (complex64, canvas px, rows y then columns x) and probe (complex64, N x N, unit "
-        "power) that the study simulates from: a shipped specimen or a user's NPZ."
-    )
-    return [
-        build_phase_asset(
-            context,
-            (PRODUCT,),
-            make_specimen,
-            descriptions={PRODUCT.key: description},
-            kinds={"numpy"},
-        )
-    ]
+    return Outcome(array_digest(arrays), shown)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from dagster import AssetsDefinition
-
-from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, build_phase_asset
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.freshness import digest
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.model import SPLITS
-from fly64_assets.study.products import Key, product
-
-PRODUCT = product("study_metrics")
 
 
 def _rows(run: PhaseRun, condition: str) -> Iterator[dict[str, Any]]:
@@ -28,7 +21,7 @@ def _rows(run: PhaseRun, condition: str) -> Iterator[dict[str, Any]]:
     found = read_statistics(source.path("comparison_statistics.csv"))
     for split in SPLITS:
         view = run.gathered_from(condition, split, "overlap_view")
-        measured = json.loads(view.path(f"{split}_metrics.json").read_text("utf-8"))
+        measured = view.json(f"{split}_metrics.json")
         for row in found[split]:
             metric = METRICS[row.metric.removesuffix(STRICT_SUFFIX)]
             yield {
@@ -56,7 +49,15 @@ def _rows(run: PhaseRun, condition: str) -> Iterator[dict[str, Any]]:
             }
 
 
-def make_study_metrics(run: PhaseRun) -> Mapping[Key, Outcome]:
+@phase_asset(
+    "study_metrics",
+    "Tidy table (CSV and Parquet) of every score and difference of every condition that is "
+    "fresh: value, mean, ends of the interval, what it covers, photons, overlap. Made again "
+    "whenever a condition is.",
+    "pandas",
+    "csv",
+)
+def make_study_metrics(run: PhaseRun) -> Outcome:
     import pandas as pd
 
     conditions = list(run.settings["gathered"])
@@ -64,25 +65,8 @@ def make_study_metrics(run: PhaseRun) -> Mapping[Key, Outcome]:
     numbers = dict.fromkeys(("value", "mean", "low", "high"), "float64")
     table = pd.DataFrame(rows).astype({"settled": "boolean", **numbers})
     text = table.to_csv(index=False, lineterminator="\n")
-    (run.staging / "study_metrics.csv").write_text(text, encoding="utf-8", newline="\n")
+    run.write_text("study_metrics.csv", text)
     table.to_parquet(run.staging / "study_metrics.parquet", engine="pyarrow", index=False)
     run.log(f"{len(table)} rows of {len(conditions)} conditions: {', '.join(conditions)}")
     shown = {"rows": len(table), "conditions": len(conditions)}
-    return {PRODUCT.key: Outcome(digest(text), shown)}
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    description = (
-        "Tidy table (CSV and Parquet) of every score and difference of every condition that is "
-        "fresh: value, mean, ends of the interval, what it covers, photons, overlap. Made again "
-        "whenever a condition is."
-    )
-    return [
-        build_phase_asset(
-            context,
-            (PRODUCT,),
-            make_study_metrics,
-            descriptions={PRODUCT.key: description},
-            kinds={"pandas", "csv"},
-        )
-    ]
+    return Outcome(digest(text), shown)

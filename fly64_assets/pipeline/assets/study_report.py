@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from dagster import AssetsDefinition
 
-from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, build_phase_asset
+from fly64_assets.documents.files import read_columns, read_rows
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.check_states import rows_of
-from fly64_assets.pipeline.context import StudyContext
 from fly64_assets.pipeline.freshness import Planner, digest
 from fly64_assets.pipeline.records import Record
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.model import SPLITS
-from fly64_assets.study.products import PRODUCTS, Key, Product, product
+from fly64_assets.study.products import PRODUCTS, Product, product
 
 if TYPE_CHECKING:
     from fly64_assets.reports.study.inputs import CheckLine, ConditionData, Made, Split
-    from fly64_assets.reports.study.plots import FrcCurve
 
-PRODUCT = product("study_report")
 FILE = "study_report.html"
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def scored_products(study: Mapping[str, Any]) -> list[Product]:
@@ -65,14 +56,6 @@ def _checks(planner: Planner, record: Record) -> list[CheckLine]:
     ]
 
 
-def _curve(path: Path) -> FrcCurve:
-    from fly64_assets.reports.study.plots import FrcCurve
-
-    rows = _rows(path)
-    columns = ("frequency_nyquist", "phase", "amplitude")
-    return FrcCurve(*([float(row[name] or "nan") for row in rows] for name in columns))
-
-
 def _split(run: PhaseRun, condition: str, split: str) -> Split:
     from fly64_assets.documents import formatting as numbers
     from fly64_assets.ptychography.data001.npz import read_npz
@@ -89,7 +72,7 @@ def _split(run: PhaseRun, condition: str, split: str) -> Split:
     }
     return Split(
         read_npz(given.path("reconstructions_aligned.npz"), (TRUTH, *arms)),
-        {arm: _curve(path) for arm, path in curves.items() if path.is_file()},
+        {arm: read_columns(path) for arm, path in curves.items() if path.is_file()},
         seconds,
     )
 
@@ -116,7 +99,15 @@ def _condition(run: PhaseRun, key: str, standing: Mapping[str, str]) -> Conditio
     )
 
 
-def make_study_report(run: PhaseRun) -> Mapping[Key, Outcome]:
+@phase_asset(
+    "study_report",
+    "One self-contained HTML file about the whole study: the matrix, the answer, every "
+    "condition's pictures (phase in rad, amplitude), scores with intervals, costs, checks, "
+    "times and provenance; conditions that are missing, stale or failed with the reason.",
+    "html",
+    "matplotlib",
+)
+def make_study_report(run: PhaseRun) -> Outcome:
     from fly64_assets.reports.study.content import PLOTS, report_content
     from fly64_assets.reports.study.page import render_page
 
@@ -124,9 +115,9 @@ def make_study_report(run: PhaseRun) -> Mapping[Key, Outcome]:
     sha256 = digest(study)
     # A page that travels names no folder of this machine; the hash is of the study as it is.
     study["specimen"] = Path(study["specimen"]).name
-    rows = _rows(run.input("study_metrics").path("study_metrics.csv"))
+    rows = read_rows(run.input("study_metrics").path("study_metrics.csv"))
     answer = run.input("dose_response")
-    needed = _rows(answer.path("dose_for_quality.csv"))
+    needed = read_rows(answer.path("dose_for_quality.csv"))
     specimen = run.planner.record(product("specimen"), Condition())
     given = [specimen, *(one.record for one in run.inputs.values())]
     conditions = [_condition(run, key, standing) for key, standing in standings.items()]
@@ -142,26 +133,9 @@ def make_study_report(run: PhaseRun) -> Mapping[Key, Outcome]:
             [_made(record) for record in given if record is not None],
         )
     )
-    (run.staging / FILE).write_text(page, encoding="utf-8", newline="\n")
+    run.write_text(FILE, page)
     states = {key: standing["state"] for key, standing in standings.items()}
     finished = sum(bool(condition.splits) for condition in conditions)
     run.log(f"{finished} of {len(conditions)} conditions are finished")
     shown = {"conditions": len(conditions), "finished": finished, "characters": len(page)}
-    return {PRODUCT.key: Outcome(digest([study, rows, needed, states]), shown)}
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    description = (
-        "One self-contained HTML file about the whole study: the matrix, the answer, every "
-        "condition's pictures (phase in rad, amplitude), scores with intervals, costs, checks, "
-        "times and provenance; conditions that are missing, stale or failed with the reason."
-    )
-    return [
-        build_phase_asset(
-            context,
-            (PRODUCT,),
-            make_study_report,
-            descriptions={PRODUCT.key: description},
-            kinds={"html", "matplotlib"},
-        )
-    ]
+    return Outcome(digest([study, rows, needed, states]), shown)

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from dagster import AssetsDefinition, MetadataValue
+from dagster import MetadataValue
 
 from fly64_assets.documents.comparison_manifest import ComparisonStatus, comparison_manifest
 from fly64_assets.documents.deltas import intervals, metrics_delta_summary
 from fly64_assets.documents.formatting import delta_lines
 from fly64_assets.errors import InputError
-from fly64_assets.pipeline.asset_frame import Body, Outcome, PhaseRun, build_phase_asset, write_json
-from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.process import utc_now
 from fly64_assets.study.model import SPLITS
-from fly64_assets.study.products import Key, product
-
-MANIFEST, SUMMARY, DELTAS = (
-    product(name) for name in ("comparison_manifest", "metrics_summary", "metrics_delta_summary")
-)
 
 
 def _version(content: Mapping[str, Any]) -> str:
@@ -37,15 +29,15 @@ def _version(content: Mapping[str, Any]) -> str:
     return digest(strip(dict(content)))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text("utf-8"))
-
-
-def make_manifest(run: PhaseRun) -> Mapping[Key, Outcome]:
+@phase_asset(
+    "comparison_manifest",
+    "Which comparisons of the condition were run and how they ended, both splits; a failed "
+    "one is recorded, and then nothing downstream is written.",
+    "json",
+)
+def make_manifest(run: PhaseRun) -> Outcome:
     statuses = {
-        split: ComparisonStatus(
-            _read(run.input(split, "comparison").path("scoring.json")).get("error")
-        )
+        split: ComparisonStatus(run.input(split, "comparison").json("scoring.json").get("error"))
         for split in SPLITS
     }
     settings = run.settings
@@ -55,9 +47,9 @@ def make_manifest(run: PhaseRun) -> Mapping[Key, Outcome]:
         statuses,
         ms_ssim_sigma_px=settings["ms_ssim_sigma_px"],
     )
-    write_json(run.staging / "comparison_manifest.json", content)
+    run.write_json("comparison_manifest.json", content)
     shown = {name: content[name] for name in ("n_jobs", "n_executed", "n_success", "n_failed")}
-    return {MANIFEST.key: Outcome(_version(content), shown)}
+    return Outcome(_version(content), shown)
 
 
 def _compliance(run: PhaseRun, split: str) -> dict[str, Any]:
@@ -79,23 +71,26 @@ def _compliance(run: PhaseRun, split: str) -> dict[str, Any]:
     }
 
 
-def make_summary(run: PhaseRun) -> Mapping[Key, Outcome]:
+@phase_asset(
+    "metrics_summary",
+    "Scores of every model on both splits, parsed from the CSVs, with their aggregates "
+    "(MS-SSIM: higher is better, 0 to 1; MAE: lower is better, phase in rad).",
+    "json",
+)
+def make_summary(run: PhaseRun) -> Outcome:
     from fly64_assets.documents.metrics_summary import metrics_summary
     from fly64_assets.ptychography.scoring.comparison import read_csv
 
     content = metrics_summary(
-        _read(run.input("comparison_manifest").path("comparison_manifest.json")),
+        run.input("comparison_manifest").json("comparison_manifest.json"),
         {
             split: read_csv(run.input(split, "comparison").path("comparison_metrics.csv"))
             for split in SPLITS
         },
-        {
-            split: _read(run.input(split, "overlap_view").path(f"{split}_metrics.json"))
-            for split in SPLITS
-        },
+        {split: run.input(split, "overlap_view").json(f"{split}_metrics.json") for split in SPLITS},
         {split: _compliance(run, split) for split in SPLITS},
     )
-    write_json(run.staging / "metrics_summary.json", content)
+    run.write_json("metrics_summary.json", content)
     shown = {
         f"{model} {metric} {name}": value
         for model, metrics in content["aggregate_metrics"].items()
@@ -103,15 +98,21 @@ def make_summary(run: PhaseRun) -> Mapping[Key, Outcome]:
         for name, value in values.items()
         if name.startswith("mean_") and value is not None
     }
-    return {SUMMARY.key: Outcome(_version(content), shown)}
+    return Outcome(_version(content), shown)
 
 
-def make_deltas(run: PhaseRun) -> Mapping[Key, Outcome]:
+@phase_asset(
+    "metrics_delta_summary",
+    "PtychoPINN minus Baseline and minus PtyChi, from the metrics summary that its sha256 "
+    "names; positive is better for MS-SSIM, negative is better for MAE.",
+    "json",
+)
+def make_deltas(run: PhaseRun) -> Outcome:
     from fly64_assets.ptychography.scoring.statistics import read_statistics
 
     given, sure = run.input("metrics_summary"), run.input("comparison_statistics")
     content = metrics_delta_summary(
-        _read(given.path("metrics_summary.json")),
+        given.json("metrics_summary.json"),
         summary_sha256=given.sha256("metrics_summary.json"),
         generated_at=utc_now(),
         intervals=intervals(
@@ -119,7 +120,7 @@ def make_deltas(run: PhaseRun) -> Mapping[Key, Outcome]:
             confidence=run.settings["confidence"],
         ),
     )
-    write_json(run.staging / "metrics_delta_summary.json", content)
+    run.write_json("metrics_delta_summary.json", content)
     shown = {
         f"{metric} {other} {column}": value
         for other, metrics in content["deltas"].items()
@@ -128,41 +129,5 @@ def make_deltas(run: PhaseRun) -> Mapping[Key, Outcome]:
         if value is not None
     }
     lines = "\n".join(delta_lines(content["deltas"]))
-    return {
-        DELTAS.key: Outcome(
-            _version(content), {**shown, "deltas": MetadataValue.md(f"```\n{lines}\n```")}
-        )
-    }
-
-
-def build(context: StudyContext) -> list[AssetsDefinition]:
-    rows: tuple[tuple[Any, Body, str], ...] = (
-        (
-            MANIFEST,
-            make_manifest,
-            "Which comparisons of the condition were run and how they ended, both splits; a failed "
-            "one is recorded, and then nothing downstream is written.",
-        ),
-        (
-            SUMMARY,
-            make_summary,
-            "Scores of every model on both splits, parsed from the CSVs, with their aggregates "
-            "(MS-SSIM: higher is better, 0 to 1; MAE: lower is better, phase in rad).",
-        ),
-        (
-            DELTAS,
-            make_deltas,
-            "PtychoPINN minus Baseline and minus PtyChi, from the metrics summary that its sha256 "
-            "names; positive is better for MS-SSIM, negative is better for MAE.",
-        ),
-    )
-    return [
-        build_phase_asset(
-            context,
-            (item,),
-            body,
-            descriptions={item.key: description},
-            kinds={"json"},
-        )
-        for item, body, description in rows
-    ]
+    shown["deltas"] = MetadataValue.md(f"```\n{lines}\n```")
+    return Outcome(_version(content), shown)

@@ -6,7 +6,6 @@ import io
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from fly64_assets.reports.figures.study import STYLES, axes_style
 from fly64_assets.reports.pyplot import pyplot
@@ -20,13 +19,8 @@ MARK_EVERY = 4
 """Points of an FRC curve that carry a marker: enough to tell arms apart without colour."""
 
 
-@dataclass(frozen=True)
-class FrcCurve:
-    """Fourier ring correlation of an arm against frequency as a fraction of Nyquist."""
-
-    frequency: Sequence[float]
-    phase: Sequence[float]
-    amplitude: Sequence[float]
+FrcCurve = Mapping[str, Sequence[float]]
+"""The columns of an arm's ``<arm>_frc_curve.csv``; NaN where it is blank."""
 
 
 def inline_svg(source: str, name: str, description: str) -> str:
@@ -85,8 +79,8 @@ def frc_svg(curves: Mapping[str, FrcCurve], threshold: float) -> str:
         for axis, component in zip(axes, ("phase", "amplitude"), strict=True):
             for (model, curve), (colour, marker) in zip(curves.items(), STYLES, strict=False):
                 axis.plot(
-                    curve.frequency,
-                    getattr(curve, component),
+                    curve["frequency_nyquist"],
+                    curve[component],
                     color=colour,
                     marker=marker,
                     markersize=3,
