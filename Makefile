@@ -47,6 +47,8 @@ test: $(INSTALLED)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/mypy
+	@$(BIN)/mypy --strict --follow-imports silent -p fly64_assets.study -p fly64_assets.documents
 	@$(BIN)/python -m pytest $(WORKERS)
 
 # What `make test` leaves out: half an hour on two idle cores.

@@ -76,7 +76,8 @@ def metrics_delta_summary(
     by_split = {job["split"]: job["metrics"] for job in summary["jobs"]}
 
     def mean(model: str, metric: str, column: str) -> float | None:
-        return aggregates.get(model, {}).get(metric, {}).get(f"mean_{column}")
+        found: float | None = aggregates.get(model, {}).get(metric, {}).get(f"mean_{column}")
+        return found
 
     def of_split(split: str) -> Callable[[str, str, str], float | None]:
         scores = by_split.get(split, {})

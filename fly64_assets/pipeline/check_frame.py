@@ -194,7 +194,8 @@ def judge(
     assert record is not None  # something was made
     run = StoreCheckRun(planner.study, ledger, record)
     for check in checks:
-        outcomes, severity = [], check.severity
+        outcomes: list[RuleOutcome] = []
+        severity = check.severity
         try:
             outcomes += check.judge(run)
         except Exception as error:  # whatever a file makes a judge raise is a finding
@@ -252,11 +253,11 @@ def evaluate_everywhere(
                 check_name=name,
                 passed=result.passed,
                 metadata=result.metadata,
-                target_materialization_data=record and _target(record),
+                target_materialization_data=None if record is None else _target(record),
                 severity=result.severity,
                 description=result.description,
                 blocking=name in product.blocking_checks,
-                partition=record and record.condition.partition_key,
+                partition=None if record is None else record.condition.partition_key,
             )
 
 

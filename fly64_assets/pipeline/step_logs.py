@@ -12,6 +12,7 @@ import os
 import sys
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from dagster import DagsterInstance, EventLogEntry
 
@@ -71,7 +72,7 @@ class RunLog:
             event = entry.dagster_event
             if event is None or event.event_type_value != "LOGS_CAPTURED":
                 continue
-            captured = event.event_specific_data
+            captured: Any = event.event_specific_data
             if step in (captured.step_keys or ()):
                 key = manager.build_log_key_for_run(self.run_id, captured.file_key)
                 data = manager.get_log_data(key)

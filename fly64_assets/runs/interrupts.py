@@ -119,8 +119,9 @@ def heeded(*, to_the_end: bool = False) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
+            code = error.code if isinstance(error, SystemExit) else None
             by_code = isinstance(error, SystemExit)
-            ended = ended or (error.code == EXIT_CODE if by_code else received() > 0)
+            ended = ended or (code == EXIT_CODE if by_code else received() > 0)
             if not ended:
                 raise
         finally:

@@ -89,7 +89,8 @@ def _analyse(module: str, source: str) -> _Module:
 def _remembered() -> dict[str, dict[str, object]]:
     """What earlier processes found, by module and sha256 of its source: like ``.pyc`` files."""
     try:
-        return json.loads(MEMORY.read_text("utf-8"))
+        found: dict[str, dict[str, object]] = json.loads(MEMORY.read_text("utf-8"))
+        return found
     except (OSError, ValueError):
         return {}
 

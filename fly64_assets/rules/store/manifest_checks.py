@@ -108,22 +108,22 @@ def _succeeded(run: CheckRun) -> Iterator[CheckRun]:
 
 def _input_identity(run: CheckRun) -> Iterable[RuleOutcome]:
     """The same positions for every model of a split, by lineage and by what the images show."""
-    train = run.other("train", "overlap_view").record.provenance.data_version
+    train = run.other("train", "overlap_view").provenance.data_version
     for network in networks(run.study.arms):
         name = "/".join(network.model_key)
-        trained = run.other(name).record.provenance.inputs["train/overlap_view"].data_version
+        trained = run.other(name).provenance.inputs["train/overlap_view"].data_version
         yield equals(name, "trained on the train view", train[:12], trained[:12])
     for comparison in _succeeded(run):
         split = comparison.split
         view = run.other(split, "overlap_view")
-        for name, source in comparison.record.provenance.inputs.items():
-            now = run.other(*name.split("/")).record.provenance.data_version
+        for name, source in comparison.provenance.inputs.items():
+            now = run.other(*name.split("/")).provenance.data_version
             yield equals(
                 f"{split} {name}", "compared as it is now", now[:12], source.data_version[:12]
             )
-        there = view.record.provenance.data_version
+        there = view.provenance.data_version
         for arm in iterative(run.study.arms):
-            made = run.other(*arm.key(split)).record.provenance
+            made = run.other(*arm.key(split)).provenance
             seen = made.inputs[view.product.name].data_version
             yield equals(
                 f"{split} {arm.name}", "made from the view that was compared", there[:12], seen[:12]
@@ -194,7 +194,7 @@ def _counts(run: CheckRun) -> Iterable[RuleOutcome]:
         if split == "train":
             yield from _trained_counts(run, len(kept), len(kept.extra["training_groups"]))
         for arm in iterative(run.study.arms):
-            solved = run.other(*arm.key(split)).record.figures.get("n_images")
+            solved = run.other(*arm.key(split)).figures.get("n_images")
             yield equals(f"{split} D to F, {arm.name}", "images reconstructed", len(kept), solved)
         scored = json_file(comparison.path("scoring.json"))["n_images"]
         wanted = dict.fromkeys(run.study.arms, len(kept))

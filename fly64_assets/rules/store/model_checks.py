@@ -123,7 +123,7 @@ def _trained_on(run: CheckRun) -> Iterable[RuleOutcome]:
         for path, sha256 in given.files.items()
     }
     yield equals("bundle.json inputs", "sha256 of what the step read", files, stated)
-    view = run.other("train", "overlap_view").record.provenance
+    view = run.other("train", "overlap_view").provenance
     yield equals(
         "train/overlap_view",
         "the data version that is there now",

@@ -72,7 +72,7 @@ def _begins_with(
     from fly64_assets.ptychography.data001.metadata import versioned
 
     consumed = dict(run.provenance.inputs[source.product.name].files)
-    there = {path: file.sha256 for path, file in source.record.provenance.files.items()}
+    there = {path: file.sha256 for path, file in source.provenance.files.items()}
     rule = f"begin with those of {source.product.name}, unedited"
     begin = records[: len(before)]
     kept = begin == before
