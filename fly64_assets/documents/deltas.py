@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fly64_assets.ptychography.scoring.names import COLUMNS, HEADLINES, OTHERS, SUBJECT
 from fly64_assets.study import hub_layout as layout
-from fly64_assets.study.model import BOTH, MODELS, SPLITS
+from fly64_assets.study.model import BOTH, SPLITS
 
 if TYPE_CHECKING:
     from fly64_assets.ptychography.scoring.statistics import Statistic
-
-SUBJECT, *OTHERS = MODELS
-METRICS = ("ms_ssim", "mae")
 
 
 def _difference(subject: float | None, other: float | None) -> float | None:
@@ -26,9 +24,9 @@ def _deltas(value_of: Callable[[str, str, str], float | None]) -> dict[str, Any]
                 column: _difference(
                     value_of(SUBJECT, metric, column), value_of(other, metric, column)
                 )
-                for column in ("amplitude", "phase")
+                for column in COLUMNS
             }
-            for metric in METRICS
+            for metric in HEADLINES
         }
         for other in OTHERS
     }
@@ -40,9 +38,9 @@ def intervals(
     """The intervals of the deltas of the means and of each split, from the statistics by split."""
     found: dict[str, Any] = {}
     for split, rows in statistics.items():
-        others: dict[str, Any] = {f"vs_{other}": {m: {} for m in METRICS} for other in OTHERS}
+        others: dict[str, Any] = {f"vs_{other}": {m: {} for m in HEADLINES} for other in OTHERS}
         for row in rows:
-            if row.reference in OTHERS and row.metric in METRICS:
+            if row.reference in OTHERS and row.metric in HEADLINES:
                 others[f"vs_{row.reference}"][row.metric][row.component] = {
                     "mean": row.mean,
                     "low": row.low,

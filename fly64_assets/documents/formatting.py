@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from fly64_assets.documents.deltas import METRICS, OTHERS, SUBJECT
+from fly64_assets.ptychography.scoring.names import COLUMNS, HEADLINES, OTHERS, SUBJECT
 
 Kind = Literal["aggregate", "job", "delta", "brief", "brief_delta"]
 
@@ -128,13 +128,11 @@ def delta_lines(deltas: Mapping[str, Any], kind: Kind = "brief_delta") -> list[s
         kind: whose decimals to use.
     """
     lines = []
-    for metric in METRICS:
+    for metric in HEADLINES:
         width = max(len(_delta_label(metric, other)) for other in OTHERS) + 2
         for other in OTHERS:
             values = deltas[f"vs_{other}"][metric]
-            amplitude, phase = (
-                delta(values[name], metric, kind) for name in ("amplitude", "phase")
-            )
+            amplitude, phase = (delta(values[name], metric, kind) for name in COLUMNS)
             label = f"{_delta_label(metric, other):<{width}}"
             lines.append(f"{label}: amplitude {amplitude}  phase {phase}")
     return lines
@@ -144,6 +142,6 @@ def preview_lines(deltas: Mapping[str, Any]) -> list[str]:
     """`delta_lines` for the phase alone: ``MS-SSIM Δ (PtychoPINN - Baseline): +0.020``."""
     return [
         f"{_delta_label(metric, other)}: {delta(deltas[f'vs_{other}'][metric]['phase'], metric)}"
-        for metric in METRICS
+        for metric in HEADLINES
         for other in OTHERS
     ]

@@ -7,10 +7,10 @@ from typing import Any
 
 from fly64_assets.ptychography.scoring.comparison import RECORDED, ScoreRow
 from fly64_assets.ptychography.scoring.metrics import METRICS
+from fly64_assets.ptychography.scoring.names import COLUMNS, HEADLINES
 from fly64_assets.study import hub_layout as layout
 from fly64_assets.study.model import SPLITS
 
-AGGREGATED = ("ms_ssim", "mae")
 COUNTS = ("n_images_total", "n_images_kept", "n_centres")
 
 
@@ -34,7 +34,7 @@ def _aggregate(
     None where one of them is not defined.
     """
     aggregate: dict[str, float | None] = {}
-    for column in ("amplitude", "phase"):
+    for column in COLUMNS:
         values = [job["metrics"][model][metric][column] for job in jobs]
         defined = None not in values
         aggregate[f"mean_{column}"] = sum(values) / len(values) if defined else None
@@ -82,7 +82,7 @@ def metrics_summary(
             split: {name: view_metrics[split][name] for name in COUNTS} for split in SPLITS
         },
         "aggregate_metrics": {
-            model: {metric: _aggregate(jobs, model, metric) for metric in AGGREGATED}
+            model: {metric: _aggregate(jobs, model, metric) for metric in HEADLINES}
             for model in jobs[0]["metrics"]
         },
         "phase_c_metadata_compliance": {

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-REFERENCES = frozenset(
-    ("src", "href", "xlink:href", "srcset", "action", "formaction", "poster", "data", "background")
-)
-FOREIGN_STYLE = re.compile(r"@import|url\(\s*['\"]?(?!#|data:)", re.IGNORECASE)
-FOREIGN_SCRIPT = re.compile(r"\bfetch\s*\(|XMLHttpRequest|WebSocket|\bimport\b|sendBeacon|https?:")
 VOID = frozenset(("br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"))
 
 
@@ -23,7 +17,6 @@ class Page(HTMLParser):
     Attributes:
         conditions: ``dose|view`` -> state, of every article.
         shown: (attribute that names the source, its value, field) -> texts shown for it.
-        foreign: references to anything outside the page.
         ids, targets: names of elements, and those that links lead to.
         texts: everything that a reader reads.
         unbalanced: tags that do not close what is open.
@@ -31,7 +24,6 @@ class Page(HTMLParser):
 
     conditions: dict[str, str] = field(default_factory=dict)
     shown: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
-    foreign: list[str] = field(default_factory=list)
     ids: Counter[str] = field(default_factory=Counter)
     targets: set[str] = field(default_factory=set)
     texts: list[str] = field(default_factory=list)
@@ -47,14 +39,9 @@ class Page(HTMLParser):
             self.ids[given["id"]] += 1
         if "data-condition" in given:
             self.conditions[given["data-condition"]] = given.get("data-state", "")
-        for name in REFERENCES & given.keys():
-            value = given[name].strip()
-            if value.startswith("#"):
-                self.targets.add(value[1:])
-            elif not value.startswith("data:image/"):
-                self.foreign.append(f"{tag} {name}={value[:60]}")
-        if FOREIGN_STYLE.search(given.get("style", "")):
-            self.foreign.append(f"{tag} style={given['style'][:60]}")
+        for name in ("href", "xlink:href"):
+            if given.get(name, "").startswith("#"):
+                self.targets.add(given[name][1:])
         if tag not in VOID:
             self._open.append((tag, given))
 
@@ -71,11 +58,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         tag = self._open[-1][0] if self._open else ""
-        if tag == "style":
-            self.foreign += FOREIGN_STYLE.findall(data)
-        elif tag == "script":
-            self.foreign += FOREIGN_SCRIPT.findall(data)
-        elif data.strip():
+        if tag not in ("style", "script") and data.strip():
             self.texts.append(data)
             self._note(data.strip())
 

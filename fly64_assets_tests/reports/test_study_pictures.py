@@ -17,12 +17,12 @@ from fly64_assets.reports.figures.study import (
     GAP_SHARE,
     _logarithmic,
     _measured,
-    axes_style,
     figures,
     save,
     step_apart,
     without_interval,
 )
+from fly64_assets.reports.figures.style import PRINT
 from fly64_assets.study.relations import FORMATS, RELATIONS
 from fly64_assets_tests.study_rows import study_rows
 
@@ -76,7 +76,7 @@ def test_numbers_of_a_logarithmic_axis_keep_apart(values):
 def test_measured_doses_are_numbered_where_there_is_room(doses):
     figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
     FigureCanvasAgg(figure)
-    with matplotlib.rc_context(axes_style()):
+    with matplotlib.rc_context(PRINT):
         axis = figure.subplots()
         _measured(axis, pd.Series(doses))
         figure.canvas.draw()
@@ -99,7 +99,7 @@ def test_points_at_one_place_stand_apart_and_near_to_it():
 @pytest.fixture(scope="module")
 def drawn():
     """The plots by name, each laid out."""
-    with matplotlib.rc_context({**axes_style(), "backend": "agg"}):
+    with matplotlib.rc_context({**PRINT, "backend": "agg"}):
         found = figures(study_rows(), 0.95)
         for figure in found.values():
             figure.canvas.draw()
@@ -136,7 +136,7 @@ def test_points_keep_their_order_of_doses(drawn):
 @pytest.mark.long
 @pytest.mark.parametrize("doses", [(1000,), (1000, 10_000), (500, 1000, 2000, 10_000, 100_000)])
 def test_plots_fit_on_a_page_and_so_does_what_is_in_them(doses):
-    with matplotlib.rc_context({**axes_style(), "backend": "agg"}):
+    with matplotlib.rc_context({**PRINT, "backend": "agg"}):
         for figure in figures(study_rows(doses), 0.95).values():
             figure.canvas.draw()
             width, height = figure.get_size_inches()
@@ -151,7 +151,7 @@ def test_a_point_without_an_interval_leaves_the_others_theirs():
     rows = study_rows((1000, 2000, 10_000))
     first = (rows["model"] == "PtychoPINN") & (rows["dose"] == 2000) & (rows["metric"] == "mae")
     rows.loc[first, ["low", "high"]] = np.nan
-    with matplotlib.rc_context({**axes_style(), "backend": "agg"}):
+    with matplotlib.rc_context({**PRINT, "backend": "agg"}):
         figure = figures(rows, 0.95)["quality_by_dose"]
         mae = next(axis for axis in figure.axes if axis.get_ylabel() == "MAE (rad)")
         assert [len(bars) for bars in _bars(mae)] == [2, 3, 3, 2, 3, 3]
@@ -188,7 +188,7 @@ def test_equal_data_are_equal_bytes_in_every_form(tmp_path):
     rows = study_rows((1000, 10_000))
     for folder in ("first", "second"):
         (tmp_path / folder).mkdir()
-        with matplotlib.rc_context({**axes_style(), "backend": "agg"}):
+        with matplotlib.rc_context({**PRINT, "backend": "agg"}):
             save(tmp_path / folder, "plot", figures(rows, 0.95)["quality_by_overlap"])
             plt.close("all")
     files = sorted(path.name for path in (tmp_path / "first").iterdir())

@@ -21,7 +21,7 @@ from fly64_assets.pipeline.instance import instance_folder, study_instance
 from fly64_assets.pipeline.records import Ledger
 from fly64_assets.pipeline.store import Store
 from fly64_assets.pipeline.targets import JOBS, next_request
-from fly64_assets.reports.figures import study as study_pictures
+from fly64_assets.reports.figures import style
 from fly64_assets.rules.store import study_checks
 from fly64_assets.runs import nightly as night
 from fly64_assets.study.conditions import Condition
@@ -131,8 +131,8 @@ def test_the_plots_are_whole_and_hold_no_time(opened):
             assert content.startswith(b"%PDF") and b"CreationDate" not in content
         elif name.endswith(".png"):
             assert content.startswith(b"\x89PNG")
-            pixels = image.imread(folder / name)[study_pictures.PNG_DPI * 2 // 3 :, :, :3]
-            drawn = (abs(pixels - to_rgb(study_pictures.STYLES[0][0])) < 0.02).all(axis=2)
+            pixels = image.imread(folder / name)[style.PRINT_DPI * 2 // 3 :, :, :3]
+            drawn = (abs(pixels - to_rgb(style.ARMS[0][0])) < 0.02).all(axis=2)
             assert drawn.sum() > 50, "PtychoPINN's marks are there, below the legend"
             assert (pixels.max(axis=2) < 0.2).mean() > 0.002, "and so are the axes"
 

@@ -63,6 +63,7 @@ def test_comments_and_docstrings_do_not_count(versions_after):
 
 
 COMPARISONS = {"train/comparison", "test/comparison"}
+HEATMAPS = {"train/heatmaps", "test/heatmaps"}
 MODELS = {f"{network.asset}_model" for network in NETWORKS}
 REPLICATES = {f"{network.asset}_replicates" for network in NETWORKS}
 RECONSTRUCTIONS = {f"{s}/{arm.asset}_reconstruction" for s in SPLITS for arm in ITERATIVE}
@@ -88,7 +89,7 @@ OWN_CODE = {
     "pipeline/assets/comparisons.py": COMPARISONS,
     "ptychography/stitching.py": COMPARISONS | REPLICATES,
     "pipeline/assets/comparison_statistics.py": {"comparison_statistics"},
-    "pipeline/assets/heatmaps.py": {"train/heatmaps", "test/heatmaps"},
+    "pipeline/assets/heatmaps.py": HEATMAPS,
     "pipeline/assets/phase_manifests.py": {"phase_manifests"},
     "pipeline/assets/phase_logs.py": {"phase_logs"},
     "pipeline/assets/metrics_report.py": {"metrics_report"},
@@ -101,10 +102,13 @@ OWN_CODE = {
     "pipeline/assets/study_report.py": {"study_report"},
     "reports/study/content.py": {"study_report"},
     "reports/study/plots.py": {"study_report"},
+    "reports/figures/style.py": COMPARISONS | HEATMAPS | {"dose_response", "study_report"},
+    "reports/figures/panels.py": COMPARISONS | HEATMAPS | {"study_report"},
     "reports/figures/study.py": {"dose_response", "study_report"},
     "reports/study_tables.py": {"dose_response", "study_report"},
     "study/relations.py": {"dose_response", "study_report"},
     "pipeline/asset_frame.py": set(),
+    "pipeline/conventions.py": set(),
     # What is only shown.
     "pipeline/previews.py": set(),
     "reports/previews/drawing.py": set(),

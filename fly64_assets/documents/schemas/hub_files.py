@@ -9,7 +9,6 @@ from fly64_assets.documents.provenance import STATES
 from fly64_assets.documents.schemas.values import (
     ARM,
     AT,
-    COMPONENTS,
     DOSE,
     DOSE_KEY,
     PATH,
@@ -35,6 +34,7 @@ from fly64_assets.ptychography.scoring.comparison import (
     REFERENCE,
     ROW_NAMES,
 )
+from fly64_assets.ptychography.scoring.names import COLUMNS, HEADLINES
 from fly64_assets.ptychography.scoring.statistics import Covers
 from fly64_assets.study.arms import NAMES, NETWORKS
 from fly64_assets.study.model import MODELS
@@ -266,7 +266,7 @@ def comparison_manifest() -> Json:
 
 def _both(metric: str) -> Json:
     """A score of each component; null where the truth has no contrast and the metric needs it."""
-    kinds = {name: number(f"of the {name}") for name in COMPONENTS}
+    kinds = {name: number(f"of the {name}") for name in COLUMNS}
     if metric in NEED_CONTRAST:
         kinds = {name: null_or(kind) for name, kind in kinds.items()}
     return record("the score", kinds)
@@ -286,10 +286,10 @@ def metrics_summary() -> Json:
     )
     best = {
         f"{kind}_{name}": null_or(number(f"{kind}; null where a half's is"))
-        for name in COMPONENTS
+        for name in COLUMNS
         for kind in ("mean", "best")
     }
-    mean = {f"mean_{name}": number("mean") for name in COMPONENTS}
+    mean = {f"mean_{name}": number("mean") for name in COLUMNS}
     compliance = record(
         "whether a dataset states its provenance",
         {
@@ -337,7 +337,7 @@ def metrics_summary() -> Json:
 
 def _by_reference(value: Json) -> Json:
     """PtychoPINN minus each other published arm: metric, then component."""
-    metrics = {name: value for name in ("ms_ssim", "mae")}
+    metrics = {name: value for name in HEADLINES}
     differences = record("MS-SSIM: positive is better; MAE: negative is better", metrics)
     others = {f"vs_{name}": differences for name in MODELS[1:]}
     return record(f"{MODELS[0]} minus each other published arm", others)
@@ -346,7 +346,7 @@ def _by_reference(value: Json) -> Json:
 def metrics_delta_summary() -> Json:
     """Phase G: differences of the arms."""
     delta = null_or(number("null where either is missing"))
-    deltas = _by_reference(record("raw differences", dict.fromkeys(COMPONENTS, delta)))
+    deltas = _by_reference(record("raw differences", dict.fromkeys(COLUMNS, delta)))
     interval = record(
         "one difference",
         {
@@ -360,7 +360,7 @@ def metrics_delta_summary() -> Json:
             "covers": {"enum": list(get_args(Covers)), "description": "what it accounts for"},
         },
     )
-    intervals = _by_reference(record("intervals", dict.fromkeys(COMPONENTS, interval)))
+    intervals = _by_reference(record("intervals", dict.fromkeys(COLUMNS, interval)))
     return record(
         f"Phase G: {MODELS[0]} minus Baseline and minus PtyChi.",
         {
@@ -417,7 +417,7 @@ def scoring() -> Json:
             "kind": {"enum": ["negative_ms_ssim_term", "registration_not_applied"]},
             "model": ARM,
             "metric": text("the row"),
-            "component": {"enum": [*COMPONENTS, None], "description": "null: both"},
+            "component": {"enum": [*COLUMNS, None], "description": "null: both"},
             "message": text("one sentence with the numbers"),
         },
     )
@@ -437,7 +437,7 @@ def scoring() -> Json:
                 "of the truth in the area",
                 {
                     name: null_or(number("rad" if name == "phase" else "1", exclusiveMinimum=0))
-                    for name in COMPONENTS
+                    for name in COLUMNS
                 },
             ),
             "fitted": mapping("by arm", of_arm, fitted),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from fly64_assets.ptychography.scoring.comparison import REFERENCE, ROW_NAMES
+from fly64_assets.ptychography.scoring.names import COLUMNS
 from fly64_assets.ptychography.scoring.statistics import Covers
 from fly64_assets.study.arms import ITERATIVE, NAMES
 from fly64_assets.study.model import BOTH, SPLITS
@@ -105,7 +106,7 @@ def _frc_curve() -> dict[str, Any]:
                 minimum=-1,
                 maximum=1,
             )
-            for name in ("amplitude", "phase")
+            for name in COLUMNS
         ),
         key=("frequency_nyquist",),
     )

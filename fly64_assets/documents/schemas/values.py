@@ -83,7 +83,6 @@ PATH = {
 }
 DOSE_KEY = {"pattern": "^dose_[1-9][0-9]*$"}
 AT = {"dose": DOSE, "view": VIEW, "split": SPLIT}
-COMPONENTS = ("amplitude", "phase")
 PROVENANCE = listed(
     "what was done to the data, in its order; only ever appended to",
     record(

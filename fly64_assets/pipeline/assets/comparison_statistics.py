@@ -10,6 +10,7 @@ from dagster import MetadataValue
 from fly64_assets.documents import formatting as numbers
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.freshness import digest
+from fly64_assets.ptychography.scoring.names import HEADLINES
 from fly64_assets.solvers.replicates import array_name
 from fly64_assets.study import arms
 from fly64_assets.study.model import SPLITS, ScoringSettings, StatisticsSettings
@@ -76,7 +77,7 @@ def _shown(found: Mapping[str, list[Statistic]]) -> dict[str, Any]:
         (split, row)
         for split, given in found.items()
         for row in given
-        if row.reference and row.metric in ("ms_ssim", "mae")
+        if row.reference and row.metric in HEADLINES
     ]
     lines = ["| split | difference | metric | mean | low | high | sign settled |", "|" + "---|" * 7]
     lines += [

@@ -19,10 +19,11 @@ from fly64_assets.documents.files import write_rows
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.process import program_version, utc_now
-from fly64_assets.reports.condition.interval_table import COMPONENTS
+from fly64_assets.ptychography.scoring.names import COLUMNS, HEADLINES
 from fly64_assets.solvers.interface import Measurement, measurement_of
 from fly64_assets.study import arms
 from fly64_assets.study.model import ScoringSettings
+from fly64_assets.study.relations import COMPONENTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -152,8 +153,8 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
     shown: dict[str, Any] = {
         f"{row.model} {row.metric} {column}": float(getattr(row, column))
         for row in table.rows
-        if row.metric in ("ms_ssim", "mae")
-        for column in ("phase", "amplitude")
+        if row.metric in HEADLINES
+        for column in COMPONENTS
         if getattr(row, column) is not None
     }
     shown["status"] = MetadataValue.text("success")
@@ -196,13 +197,13 @@ def _write_curves(path: Path, curves: Mapping[str, FrcCurve]) -> None:
     frequency = next(iter(curves.values())).frequency
     columns = [frequency.tolist()] + [
         curves[name].correlation.tolist() if name in curves else [None] * len(frequency)
-        for name in COMPONENTS
+        for name in COLUMNS
     ]
     rows = (
         ["" if value is None else f"{value:.6f}" for value in row]
         for row in zip(*columns, strict=True)
     )
-    write_rows(path, ("frequency_nyquist", *COMPONENTS), rows)
+    write_rows(path, ("frequency_nyquist", *COLUMNS), rows)
 
 
 @phase_asset(

@@ -24,6 +24,7 @@ def draw_heatmaps(run: PhaseRun) -> Outcome:
     import numpy as np
 
     from fly64_assets.ptychography.data001.npz import array_digest
+    from fly64_assets.reports.figures import style
     from fly64_assets.reports.figures.comparison import MapStyle, heatmap_plot
 
     given = run.input(run.split, "comparison")
@@ -32,20 +33,20 @@ def draw_heatmaps(run: PhaseRun) -> Outcome:
     )
     condition = f"{run.condition.dose} photons, {run.condition.view}, {run.split}"
     pictures = (
-        ("ms_ssim", ms_ssim, MapStyle("local MS-SSIM", (0.0, 1.0), "cividis")),
-        ("correlation", correlation, MapStyle("local correlation", (-1.0, 1.0), "managua_r")),
+        ("ms_ssim", ms_ssim, MapStyle("local MS-SSIM", (0.0, 1.0), style.QUALITY_MAP)),
+        ("correlation", correlation, MapStyle("local correlation", (-1.0, 1.0), style.SIGNED_MAP)),
     )
     shown: dict[str, float] = {}
-    for name, maps, style in pictures:
+    for name, maps, look in pictures:
         heatmap_plot(
             run.staging / f"{name}_heatmap.png",
             truth,
             maps,
-            style,
-            title=f"{style.label}: {condition}",
+            look,
+            title=f"{look.label}: {condition}",
         )
         shown |= {
-            f"{model} mean {style.label} {component}": float(local.values.mean())
+            f"{model} mean {look.label} {component}": float(local.values.mean())
             for (model, component), local in maps.items()
             if np.isfinite(local.values).all()
         }

@@ -18,8 +18,10 @@ import numpy as np
 from scipy import fft, ndimage
 from skimage.metrics import structural_similarity
 
+from fly64_assets.ptychography.scoring.names import COLUMNS
+
 Direction = Literal["higher", "lower"]
-COMPONENTS = ("amplitude", "phase")
+COMPONENTS = COLUMNS
 
 WINDOW_SIGMA_PX = 1.5
 WINDOW_RADIUS_PX = 5

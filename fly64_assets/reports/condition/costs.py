@@ -7,13 +7,13 @@ condition's summary and the study report both take it from here. Formats of numb
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from fly64_assets.documents import formatting as numbers
+from fly64_assets.documents.files import read_json
 from fly64_assets.documents.provenance import Provenance
 from fly64_assets.reports.condition.rendering import Table
 from fly64_assets.study.arms import iterative, networks
@@ -79,13 +79,13 @@ def costs_of(models: Iterable[str], product: Products) -> list[Cost]:
     """What each arm of a condition cost, from bundles, scoring and the provenance of the steps."""
     wanted = list(models)
     inference = {
-        split: _read(product(split, "comparison"), "scoring.json")["cpu_seconds"]
+        split: read_json(product(split, "comparison").path("scoring.json"))["cpu_seconds"]
         for split in SPLITS
     }
-    view = _read(product("train", "overlap_view"), "train_metrics.json")
+    view = read_json(product("train", "overlap_view").path("train_metrics.json"))
     costs = {}
     for network in networks(wanted):
-        bundle = _read(product(*network.model_key), "bundle.json")
+        bundle = read_json(product(*network.model_key).path("bundle.json"))
         costs[network.name] = Cost(
             network.name,
             bundle["n_parameters"],
@@ -105,10 +105,6 @@ def costs_of(models: Iterable[str], product: Products) -> list[Cost]:
             {split: step.cpu_seconds for split, step in steps.items()},
         )
     return [costs[model] for model in wanted]
-
-
-def _read(stored: Stored, file: str) -> Any:
-    return json.loads(stored.path(file).read_text("utf-8"))
 
 
 def total_costs(conditions: Iterable[Sequence[Cost]]) -> list[Cost]:

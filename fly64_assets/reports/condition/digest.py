@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from fly64_assets.documents import formatting as numbers
-from fly64_assets.documents.deltas import METRICS as COMPARED
-from fly64_assets.documents.deltas import OTHERS, SUBJECT
-from fly64_assets.ptychography.scoring.metrics import COMPONENTS, METRICS
+from fly64_assets.ptychography.scoring.metrics import METRICS
+from fly64_assets.ptychography.scoring.names import COLUMNS, HEADLINES, OTHERS, SUBJECT
 from fly64_assets.reports.condition.rendering import Table
 from fly64_assets.reports.condition.report_parts import (
     HEADLINE,
@@ -26,13 +25,13 @@ from fly64_assets.study.products import product
 
 def digest_context(sources: Sources) -> Context:
     header = ["model"]
-    for metric in COMPARED:
+    for metric in HEADLINES:
         name = f"{title_of(metric)} {with_unit(metric, HEADLINE)}"
         header += [f"{name} {HEADLINE_SPLIT}", f"{name} mean"]
     rows = []
     for model in sources.models:
         row = [model]
-        for metric in COMPARED:
+        for metric in HEADLINES:
             of_split = sources.score(HEADLINE_SPLIT, model, metric, HEADLINE)
             row.append(numbers.score(of_split, "job", metric))
             row += shown_scores(sources, model, metric, [f"mean_{HEADLINE}"])
@@ -42,7 +41,7 @@ def digest_context(sources: Sources) -> Context:
         "best": [
             f"Best {HEADLINE} {title_of(metric)} on {HEADLINE_SPLIT} "
             f"({METRICS[metric].direction} is better): {_best(sources, metric)}"
-            for metric in COMPARED
+            for metric in HEADLINES
         ],
         "scores": Table((*header, "sanity"), rows, words=("sanity",)),
         "deltas": _key_deltas(sources),
@@ -61,7 +60,7 @@ def _best(sources: Sources, metric: str) -> str:
 
 
 def _key_deltas(sources: Sources) -> Table:
-    columns = [(c, split) for c in reversed(COMPONENTS) for split in (HEADLINE_SPLIT, None)]
+    columns = [(c, split) for c in reversed(COLUMNS) for split in (HEADLINE_SPLIT, None)]
     rows = [
         (
             f"{title_of(metric)} Δ ({SUBJECT} - {other})",
@@ -71,7 +70,7 @@ def _key_deltas(sources: Sources) -> Table:
                 for c, split in columns
             ),
         )
-        for metric in COMPARED
+        for metric in HEADLINES
         for other in OTHERS
     ]
     header = ("delta", "better", *(f"{c} {split or 'mean'}" for c, split in columns))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fly64_assets.documents import formatting as numbers
-from fly64_assets.documents.deltas import METRICS
+from fly64_assets.ptychography.scoring.names import COLUMNS, HEADLINES
 from fly64_assets.reports.condition.rendering import Table
 from fly64_assets.study.model import BOTH, SPLITS
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     """Rows of ``comparison_statistics.csv`` by split; under `BOTH` those of the mean over them."""
 
 MEAN = "mean of train and test"
-COMPONENTS = ("amplitude", "phase")
 HEADER = ("over", "minus", "metric", "mean", "low", "high", "sign settled", "covers")
 
 
@@ -52,7 +51,7 @@ def interval_table(delta_summary: Mapping[str, Any]) -> Table:
 
 def score_interval_table(statistics: Statistics) -> Table:
     """One row for each arm, of the mean over the splits and of each: scores with their ends."""
-    columns = [(metric, component) for metric in METRICS for component in COMPONENTS]
+    columns = [(metric, component) for metric in HEADLINES for component in COLUMNS]
     rows = []
     for split, over in ((BOTH, MEAN), *((split, split) for split in SPLITS)):
         for model, found in _scores_by_model(statistics[split]).items():

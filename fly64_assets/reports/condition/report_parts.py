@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fly64_assets.documents import formatting as numbers
-from fly64_assets.documents.deltas import SUBJECT
-from fly64_assets.ptychography.scoring.metrics import COMPONENTS, METRICS
+from fly64_assets.ptychography.scoring.metrics import METRICS
+from fly64_assets.ptychography.scoring.names import COLUMNS, SUBJECT
 from fly64_assets.study.conditions import Condition
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def sanity_status(sources: Sources, model: str) -> str:
 
     A component in which the truth has no contrast is left out.
     """
-    found = {c: sources.aggregate(model, "ms_ssim", f"mean_{c}") for c in COMPONENTS}
+    found = {c: sources.aggregate(model, "ms_ssim", f"mean_{c}") for c in COLUMNS}
     means = {c: value for c, value in found.items() if value is not None}
     if not means:
         return "MISSING"

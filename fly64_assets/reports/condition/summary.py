@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fly64_assets.documents import formatting as numbers
-from fly64_assets.documents.deltas import METRICS, OTHERS
+from fly64_assets.ptychography.scoring.names import COLUMNS, HEADLINES, OTHERS
 from fly64_assets.reports.condition.costs import Cost, cost_table
-from fly64_assets.reports.condition.interval_table import COMPONENTS, how_sure
+from fly64_assets.reports.condition.interval_table import how_sure
 from fly64_assets.reports.condition.rendering import Table
 from fly64_assets.study import hub_layout as layout
 from fly64_assets.study.model import SPLITS
@@ -137,7 +137,7 @@ def _shown(value: Any, text: Callable[[Any], str]) -> str:
 
 
 def _headers() -> list[str]:
-    return [f"{numbers.LABELS[metric]} {name}" for metric in METRICS for name in COMPONENTS]
+    return [f"{numbers.LABELS[metric]} {name}" for metric in HEADLINES for name in COLUMNS]
 
 
 def _scores(summary: Mapping[str, Any]) -> Table:
@@ -148,8 +148,8 @@ def _scores(summary: Mapping[str, Any]) -> Table:
             model,
             *(
                 numbers.score(by_split[split][model][metric][name], "job", metric)
-                for metric in METRICS
-                for name in COMPONENTS
+                for metric in HEADLINES
+                for name in COLUMNS
             ),
         )
         for split in SPLITS
@@ -166,8 +166,8 @@ def _deltas(delta_summary: Mapping[str, Any]) -> Table:
             other,
             *(
                 numbers.delta(tables[over][f"vs_{other}"][metric][name], metric)
-                for metric in METRICS
-                for name in COMPONENTS
+                for metric in HEADLINES
+                for name in COLUMNS
             ),
         )
         for over in ("mean", *SPLITS)

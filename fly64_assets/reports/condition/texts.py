@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fly64_assets.documents import formatting as numbers
-from fly64_assets.documents.deltas import METRICS as COMPARED
-from fly64_assets.documents.deltas import OTHERS, SUBJECT
 from fly64_assets.ptychography.scoring.comparison import CENSORED, ROW_NAMES, STRICT_SUFFIX
-from fly64_assets.ptychography.scoring.metrics import COMPONENTS, METRICS
+from fly64_assets.ptychography.scoring.metrics import METRICS
+from fly64_assets.ptychography.scoring.names import COLUMNS, HEADLINES, OTHERS, SUBJECT
 from fly64_assets.reports.condition.digest import digest_context
 from fly64_assets.reports.condition.interval_table import MEAN, how_sure
 from fly64_assets.reports.condition.rendering import Table
@@ -156,24 +155,24 @@ def _photon_lines(views: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _metrics_summary(sources: Sources) -> Context:
-    columns = [(c, f"{kind}_{c}", kind) for c in COMPONENTS for kind in ("mean", "best")]
+    columns = [(c, f"{kind}_{c}", kind) for c in COLUMNS for kind in ("mean", "best")]
     aggregates = [
         (
             model,
             *shown_scores(sources, model, "ms_ssim", [name for _, name, _ in columns]),
-            *shown_scores(sources, model, "mae", [f"mean_{c}" for c in COMPONENTS]),
+            *shown_scores(sources, model, "mae", [f"mean_{c}" for c in COLUMNS]),
         )
         for model in sources.models
     ]
     header = (
         "model",
         *(f"{title_of('ms_ssim')} {c} {kind}" for c, _, kind in columns),
-        *(f"{title_of('mae')} {with_unit('mae', c)} mean" for c in COMPONENTS),
+        *(f"{title_of('mae')} {with_unit('mae', c)} mean" for c in COLUMNS),
     )
     return {
         "aggregates": Table(header, aggregates),
         "directions": [
-            f"{title_of(metric)}: {METRICS[metric].direction} is better" for metric in COMPARED
+            f"{title_of(metric)}: {METRICS[metric].direction} is better" for metric in HEADLINES
         ],
         "splits": [
             {"name": split, "scores": _job_scores(sources, split), "fits": _fits(sources, split)}
@@ -193,7 +192,7 @@ def _job_scores(sources: Sources, split: str) -> Table:
         values = [
             sources.score(split, model, name, component)
             for model in sources.models
-            for component in COMPONENTS
+            for component in COLUMNS
         ]
         if name == CENSORED:
             shown = [
@@ -203,14 +202,14 @@ def _job_scores(sources: Sources, split: str) -> Table:
             continue
         strict = " strict" if name != base else ""
         units = METRICS[base].units
-        unit = " / ".join(dict.fromkeys(units[component] for component in COMPONENTS))
+        unit = " / ".join(dict.fromkeys(units[component] for component in COLUMNS))
         shown = [numbers.score(value, "job", name) for value in values]
         rows.append((title_of(base) + strict, METRICS[base].direction, unit, *shown))
     header = (
         "metric",
         "better",
         "unit (amplitude / phase)",
-        *(f"{model} {component}" for model in sources.models for component in COMPONENTS),
+        *(f"{model} {component}" for model in sources.models for component in COLUMNS),
     )
     return Table(header, rows, words=header[:3])
 
@@ -271,11 +270,11 @@ def _compliance(compliance: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Ta
 def _aggregate_report(sources: Sources) -> Context:
     return {
         "sanity": Table(
-            ("model", *(f"mean {component}" for component in COMPONENTS), "status"),
+            ("model", *(f"mean {component}" for component in COLUMNS), "status"),
             [
                 (
                     model,
-                    *shown_scores(sources, model, "ms_ssim", [f"mean_{c}" for c in COMPONENTS]),
+                    *shown_scores(sources, model, "ms_ssim", [f"mean_{c}" for c in COLUMNS]),
                     sanity_status(sources, model),
                 )
                 for model in sources.models
@@ -291,7 +290,7 @@ def _aggregate_report(sources: Sources) -> Context:
                 "direction": direction_of(metric),
                 "table": _delta_table(sources, metric),
             }
-            for metric in COMPARED
+            for metric in HEADLINES
         ],
         "sure": how_sure(sources.deltas, sources.statistics),
     }
@@ -299,8 +298,8 @@ def _aggregate_report(sources: Sources) -> Context:
 
 def _model_scores(sources: Sources, model: str) -> Table:
     rows = []
-    for metric in COMPARED:
-        for component in COMPONENTS:
+    for metric in HEADLINES:
+        for component in COLUMNS:
             best = sources.aggregate(model, metric, f"best_{component}")
             rows.append(
                 (
@@ -325,32 +324,30 @@ def _delta_table(sources: Sources, metric: str) -> Table:
     for other in OTHERS:
         for split in (None, *SPLITS):
             row = [other, split or MEAN]
-            for component in COMPONENTS:
+            for component in COLUMNS:
                 of = split, other, metric, component
                 value = sources.delta(*of)
                 better = better_of_two(value, sources.interval(*of), other, metric)
                 row += [numbers.delta(value, metric), better]
             rows.append(row)
     header = ["minus", "over"]
-    for component in COMPONENTS:
+    for component in COLUMNS:
         header += [f"Δ {with_unit(metric, component)}", f"better in {component}"]
-    return Table(header, rows, words=("over", *(f"better in {c}" for c in COMPONENTS)))
+    return Table(header, rows, words=("over", *(f"better in {c}" for c in COLUMNS)))
 
 
 def _aggregate_highlights(sources: Sources) -> Context:
     width = max(map(len, sources.models))
     sanity = []
     for model in sources.models:
-        amplitude, phase = shown_scores(
-            sources, model, "ms_ssim", [f"mean_{c}" for c in COMPONENTS]
-        )
+        amplitude, phase = shown_scores(sources, model, "ms_ssim", [f"mean_{c}" for c in COLUMNS])
         status = sanity_status(sources, model)
         sanity.append(f"{model:<{width}}: amplitude {amplitude}  phase {phase}  {status}")
     return {
         "sanity": sanity,
         "ms_ssim_direction": METRICS["ms_ssim"].direction,
         "directions": ", ".join(
-            f"{title_of(metric)}: {METRICS[metric].direction} is better" for metric in COMPARED
+            f"{title_of(metric)}: {METRICS[metric].direction} is better" for metric in HEADLINES
         ),
         "lines": numbers.delta_lines(sources.deltas["deltas"], "delta"),
     }
@@ -380,5 +377,5 @@ def _grids(sources: Sources) -> list[Context]:
                 words=("view", "over"),
             ),
         }
-        for metric in COMPARED
+        for metric in HEADLINES
     ]

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fly64_assets.documents import formatting as numbers
-from fly64_assets.documents.deltas import SUBJECT
 from fly64_assets.ptychography.scoring.metrics import METRICS
+from fly64_assets.ptychography.scoring.names import SUBJECT
 
 if TYPE_CHECKING:
     from fly64_assets.ptychography.scoring.statistics import Statistic

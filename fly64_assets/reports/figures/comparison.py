@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fly64_assets.documents import formatting as numbers
-from fly64_assets.reports.figures.study import STYLES
+from fly64_assets.reports.figures import style
+from fly64_assets.reports.figures.panels import bare_image
 from fly64_assets.reports.pyplot import pyplot
+from fly64_assets.study.relations import COMPONENTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
     from fly64_assets.ptychography.scoring.comparison import ScoreRow
 
-PHASE_MAP, AMPLITUDE_MAP, ERROR_MAP = "viridis", "gray", "RdBu_r"
-ERRORS = {"phase error": (-0.5, 0.5), "amplitude error": (-0.3, 0.3)}
-"""Ends of the errors' scales; phase in rad."""
 ERROR_BINS = 61
-DPI = 110
 
 
 def comparison_plot(
@@ -48,13 +47,13 @@ def comparison_plot(
 
     plt = pyplot()
     scores = {(row.model, row.metric): row for row in rows}
-    truth_phase, _ = phases(truth, truth)
-    truth_amplitude = np.abs(truth)
+    true = {"phase": phases(truth, truth)[0], "amplitude": np.abs(truth)}
     varies = data_ranges(truth)["phase"] is not None
     limits = {
-        "phase": (truth_phase.min(), truth_phase.max()) if varies else ERRORS["phase error"],
-        "amplitude": (0.0, float(np.quantile(truth_amplitude, 0.999))),
+        "phase": (true["phase"].min(), true["phase"].max()) if varies else style.ERRORS["phase"],
+        "amplitude": (0.0, float(np.quantile(true["amplitude"], style.AMPLITUDE_QUANTILE))),
     }
+    maps = {"phase": style.PHASE_MAP, "amplitude": style.AMPLITUDE_MAP}
     height, width = truth.shape
     figure, axes = plt.subplots(
         1 + len(aligned),
@@ -63,57 +62,53 @@ def comparison_plot(
         layout="constrained",
         squeeze=False,
     )
-    images, errors = {}, {"phase error": {}, "amplitude error": {}}
-    for index, (name, image) in enumerate({"truth": truth, **aligned}.items()):
-        phase = phases(truth, image)[1]
-        panels = (
-            ("phase", phase, PHASE_MAP, limits["phase"]),
-            ("phase error", phase - truth_phase, ERROR_MAP, ERRORS["phase error"]),
-            ("amplitude", np.abs(image), AMPLITUDE_MAP, limits["amplitude"]),
-            (
-                "amplitude error",
-                np.abs(image) - truth_amplitude,
-                ERROR_MAP,
-                ERRORS["amplitude error"],
-            ),
-        )
-        for axis, (label, values, colours, (low, high)) in zip(axes[index], panels, strict=True):
-            if name == "truth" and label in errors:
-                continue
-            axis.set_xticks([])
-            axis.set_yticks([])
-            images[label] = axis.imshow(values, cmap=colours, vmin=low, vmax=high)
-            axis.set_title(_panel_title(scores, name, label), fontsize=9)
-            if label in errors:
-                errors[label][name] = values
-        axes[index][0].set_ylabel(name, fontsize=11)
-    for axis, label in ((axes[0][1], "phase error"), (axes[0][3], "amplitude error")):
-        _spread(axis, errors[label], label, height / width)
-    units = {"phase": "rad", "phase error": "rad", "amplitude": "", "amplitude error": ""}
-    for column, label in enumerate(units):
-        figure.colorbar(
-            images[label],
-            ax=axes[:, column],
-            location="bottom",
-            shrink=0.8,
-            aspect=30,
-            label=f"{label} {'(' + units[label] + ')' if units[label] else ''}".strip(),
-        )
+    images: dict[str, AxesImage] = {}
+    errors: dict[str, dict[str, np.ndarray]] = {component: {} for component in COMPONENTS}
+    for row, (name, image) in zip(axes, {"truth": truth, **aligned}.items(), strict=True):
+        values = {"phase": phases(truth, image)[1], "amplitude": np.abs(image)}
+        for at, component in enumerate(COMPONENTS):
+            drawn = values[component]
+            label = component if name == "truth" else _score(scores[name, "ms_ssim"], component)
+            images[component] = bare_image(
+                row[2 * at], drawn, label, maps[component], limits[component]
+            )
+            if name != "truth":
+                errors[component][name] = drawn - true[component]
+                images[f"{component} error"] = bare_image(
+                    row[2 * at + 1],
+                    errors[component][name],
+                    _score(scores[name, "mae"], component),
+                    style.ERROR_MAP,
+                    style.ERRORS[component],
+                )
+        row[0].set_ylabel(name, fontsize=11)
+    for at, component in enumerate(COMPONENTS):
+        _spread(axes[0][2 * at + 1], errors[component], component, height / width)
+        for column, label in ((2 * at, component), (2 * at + 1, f"{component} error")):
+            unit = style.UNITS[component]
+            figure.colorbar(
+                images[label],
+                ax=axes[:, column],
+                location="bottom",
+                shrink=0.8,
+                aspect=30,
+                label=f"{label} ({unit})" if unit else label,
+            )
     figure.suptitle(title, fontsize=12)
-    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    figure.savefig(path, dpi=style.DPI, metadata=style.NO_PROGRAM)
     plt.close(figure)
 
 
-def _spread(axis: Axes, errors: Mapping[str, np.ndarray], label: str, shape: float) -> None:
+def _spread(axis: Axes, errors: Mapping[str, np.ndarray], component: str, shape: float) -> None:
     """How many pixels have which error, a line a model; how many lie beyond the ends, in words.
 
     Args:
         errors: by model, (h, w).
-        label: of the errors.
+        component: that they are errors of.
         shape: height over width of the panel.
     """
-    low, high = ERRORS[label]
-    for (name, values), (colour, _) in zip(errors.items(), STYLES, strict=False):
+    low, high = style.ERRORS[component]
+    for (name, values), (colour, _) in zip(errors.items(), style.ARMS, strict=False):
         counts, edges = np.histogram(values, ERROR_BINS, (low, high))
         beyond = 100 * (1 - counts.sum() / values.size)
         said = f"{name}, {beyond:.0f} % beyond" if round(beyond) else name
@@ -122,20 +117,15 @@ def _spread(axis: Axes, errors: Mapping[str, np.ndarray], label: str, shape: flo
     axis.set_xlim(low, high)
     axis.set_ylim(0, 1.55 * axis.get_ylim()[1])  # the legend stands above the lines
     axis.set_box_aspect(shape)
-    axis.set_title(f"{label}s, % of pixels", fontsize=9)
+    axis.set_title(f"{component} errors, % of pixels", fontsize=9)
     axis.tick_params(labelsize=7)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=7, frameon=False, loc="upper left")
 
 
-def _panel_title(scores: Mapping[tuple[str, str], ScoreRow], model: str, label: str) -> str:
-    if model == "truth":
-        return label
-    column = label.split()[0]
-    is_error = label.endswith("error")
-    metric = "mae" if is_error else "ms_ssim"
-    value = getattr(scores[model, metric], column)
-    return f"{numbers.LABELS[metric]} {numbers.score(value, 'brief', metric)}"
+def _score(row: ScoreRow, component: str) -> str:
+    value = numbers.score(getattr(row, component), "brief", row.metric)
+    return f"{numbers.LABELS[row.metric]} {value}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +149,7 @@ def heatmap_plot(
     path: Path,
     truth: Mapping[str, np.ndarray],
     maps: Mapping[tuple[str, str], LocalMap],
-    style: MapStyle,
+    look: MapStyle,
     *,
     title: str,
 ) -> None:
@@ -169,7 +159,7 @@ def heatmap_plot(
         path: PNG to write.
         truth: component -> (H, W) real array: phase in rad, amplitude.
         maps: by model and component.
-        style: what the maps show.
+        look: what the maps show.
         title: what is compared.
     """
     plt = pyplot()
@@ -185,24 +175,18 @@ def heatmap_plot(
         squeeze=False,
     )
     image = None
-    for column, (component, values) in enumerate(truth.items()):
-        axis = axes[0][column]
-        axis.imshow(values, cmap=AMPLITUDE_MAP, interpolation="nearest")
-        axis.set_title(f"truth, {component}", fontsize=9)
-        for row, model in enumerate(models, start=1):
+    for column, (component, values) in zip(axes.T, truth.items(), strict=True):
+        name = f"truth, {component}"
+        bare_image(column[0], values, name, style.AMPLITUDE_MAP, interpolation="nearest")
+        for axis, model in zip(column[1:], models, strict=True):
             local = maps[model, component]
-            axis = axes[row][column]
-            low, high = style.limits
-            image = axis.imshow(
-                local.values, cmap=style.colours, vmin=low, vmax=high, interpolation="nearest"
+            name = f"{component}: {local.score}"
+            image = bare_image(
+                axis, local.values, name, look.colours, look.limits, interpolation="nearest"
             )
-            axis.set_title(f"{component}: {local.score}", fontsize=9)
-    for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
     for axis, name in zip(axes[:, 0], ("truth", *models), strict=True):
         axis.set_ylabel(name, fontsize=10)
-    figure.colorbar(image, ax=axes[1:, :], label=f"{style.label} (dimensionless)", aspect=30)
+    figure.colorbar(image, ax=axes[1:, :], label=f"{look.label} (dimensionless)", aspect=30)
     figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    figure.savefig(path, dpi=style.DPI, metadata=style.NO_PROGRAM)
     plt.close(figure)

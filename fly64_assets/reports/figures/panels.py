@@ -45,11 +45,8 @@ def lines(axis: Axes, x: Sequence[float], series: Curve, *, first: int = 0, **mo
     """Draw one line a series; ``first`` is the number of the first one's style."""
     for number, (name, values) in enumerate(series.items(), start=first):
         colour, marker = style.arm(number)
-        axis.plot(
-            x,
-            values,
-            **{"color": colour, "marker": marker, "linewidth": 1.2, "label": name, **more},
-        )
+        look = {"color": colour, "marker": marker, "linewidth": 1.2, **more}
+        axis.plot(x, values, label=name, **look)
 
 
 def frc(axes: Sequence[Axes], curves: Mapping[str, Curve], threshold: float) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fly64_assets.ptychography.scoring.metrics import METRICS
+from fly64_assets.reports.figures import style
 from fly64_assets.reports.pyplot import pyplot
 from fly64_assets.reports.study_tables import interval_name
 from fly64_assets.study.relations import (
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"))
-"""Colour (Okabe and Ito's palette for colour-blind readers) and marker of the arms, in order."""
 LINES = ("-", "--", ":", "-.")
 """Of the views, in order."""
 FILLINGS: tuple[dict[str, str], ...] = (
@@ -56,7 +55,6 @@ PANEL_PT, DIGIT_PT, COMMA_PT, APART_NUMBERS_PT = 205.0, 5.1, 2.6, 3.0
 between two of them."""
 MOST_COLUMNS = 5
 """Of the legend."""
-PNG_DPI = 300
 X_MARGIN, SHARE_MARGIN = 1.3, 0.06
 """Of a logarithmic axis to either side: as a factor, or as a part of it if that is more."""
 APART_PT = 2.0
@@ -69,21 +67,6 @@ STEPS = ((1.2, (1, 3)), (0.6, (1, 2, 5)))
 """Decades of a shorter axis from which on these multiples of powers of ten are its numbers."""
 WRITTEN_OUT = 1e6
 """Number from which on powers of ten are written as such."""
-
-
-def axes_style() -> dict[str, Any]:
-    """Of every plot of a study; a context for `matplotlib.rc_context`."""
-    return {
-        "svg.hashsalt": "fly64",  # element names are hashes; without a salt of the time
-        "svg.fonttype": "none",
-        "pdf.fonttype": 42,  # TrueType, embedded: publishers refuse Type 3
-        "font.size": 8,
-        "axes.titlesize": 8,
-        "axes.grid": True,
-        "grid.alpha": 0.3,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
 
 
 def _logarithmic(axis: Axes, values: pd.Series) -> None:
@@ -201,7 +184,7 @@ class _Drawn:
         return rows.assign(**ends)
 
     def arm_style(self, arm: str) -> dict[str, Any]:
-        colour, marker = STYLES[self.arms.index(arm) % len(STYLES)]
+        colour, marker = style.arm(self.arms.index(arm))
         return {"color": colour, "marker": marker, "markersize": 3.5}
 
     def view_style(self, view: str) -> dict[str, Any]:
@@ -371,9 +354,9 @@ def figures(table: pd.DataFrame, confidence: float) -> dict[str, Figure]:
 
 def save(folder: Path, name: str, figure: Figure) -> None:
     """Write a plot as SVG, PDF and PNG; without the time, equal data are equal bytes."""
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(folder / f"{name}.svg", metadata=style.NO_TIME)
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
-    figure.savefig(folder / f"{name}.png", dpi=PNG_DPI, metadata={"Software": None})
+    figure.savefig(folder / f"{name}.png", dpi=style.PRINT_DPI, metadata=style.NO_PROGRAM)
 
 
 def draw_all(folder: Path, table: pd.DataFrame, confidence: float) -> None:
@@ -385,7 +368,7 @@ def draw_all(folder: Path, table: pd.DataFrame, confidence: float) -> None:
         confidence: of its intervals, a fraction.
     """
     plt = pyplot()
-    with plt.rc_context(axes_style()):
+    with plt.rc_context(style.PRINT):
         for name, figure in figures(table, confidence).items():
             save(folder, name, figure)
             plt.close(figure)

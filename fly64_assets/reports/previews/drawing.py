@@ -7,31 +7,17 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fly64_assets.reports.figures import style
 from fly64_assets.reports.pyplot import pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-PHASE_MAP, AMPLITUDE_MAP, COUNTS_MAP = "viridis", "gray", "inferno"
-"""The first two as in the comparison plot."""
-STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"))
-"""Colour (Okabe and Ito) and marker of series, in the study's order of arms, as in its plots."""
-DPI = 110
-RC = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "axes.titlepad": 4,
-}
 
 
 def new_figure(
@@ -95,20 +81,11 @@ def phase_and_amplitude(
 ) -> None:
     """The two panels of a complex image, each with its colour bar."""
     phase, amplitude = without_global_phase(object_), np.abs(object_)
-    image(axes[0], phase, "phase, mean removed", "rad", colours=PHASE_MAP, origin=origin,
-          **limits(phase))  # fmt: skip
-    image(axes[1], amplitude, "amplitude", "dimensionless", colours=AMPLITUDE_MAP, origin=origin,
-          **limits(amplitude))  # fmt: skip
-
-
-def curves(
-    axis: Axes, x: Sequence[float], series: Mapping[str, Sequence[float]], *, first: int = 0
-) -> None:
-    """One line a series; ``first`` is the number of the first one's style."""
-    for number, (name, values) in enumerate(series.items(), start=first):
-        colour, marker = STYLES[number % len(STYLES)]
-        axis.plot(x, values, color=colour, marker=marker, markersize=2.5, linewidth=1.2, label=name)
-    axis.grid(alpha=0.3)
+    for axis, values, title, label, colours in (
+        (axes[0], phase, "phase, mean removed", "rad", style.PHASE_MAP),
+        (axes[1], amplitude, "amplitude", "dimensionless", style.AMPLITUDE_MAP),
+    ):
+        image(axis, values, title, label, colours=colours, origin=origin, **limits(values))
 
 
 def png(draw: Callable[[], Figure]) -> bytes:
@@ -116,6 +93,6 @@ def png(draw: Callable[[], Figure]) -> bytes:
     # What it says of fonts and caches of this machine would enter the step's log.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     written = io.BytesIO()
-    with pyplot().rc_context(RC):
-        draw().savefig(written, dpi=DPI, format="png", metadata={"Software": None})
+    with pyplot().rc_context(style.PREVIEW):
+        draw().savefig(written, dpi=style.DPI, format="png", metadata=style.NO_PROGRAM)
     return written.getvalue()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fly64_assets.documents.files import read_json
+from fly64_assets.reports.figures import style
 from fly64_assets.reports.previews import drawing
 from fly64_assets.reports.previews.preview import Exhibit, Picture, Subject
 from fly64_assets.study.model import OverlapSettings
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from fly64_assets.ptychography.data001.dataset import Dataset
 
+BLUE, ORANGE, GREEN, _, LIGHT_BLUE = (colour for colour, _ in style.ARMS)
 SAMPLED_FRAMES = 2048
 """Of a dataset, evenly over the scan: counts of a sample look like those of all."""
 SHOWN_FRAMES = 6
@@ -138,14 +140,14 @@ def _histogram(axis: Axes, counts: np.ndarray, expected: np.ndarray | None, whol
     # Bins of whole numbers: others would hold now more of them, now fewer.
     width = max(1, math.ceil((counts.max() - counts.min() + 1) / bins))
     edges = np.arange(np.floor(counts.min()), counts.max() + width + 1, width) - 0.5
-    axis.hist(counts, edges, color="#56B4E9", label=f"{len(counts):,} of {whole:,} exposures")
+    axis.hist(counts, edges, color=LIGHT_BLUE, label=f"{len(counts):,} of {whole:,} exposures")
     if expected is not None:
         below = pdtr(np.maximum(edges, 0)[:, None], expected[None, :]).sum(axis=1)
         middles = (edges[1:] + edges[:-1]) / 2
         axis.plot(
             middles,
             np.diff(below),
-            color="#D55E00",
+            color=ORANGE,
             linewidth=1.4,
             label="Poisson, of each one's own expectation",
         )
@@ -181,7 +183,7 @@ def dataset(subject: Subject) -> Exhibit:
         for axis, number, frame in zip(axes.flat, shown, frames, strict=True):
             drawn = axis.imshow(
                 np.log10(np.maximum(frame, FEWEST_COUNTS)),
-                cmap=drawing.COUNTS_MAP,
+                cmap=style.COUNTS_MAP,
                 vmin=low,
                 vmax=high,
                 extent=extent,
@@ -204,7 +206,7 @@ def dataset(subject: Subject) -> Exhibit:
         _histogram(axes[0][0], counts, expected, count)
         y, x = data.positions_px.T
         axis = axes[0][1]
-        marks = axis.scatter(x[index], y[index], c=counts, s=5, cmap="viridis", linewidths=0)
+        marks = axis.scatter(x[index], y[index], c=counts, s=5, cmap=style.PHASE_MAP, linewidths=0)
         axis.figure.colorbar(marks, ax=axis, label="photons per exposure", shrink=0.85)
         height, width = data.object_guess.shape
         axis.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xlabel="x (px)",
@@ -247,7 +249,7 @@ def overlap_view(subject: Subject) -> Exhibit:
     split = str(subject.split)
     names = ["xcoords", "ycoords", "centre_index", "full_groups"]
     view = read_npz(subject.path(f"{split}.npz"), names)
-    measured = json.loads(subject.path(f"{split}_metrics.json").read_text("utf-8"))
+    measured = read_json(subject.path(f"{split}_metrics.json"))
     diameter = measured["probe_diameter_px"]
     positions = np.stack([view["ycoords"], view["xcoords"]], axis=1)
     centres = positions[view["centre_index"]]
@@ -261,14 +263,14 @@ def overlap_view(subject: Subject) -> Exhibit:
         axis = axes[0][0]
         axis.plot(scan["xcoords"], scan["ycoords"], ".", color="0.75", markersize=5,
                   label=f"scan, {len(scan['xcoords']):,} positions")  # fmt: skip
-        axis.plot(positions[:, 1], positions[:, 0], ".", color="#0072B2", markersize=3,
+        axis.plot(positions[:, 1], positions[:, 0], ".", color=BLUE, markersize=3,
                   label=f"images of the view, {len(positions):,}")  # fmt: skip
-        axis.plot(centres[:, 1], centres[:, 0], "+", color="#D55E00", markersize=6,
+        axis.plot(centres[:, 1], centres[:, 0], "+", color=ORANGE, markersize=6,
                   label=f"group centres, {len(centres):,}")  # fmt: skip
         for centre in centres:
-            _disc(axis, tuple(centre), diameter, "#D55E00", linewidth=0.4, alpha=0.3)
+            _disc(axis, tuple(centre), diameter, ORANGE, linewidth=0.4, alpha=0.3)
         middle = centres[np.argmin(((centres - positions.mean(axis=0)) ** 2).sum(axis=1))]
-        _disc(axis, tuple(middle), diameter, "#009E73", linewidth=2)
+        _disc(axis, tuple(middle), diameter, GREEN, linewidth=2)
         axis.set(aspect="equal", xlabel="x (px)", ylabel="y (px)")
         axis.set_title(f"discs of {diameter:.1f} px about the group centres, one in green")
         axis.autoscale_view()
@@ -288,12 +290,12 @@ def overlap_view(subject: Subject) -> Exhibit:
             if len(points) > 1:
                 nearest = cKDTree(points).query(points, k=2)[0][:, 1]
                 overlaps = disc_overlap(nearest, diameter)
-                axis.hist(overlaps, np.linspace(0, 1, 41), color="#56B4E9")
+                axis.hist(overlaps, np.linspace(0, 1, 41), color=LIGHT_BLUE)
                 axis.axvline(overlaps.mean(), color="black", linestyle="--", linewidth=1,
                              label=f"mean {overlaps.mean():.3f}")  # fmt: skip
             target = measured["target_overlap"]
             if target is not None and points is centres:
-                axis.axvline(target, color="#D55E00", linewidth=1, label=f"target {target:g}")
+                axis.axvline(target, color=ORANGE, linewidth=1, label=f"target {target:g}")
             axis.set(xlim=(0, 1), xlabel="disc overlap (1: same place)", ylabel="how many",
                      title=title)  # fmt: skip
             axis.legend(loc="upper left")

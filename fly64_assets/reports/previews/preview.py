@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,12 +16,27 @@ Kind = Literal["string", "int", "float", "bool"]
 Row = Mapping[str, Any]
 
 
+KINDS: Mapping[str, Kind] = {
+    **dict.fromkeys(("dose", "training", "seed", "best_epoch"), "int"),
+    **dict.fromkeys(("phase", "amplitude", "value", "mean", "low", "high", "delta"), "float"),
+    **dict.fromkeys(("final_loss", "best_validation_loss", "photons_per_px2"), "float"),
+    **dict.fromkeys(("settled", "sign_settled", "blocking"), "bool"),
+}
+"""Kinds of columns by name; any other holds text."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows for people, with the kind of each column; None is an empty cell."""
 
     columns: Mapping[str, Kind]
     rows: Sequence[Row]
+
+    @classmethod
+    def of(cls, columns: str, rows: Iterable[Row]) -> Table:
+        """Make a table of these columns of rows that may have more; kinds are those of `KINDS`."""
+        kinds = {name: KINDS.get(name, "string") for name in columns.split()}
+        return cls(kinds, [{name: row[name] for name in kinds} for row in rows])
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from fly64_assets.documents.files import read_columns, read_json
+from fly64_assets.ptychography.scoring.names import HEADLINES
+from fly64_assets.reports.figures import panels, style
 from fly64_assets.reports.previews import drawing
 from fly64_assets.reports.previews.preview import (
     Exhibit,
-    Kind,
     Picture,
     Row,
     StoredPicture,
@@ -19,7 +20,7 @@ from fly64_assets.reports.previews.preview import (
     Table,
 )
 from fly64_assets.study.model import BOTH
-from fly64_assets.study.relations import RELATIONS
+from fly64_assets.study.relations import COMPONENTS, RELATIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,18 +29,8 @@ if TYPE_CHECKING:
     from fly64_assets.ptychography.scoring.comparison import ScoreRow
     from fly64_assets.ptychography.scoring.statistics import Statistic
 
-HEADLINES = ("ms_ssim", "mae")
 PLOTTED = ("ssim", "psnr", "frc50")
 """Plotted over time beside the headlines, which the asset itself states."""
-SCORE_COLUMNS: Mapping[str, Kind] = {
-    "model": "string",
-    "metric": "string",
-    "phase": "float",
-    "amplitude": "float",
-    "value": "float",
-    "unit": "string",
-    "better": "string",
-}
 
 
 def _finite(value: float | None) -> float | None:
@@ -73,22 +64,17 @@ def comparison(subject: Subject) -> Exhibit:
     if not table.is_file():
         return Exhibit()
     rows = read_csv(table)
-    curves = {model: _curve(subject, model) for model in dict.fromkeys(row.model for row in rows)}
+    curves = {
+        model: read_columns(subject.path(f"{model}_frc_curve.csv"))
+        for model in dict.fromkeys(row.model for row in rows)
+    }
 
     def draw() -> Figure:
         figure, axes = drawing.new_figure(
             f"{subject.title}: Fourier ring correlation with the truth", 1, 2, (9.5, 3.4),
             sharey=True,
         )  # fmt: skip
-        threshold = subject.study.scoring.frc_threshold
-        for axis, component in zip(axes[0], ("phase", "amplitude"), strict=True):
-            for number, (model, curve) in enumerate(curves.items()):
-                drawing.curves(
-                    axis, curve["frequency_nyquist"], {model: curve[component]}, first=number
-                )
-            axis.axhline(threshold, color="black", linestyle="--", linewidth=0.8)
-            axis.set(xlabel="spatial frequency (fraction of Nyquist)", title=component, xlim=(0, 1))
-        axes[0][0].set_ylabel(f"correlation (dashed: {threshold:g})")
+        panels.frc(axes[0], curves, subject.study.scoring.frc_threshold)
         axes[0][0].legend()
         return figure
 
@@ -116,22 +102,15 @@ def comparison(subject: Subject) -> Exhibit:
                 draw,
             ),
         ),
-        {"scores": Table(SCORE_COLUMNS, list(_score_rows(rows)))},
+        {"scores": Table.of("model metric phase amplitude value unit better", _score_rows(rows))},
         numbers,
     )
-
-
-def _curve(subject: Subject, model: str) -> dict[str, list[float]]:
-    path = subject.path(f"{model}_frc_curve.csv")
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]}
 
 
 def _intervals(axis: Axes, labels: Sequence[str], rows: Sequence[Any]) -> None:
     """A mark and a bar for each row with ``mean``, ``low`` and ``high``, the first at the top."""
     for place, row in enumerate(rows):
-        colour = drawing.STYLES[0 if row.settled else 1][0]
+        colour = style.ARMS[0 if row.settled else 1][0]
         if row.low is not None and row.high is not None:
             axis.plot([row.low, row.high], [place, place], color=colour, linewidth=2)
         if row.mean is not None:
@@ -144,6 +123,7 @@ def _intervals(axis: Axes, labels: Sequence[str], rows: Sequence[Any]) -> None:
 
 def comparison_statistics(subject: Subject) -> Exhibit:
     """The headline differences with their intervals."""
+    from fly64_assets.ptychography.scoring.metrics import METRICS
     from fly64_assets.ptychography.scoring.statistics import read_statistics
 
     found = read_statistics(subject.path("comparison_statistics.csv"))
@@ -160,7 +140,7 @@ def comparison_statistics(subject: Subject) -> Exhibit:
             (10.5, 2.0 + 0.16 * len(differences)),
         )
         for row_of_axes, metric in zip(axes, HEADLINES, strict=True):
-            for axis, component in zip(row_of_axes, ("phase", "amplitude"), strict=True):
+            for axis, component in zip(row_of_axes, COMPONENTS, strict=True):
                 shown = [
                     (split, row)
                     for split, row in differences
@@ -168,39 +148,15 @@ def comparison_statistics(subject: Subject) -> Exhibit:
                 ]
                 labels = [f"{split}: {row.model} - {row.reference}" for split, row in shown]
                 _intervals(axis, labels, [row for _, row in shown])
-                unit = " (rad)" if (metric, component) == ("mae", "phase") else ""
-                better = "higher" if metric == "ms_ssim" else "lower"
-                name = "MS-SSIM" if metric == "ms_ssim" else "MAE"
-                axis.set_xlabel(f"{name} {component}{unit}, {better} is better for the first")
+                found = METRICS[metric]
+                unit = "" if found.units[component] == "1" else f" ({found.units[component]})"
+                axis.set_xlabel(
+                    f"{found.title} {component}{unit}, {found.direction} is better for the first"
+                )
         return figure
 
-    columns: Mapping[str, Kind] = {
-        "split": "string",
-        "model": "string",
-        "minus": "string",
-        "metric": "string",
-        "component": "string",
-        "mean": "float",
-        "low": "float",
-        "high": "float",
-        "settled": "bool",
-        "covers": "string",
-    }
-    rows = [
-        {
-            "split": split,
-            "model": row.model,
-            "minus": row.reference,
-            "metric": row.metric,
-            "component": row.component,
-            "mean": row.mean,
-            "low": row.low,
-            "high": row.high,
-            "settled": row.settled,
-            "covers": row.covers,
-        }
-        for split, row in headline
-    ]
+    columns = "split model minus metric component mean low high settled covers"
+    rows = ({"split": split, "minus": row.reference, **asdict(row)} for split, row in headline)
     return Exhibit(
         (
             Picture(
@@ -210,21 +166,14 @@ def comparison_statistics(subject: Subject) -> Exhibit:
                 draw,
             ),
         ),
-        {"scores_with_intervals": Table(columns, rows)},
+        {"scores_with_intervals": Table.of(columns, rows)},
     )
 
 
 def metrics_summary(subject: Subject) -> Exhibit:
     """Every score of both splits, as a table."""
-    content = json.loads(subject.path("metrics_summary.json").read_text("utf-8"))
-    columns: Mapping[str, Kind] = {
-        "split": "string",
-        "model": "string",
-        "metric": "string",
-        "phase": "float",
-        "amplitude": "float",
-        "value": "float",
-    }
+    content = read_json(subject.path("metrics_summary.json"))
+    columns = "split model metric phase amplitude value"
     rows = [
         {
             "split": job["split"],
@@ -236,26 +185,15 @@ def metrics_summary(subject: Subject) -> Exhibit:
         for model, metrics in job["metrics"].items()
         for metric, values in metrics.items()
     ]
-    return Exhibit(tables={"scores": Table(columns, rows)})
+    return Exhibit(tables={"scores": Table.of(columns, rows)})
 
 
 def metrics_delta_summary(subject: Subject) -> Exhibit:
     """The deltas as a table, with intervals: of the means over the splits, and of each split."""
     from fly64_assets.ptychography.scoring.metrics import METRICS
 
-    content = json.loads(subject.path("metrics_delta_summary.json").read_text("utf-8"))
-    columns: Mapping[str, Kind] = {
-        "split": "string",
-        "minus": "string",
-        "metric": "string",
-        "component": "string",
-        "delta": "float",
-        "low": "float",
-        "high": "float",
-        "sign_settled": "bool",
-        "better": "string",
-        "unit": "string",
-    }
+    content = read_json(subject.path("metrics_delta_summary.json"))
+    columns = "split minus metric component delta low high sign_settled better unit"
     rows = []
     intervals = content["intervals"]
     known_of = {BOTH: intervals["of_means"], **intervals["by_split"]}
@@ -279,23 +217,14 @@ def metrics_delta_summary(subject: Subject) -> Exhibit:
                             "unit": METRICS[metric].units[component],
                         }
                     )
-    return Exhibit(tables={"deltas_table": Table(columns, rows)})
+    return Exhibit(tables={"deltas_table": Table.of(columns, rows)})
 
 
 def check_report(subject: Subject) -> Exhibit:
     """The state of every check of the condition."""
-    content = json.loads(subject.path("check_report.json").read_text("utf-8"))
-    columns: Mapping[str, Kind] = {
-        "asset": "string",
-        "check": "string",
-        "status": "string",
-        "severity": "string",
-        "blocking": "bool",
-        "time": "string",
-        "reason": "string",
-    }
-    rows = [{name: row[name] for name in columns} for row in content["checks"]]
-    return Exhibit(tables={"checks": Table(columns, rows)})
+    content = read_json(subject.path("check_report.json"))
+    columns = "asset check status severity blocking time reason"
+    return Exhibit(tables={"checks": Table.of(columns, content["checks"])})
 
 
 def study_metrics(subject: Subject) -> Exhibit:
@@ -305,19 +234,8 @@ def study_metrics(subject: Subject) -> Exhibit:
     table = pd.read_csv(subject.path("study_metrics.csv"), float_precision="round_trip")
     scores = table[table["reference"].isna() & table["metric"].isin(HEADLINES)]
     scores = scores.astype({"model": str, "view": str})
-    columns: Mapping[str, Kind] = {
-        "dose": "int",
-        "view": "string",
-        "split": "string",
-        "model": "string",
-        "metric": "string",
-        "component": "string",
-        "mean": "float",
-        "low": "float",
-        "high": "float",
-        "photons_per_px2": "float",
-    }
-    kept = scores[list(columns)]
+    columns = "dose view split model metric component mean low high photons_per_px2"
+    kept = scores[columns.split()]
     rows = kept.astype(object).where(kept.notna(), None).to_dict("records")
 
     def draw() -> Figure:
@@ -328,9 +246,9 @@ def study_metrics(subject: Subject) -> Exhibit:
             (10.5, 1.6 + 0.4 * len(conditions)), sharey=True,
         )  # fmt: skip
         models = list(dict.fromkeys(of_test["model"]))
-        for axis, component in zip(axes[0], ("phase", "amplitude"), strict=True):
+        for axis, component in zip(axes[0], COMPONENTS, strict=True):
             for number, model in enumerate(models):
-                colour, marker = drawing.STYLES[number % len(drawing.STYLES)]
+                colour, marker = style.arm(number)
                 mine = of_test[(of_test["model"] == model) & (of_test["component"] == component)]
                 by_condition = mine.set_index(["dose", "view"])
                 shift = (number - (len(models) - 1) / 2) * 0.18
@@ -359,7 +277,7 @@ def study_metrics(subject: Subject) -> Exhibit:
                 draw,
             ),
         ),
-        {"headline_scores": Table(columns, rows)},
+        {"headline_scores": Table.of(columns, rows)},
     )
 
 

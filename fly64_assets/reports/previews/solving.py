@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fly64_assets.documents.files import read_columns
+from fly64_assets.reports.figures import style
+from fly64_assets.reports.figures.panels import Curve, lines
 from fly64_assets.reports.previews import drawing
 from fly64_assets.reports.previews.preview import Exhibit, Picture, Subject, Table
 from fly64_assets.study.arms import ARMS, Iterative
@@ -22,30 +24,24 @@ MOST_TRAININGS = 3
 """Of the further trainings, drawn."""
 
 
-def _columns(path: Path) -> dict[str, list[float]]:
-    """Numbers of a CSV file by column."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+def _by_epoch(
+    axis: Axes, epochs: Sequence[float], series: Curve, label: str, first: int = 0
+) -> None:
+    """Draw series by epoch; on a logarithmic axis where they span more than a decade."""
+    from matplotlib.ticker import MaxNLocator
 
-
-def _logarithmic_if_wide(axis: Axes, *series: list[float]) -> None:
-    """A logarithmic axis for losses that are positive and span more than a decade."""
-    values = [value for given in series for value in given]
+    lines(axis, epochs, series, first=first, markersize=2.5)
+    axis.grid(alpha=0.3)
+    axis.set(xlabel="epoch", ylabel=label)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    values = [value for given in series.values() for value in given]
     if min(values) > 0 and max(values) > 10 * min(values):
         axis.set_yscale("log")
 
 
-def _whole_epochs(*axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    for axis in axes:
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
 def model(subject: Subject) -> Exhibit:
     """Loss curves with the epoch that was kept, and the learning rate."""
-    history = _columns(subject.path("history.csv"))
+    history = read_columns(subject.path("history.csv"))
     epochs, validation = history["epoch"], history["validation_loss"]
     best = int(np.argmin(validation))
 
@@ -54,16 +50,14 @@ def model(subject: Subject) -> Exhibit:
             f"{subject.title}: training", 1, 2, (9.5, 3.4), width_ratios=(3, 2)
         )
         axis = axes[0][0]
-        drawing.curves(axis, epochs, {"loss": history["loss"], "validation loss": validation})
+        losses = {"loss": history["loss"], "validation loss": validation}
+        _by_epoch(axis, epochs, losses, "loss (dimensionless)")
         axis.axvline(epochs[best], color="black", linestyle="--", linewidth=1,
                      label=f"kept: epoch {epochs[best]:.0f}")  # fmt: skip
-        axis.set(xlabel="epoch", ylabel="loss (dimensionless)")
         axis.legend()
-        _logarithmic_if_wide(axis, history["loss"], validation)
-        rate = axes[0][1]
-        drawing.curves(rate, epochs, {"learning rate": history["learning_rate"]}, first=2)
-        _whole_epochs(axis, rate)
-        rate.set(xlabel="epoch", ylabel="learning rate after the epoch", ylim=(0, None))
+        rates = {"learning rate": history["learning_rate"]}
+        _by_epoch(axes[0][1], epochs, rates, "learning rate after the epoch", first=2)
+        axes[0][1].set(yscale="linear", ylim=(0, None))
         return figure
 
     return Exhibit(
@@ -86,17 +80,8 @@ def replicates(subject: Subject) -> Exhibit:
 
     path = subject.path("replicates.npz")
     trainings = json.loads(str(read_npz(path, ["trainings"])["trainings"][()]))
-    table = Table(
-        {
-            "training": "int",
-            "seed": "int",
-            "best_epoch": "int",
-            "final_loss": "float",
-            "best_validation_loss": "float",
-            "weights_sha256": "string",
-        },
-        trainings,
-    )
+    columns = "training seed best_epoch final_loss best_validation_loss weights_sha256"
+    table = Table.of(columns, trainings)
     if not trainings:
         return Exhibit(tables={"trainings": table})
     losses = [told["best_validation_loss"] for told in trainings]
@@ -113,7 +98,7 @@ def replicates(subject: Subject) -> Exhibit:
             (3.2 * (1 + len(shown)), 3.0),
         )
         axis = axes[0][0]
-        axis.plot([told["training"] for told in trainings], losses, "o", color="#0072B2")
+        axis.plot([told["training"] for told in trainings], losses, "o", color=style.ARMS[0][0])
         axis.set(xlabel="training", ylabel="best validation loss (dimensionless)")
         axis.set_xticks([told["training"] for told in trainings])
         area = _scanned(subject, "test")
@@ -123,7 +108,7 @@ def replicates(subject: Subject) -> Exhibit:
             phase = drawing.without_global_phase(object_)
             origin = (area[0].start, area[1].start)
             drawing.image(panel, phase, f"training {told['training']}, phase", "rad",
-                          colours=drawing.PHASE_MAP, origin=origin,
+                          colours=style.PHASE_MAP, origin=origin,
                           **drawing.limits(phase))  # fmt: skip
         return figure
 
@@ -159,7 +144,7 @@ def reconstruction(subject: Subject) -> Exhibit:
 
     (arm,) = [arm for arm in ARMS if arm.name == subject.arm]
     assert isinstance(arm, Iterative)
-    losses = _columns(subject.path(arm.history))
+    losses = read_columns(subject.path(arm.history))
 
     def draw() -> Figure:
         area = _scanned(subject, str(subject.split))
@@ -167,11 +152,8 @@ def reconstruction(subject: Subject) -> Exhibit:
         figure, axes = drawing.new_figure(subject.title, 1, 3, (13.5, 3.2))
         origin = (area[0].start, area[1].start)
         drawing.phase_and_amplitude(axes[0][:2], object_["reconstructed_object"][area], origin)
-        axis = axes[0][2]
-        drawing.curves(axis, losses["epoch"], {"loss": losses["loss"]})
-        axis.set(xlabel="epoch", ylabel="loss per detector pixel (dimensionless)")
-        _whole_epochs(axis)
-        _logarithmic_if_wide(axis, losses["loss"])
+        label = "loss per detector pixel (dimensionless)"
+        _by_epoch(axes[0][2], losses["epoch"], {"loss": losses["loss"]}, label)
         return figure
 
     return Exhibit(

@@ -16,6 +16,7 @@ from fly64_assets.documents import formatting as numbers
 from fly64_assets.ptychography.scoring.comparison import phases
 from fly64_assets.ptychography.scoring.metrics import METRICS
 from fly64_assets.reports.condition.costs import COLUMNS, Cost, figure_text, total_costs
+from fly64_assets.reports.figures import style
 from fly64_assets.reports.study.inputs import (
     BUDGET,
     CHECK_MARKS,
@@ -155,7 +156,7 @@ def _quality_scale(scores: Scores) -> Scale:
         if (row["metric"], row["component"]) == HEADLINE and not row["reference"] and row["mean"]
     ]
     low, high = min(values, default=0.0), max(values, default=1.0)
-    return Scale("quality", "MS-SSIM of the phase", "", low, high, "cividis")
+    return Scale("quality", "MS-SSIM of the phase", "", low, high, style.QUALITY_MAP)
 
 
 def _matrix(

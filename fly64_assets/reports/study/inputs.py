@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fly64_assets.reports.condition.costs import Cost
-from fly64_assets.reports.study.plots import FrcCurve
+from fly64_assets.reports.figures.panels import Curve
 
 TRUTH = "truth"
 FINISHED = "fresh"
@@ -33,7 +33,7 @@ class Split:
     """
 
     objects: Mapping[str, np.ndarray]
-    curves: Mapping[str, FrcCurve]
+    curves: Mapping[str, Curve]
     seconds: Mapping[str, str]
 
 

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fly64_assets.reports.figures import style
+
 COLOURS = 256
 BAR_STOPS = 17
 """Colours that a colour bar is drawn through; between two of them it is linear."""
-PHASE_ERRORS = (-0.5, 0.5)
-"""Ends of the scale of phase errors, rad; of the phase too, where no truth varies."""
 LEAST_SPAN_RAD = 1e-5
 """Of a phase that is more than rounding."""
-AMPLITUDE_QUANTILE = 0.999
-"""Of the truth: a few bright pixels do not darken all others."""
 DARK, LIGHT = "#000000", "#ffffff"
 
 
@@ -81,13 +79,16 @@ def shared_scales(truths: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, 
     low = min((float(phase.min()) for phase, _ in pairs), default=-1.0)
     high = max((float(phase.max()) for phase, _ in pairs), default=1.0)
     if high - low < LEAST_SPAN_RAD:
-        low, high = PHASE_ERRORS
-    brightest = max((float(np.quantile(a, AMPLITUDE_QUANTILE)) for _, a in pairs), default=1.0)
+        low, high = style.ERRORS["phase"]
+    share = style.AMPLITUDE_QUANTILE
+    brightest = max((float(np.quantile(a, share)) for _, a in pairs), default=1.0)
     scales = (
-        Scale("phase", "phase", "rad", low, high, "viridis"),
-        Scale("amplitude", "amplitude", "", 0.0, brightest, "cividis"),
-        Scale("phase_error", "phase error", "rad", *PHASE_ERRORS, "RdBu_r"),
-        Scale("amplitude_error", "amplitude error", "", -0.3, 0.3, "RdBu_r"),
+        Scale("phase", "phase", "rad", low, high, style.PHASE_MAP),
+        Scale("amplitude", "amplitude", "", 0.0, brightest, style.AMPLITUDE_MAP),
+        *(
+            Scale(f"{name}_error", f"{name} error", style.UNITS[name], *limits, style.ERROR_MAP)
+            for name, limits in style.ERRORS.items()
+        ),
     )
     return {scale.name: scale for scale in scales}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from fly64_assets.reports.figures.study import STYLES, axes_style
+from fly64_assets.reports.figures import style
+from fly64_assets.reports.figures.panels import Curve, frc
 from fly64_assets.reports.pyplot import pyplot
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
@@ -15,12 +16,6 @@ REFERENCE = re.compile(r"url\(#([^)]+)\)")
 NUMBER = re.compile(r"-?\d+\.\d{3,}")
 DECIMALS = 2
 """Of coordinates, in points: finer than any screen."""
-MARK_EVERY = 4
-"""Points of an FRC curve that carry a marker: enough to tell arms apart without colour."""
-
-
-FrcCurve = Mapping[str, Sequence[float]]
-"""The columns of an arm's ``<arm>_frc_curve.csv``; NaN where it is blank."""
 
 
 def inline_svg(source: str, name: str, description: str) -> str:
@@ -61,12 +56,12 @@ def _attribute(key: str, value: str, name: str) -> str:
         return NUMBER.sub(lambda found: f"{float(found[0]):.{DECIMALS}f}", value)
     value = REFERENCE.sub(rf"url(#{name}-\1)", value)
     value = value.replace("#000000", "currentColor").replace("#ffffff", "none")
-    for number, (colour, _) in enumerate(STYLES):
+    for number, (colour, _) in enumerate(style.ARMS):
         value = value.replace(colour.lower(), f"var(--arm-{number})")
     return value
 
 
-def frc_svg(curves: Mapping[str, FrcCurve], threshold: float) -> str:
+def frc_svg(curves: Mapping[str, Curve], threshold: float) -> str:
     """FRC of every arm, phase and amplitude, as the text of an SVG file.
 
     Args:
@@ -74,30 +69,14 @@ def frc_svg(curves: Mapping[str, FrcCurve], threshold: float) -> str:
         threshold: at which the resolution is read off.
     """
     plt = pyplot()
-    with plt.rc_context(axes_style()):
+    with plt.rc_context(style.PRINT):
         figure, axes = plt.subplots(1, 2, figsize=(7.2, 2.4), layout="constrained", sharey=True)
-        for axis, component in zip(axes, ("phase", "amplitude"), strict=True):
-            for (model, curve), (colour, marker) in zip(curves.items(), STYLES, strict=False):
-                axis.plot(
-                    curve["frequency_nyquist"],
-                    curve[component],
-                    color=colour,
-                    marker=marker,
-                    markersize=3,
-                    markevery=MARK_EVERY,
-                    linewidth=1.2,
-                    label=model,
-                )
-            axis.axhline(threshold, linestyle=":", linewidth=1, color="black")
-            axis.set_title(component, fontsize=9)
-            axis.set_xlabel("frequency (fraction of Nyquist)")
-            axis.set_xlim(0, 1)
-        axes[0].set_ylabel("FRC")
+        frc(axes, curves, threshold)
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(
             handles, names, loc="outside upper center", ncols=len(names), frameon=False, fontsize=8
         )
         written = io.StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None})
+        figure.savefig(written, format="svg", metadata=style.NO_TIME)
         plt.close(figure)
     return written.getvalue()
