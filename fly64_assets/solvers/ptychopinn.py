@@ -115,7 +115,7 @@ class _LossRows:
         return np.concatenate([numbers, groups, targets], axis=1).astype(np.int32)
 
     def _usable(self, share: np.ndarray, unseen: np.ndarray) -> tuple[np.ndarray, float]:
-        """Find groups that the estimate knows, as in reconstruction, beside patterns that it does not.
+        """Find groups that the estimate knows, as in use, beside patterns that it does not.
 
         A loss on patterns that were seen would teach the network to bring back their noise.
 

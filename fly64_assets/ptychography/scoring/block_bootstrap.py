@@ -112,7 +112,7 @@ class BlockResampling:
         self._present: dict[bytes, np.ndarray] = {}
 
     def interval(self, resampled: np.ndarray, confidence: float) -> tuple[float, float]:
-        """Return the ends of the expanded percentile interval (Hesterberg, Am. Stat. 69, 371, 2015).
+        """Return the expanded percentile interval (Hesterberg, Am. Stat. 69, 371, 2015).
 
         Percentiles of few blocks are too narrow: by the spread that a sample loses to its own mean,
         and by taking the normal distribution for Student's. The levels are moved out for both.
