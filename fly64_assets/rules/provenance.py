@@ -59,13 +59,20 @@ def recorded_settings(files: Files) -> Iterator[RuleOutcome]:
     """Hold the settings on the materialization and in its own record against the study."""
     wanted = json.loads(json.dumps(dict(files.product.settings(files.study, files.condition))))
     yield from same_settings("materialization", wanted, files.provenance.settings)
-    if files.product.key[-1] != "dataset":  # whose record is flat; see `datasets`
+    kind = files.product.key[-1]
+    if kind in TOOLS and kind != "dataset" and _states_records(files):
+        # The record of a dataset is flat; `datasets` knows it.
         yield from same_settings("record", wanted, own_record(files)["parameters"])
 
 
+def _states_records(files: Files) -> bool:
+    """Whether its list is there: ``scoring.json`` is no part of what a hub has to hold."""
+    return files.product.key[-1] != "comparison" or files.has("scoring.json")
+
+
 def _provenance(files: Files) -> Iterable[RuleOutcome]:
-    if files.product.key[-1] == "comparison" and not files.has("scoring.json"):
-        return  # no part of what a hub has to hold
+    if not _states_records(files):
+        return
     stated = _stated(files)
     records = stated["transformations"]
     tools = [record["tool"] for record in records]
