@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -120,23 +121,36 @@ def scene(finished: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def _give_scan(folder: Path, words: tuple[str, ...]) -> None:
     """The foreign file that an import is of, with just the questions that the command answers."""
-    if words[1] not in ("import", "data001"):
+    if words[1] not in ("import", "data001") or "/" in words[2]:
         return
-    for left in (*folder.glob("*.npz"), *folder.glob("*.h5")):
+    for left in (path for end in ("npz", "h5", "cxi") for path in folder.glob(f"*.{end}")):
         left.unlink()
-    name = words[2]
     if words[1] == "data001":
-        if "/" in name:
-            return
-        done = CliRunner().invoke(main, ["import", str(MEASURED), "--to", str(folder / name)])
+        done = CliRunner().invoke(main, ["import", str(MEASURED), "--to", str(folder / words[2])])
         assert done.exit_code == 0, done.output
-    elif name.endswith(".npz"):
-        shutil.copy(MEASURED, folder / name)
-    else:
-        arrays = dict(read_npz(MEASURED))
-        if "--key" in words:
-            arrays["entry/data/data"] = np.rint(np.square(arrays.pop("diffraction").astype(float)))
-        save(folder / name, arrays, "h5")
+        return
+    arrays = {key: value for key, value in read_npz(MEASURED).items() if "_start" not in key}
+    stated = dict(pairwise(words))
+    if stated.get("--origin") == "centre":
+        arrays["xcoords"] -= arrays["objectGuess"].shape[1] // 2
+        arrays["ycoords"] -= arrays["objectGuess"].shape[0] // 2
+    if stated.get("--flip") == "y":
+        height = 0 if "--origin" in stated else arrays["objectGuess"].shape[0]
+        arrays["ycoords"] = height - arrays["ycoords"]
+    if "--values" in stated:
+        counts = np.rint(np.square(arrays["diffraction"].astype(float)))
+        arrays["diffraction"] = counts.astype(np.uint32)
+    if stated.get("--mask") == "found":
+        arrays["diffraction"][:, 40:42] = np.iinfo(np.uint32).max
+    elif "--mask" in stated:
+        arrays[stated["--mask"]] = np.zeros(arrays["diffraction"].shape[1:], np.uint32)
+        arrays[stated["--mask"]][40:42] = 1
+    if "--object" in stated:
+        save(folder / stated["--object"], {"objectGuess": arrays.pop("objectGuess")})
+    if "--key" in stated:
+        key, name = stated["--key"].split("=")
+        arrays[name] = arrays.pop(key)
+    save(folder / words[2], arrays, "npz" if words[2].endswith(".npz") else "h5")
 
 
 @pytest.mark.long

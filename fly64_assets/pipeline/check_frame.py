@@ -23,13 +23,11 @@ from dagster import (
     TableRecord,
     multi_asset_check,
 )
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
 
 from fly64_assets.documents.provenance import FileRecord, Provenance
 from fly64_assets.pipeline.accelerator import limit_device
 from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.dagster_internals import EvaluationTarget
 from fly64_assets.pipeline.freshness import Planner, State
 from fly64_assets.pipeline.partitions import partitions_definition
 from fly64_assets.pipeline.process import end_with_parent, limit_threads
@@ -261,11 +259,9 @@ def evaluate_everywhere(
             )
 
 
-def _target(record: Record) -> AssetCheckEvaluationTargetMaterializationData:
+def _target(record: Record) -> EvaluationTarget:
     made = datetime.fromisoformat(record.provenance.generated_at).timestamp()
-    return AssetCheckEvaluationTargetMaterializationData(
-        storage_id=record.storage_id, run_id=record.run_id, timestamp=made
-    )
+    return EvaluationTarget(storage_id=record.storage_id, run_id=record.run_id, timestamp=made)
 
 
 def build_checks(

@@ -20,13 +20,9 @@ from dagster import (
     MultiPartitionKey,
     RunsFilter,
 )
-from dagster._core.storage.tags import (
-    BACKFILL_ID_TAG,
-    MULTIDIMENSIONAL_PARTITION_PREFIX,
-    PARTITION_NAME_TAG,
-)
 
 from fly64_assets.errors import InputError
+from fly64_assets.pipeline.dagster_internals import BACKFILL_TAG, DIMENSION_TAG, PARTITION_TAG
 from fly64_assets.pipeline.freshness import Planner, State, digest
 from fly64_assets.pipeline.partitions import dagster_key
 from fly64_assets.pipeline.process import utc_text
@@ -203,10 +199,10 @@ def affairs(planner: Planner, cell: Cell) -> str:
 def partition_tags(condition: Condition) -> dict[str, str]:
     """The tags by which Dagster knows a run's partition; none for what exists once a study."""
     key = dagster_key(condition)
-    tags = {} if key is None else {PARTITION_NAME_TAG: str(key)}
+    tags = {} if key is None else {PARTITION_TAG: str(key)}
     if isinstance(key, MultiPartitionKey):
         for dimension, value in key.keys_by_dimension.items():
-            tags[f"{MULTIDIMENSIONAL_PARTITION_PREFIX}{dimension}"] = value
+            tags[f"{DIMENSION_TAG}{dimension}"] = value
     return tags
 
 
@@ -224,7 +220,7 @@ def cells_of(run: DagsterRun) -> list[Cell]:
     if not keys:
         levels = {level for level, name in JOBS.items() if name == run.job_name}
     try:
-        condition = Condition.from_partition_key(run.tags.get(PARTITION_NAME_TAG))
+        condition = Condition.from_partition_key(run.tags.get(PARTITION_TAG))
     except InputError:
         return []
     cells = [Cell.of(level, condition) for level in ALL_LEVELS if level in levels]
@@ -255,8 +251,8 @@ def started_by(run: DagsterRun) -> str:
         return "the command line"
     if by_night(run):
         return f"the night of {run.tags[NIGHT_TAG]}"
-    if BACKFILL_ID_TAG in run.tags:
-        return f"backfill {run.tags[BACKFILL_ID_TAG]}"
+    if BACKFILL_TAG in run.tags:
+        return f"backfill {run.tags[BACKFILL_TAG]}"
     return "the web UI"
 
 

@@ -30,10 +30,9 @@ from dagster import (
     schedule,
     sensor,
 )
-from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
-from dagster._core.storage.tags import MAX_RETRIES_TAG, RUN_KEY_TAG
 
 from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.dagster_internals import MAX_RETRIES_TAG, RUN_KEY_TAG
 from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.process import utc_text
 from fly64_assets.pipeline.targets import (
@@ -129,8 +128,8 @@ def _tidy(context: StudyContext, tick: ScheduleEvaluationContext) -> None:
 def _is_on(instance: DagsterInstance) -> bool:
     """Whether the schedule was switched on."""
     return any(
-        state.status is InstigatorStatus.RUNNING
-        for state in instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)
+        state.status.value == "RUNNING"
+        for state in instance.all_instigator_state()
         if state.instigator_name == SCHEDULE
     )
 

@@ -6,16 +6,13 @@ import logging
 from dataclasses import dataclass
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, EventLogEntry
-from dagster._core.execution.stats import StepEventStatus
-from dagster._core.executor.child_process_executor import ChildProcessCrashException
-from dagster._utils.error import SerializableErrorInfo
 
 from fly64_assets.errors import InProgress
 from fly64_assets.pipeline.blockers import Stop
+from fly64_assets.pipeline.dagster_internals import STEP_CRASH, ErrorInfo
 
 FAILURES = ("failed", "check_failed", "run_failed")
 """Kinds of event that stop a run."""
-STEP_CRASH = ChildProcessCrashException.__name__
 
 
 @dataclass(frozen=True)
@@ -37,13 +34,13 @@ class StepEvent:
     error: str = ""
 
 
-def _root(error: SerializableErrorInfo | None) -> SerializableErrorInfo | None:
+def _root(error: ErrorInfo | None) -> ErrorInfo | None:
     while error is not None and error.cause is not None:
         error = error.cause
     return error
 
 
-def _message(error: SerializableErrorInfo | None) -> str:
+def _message(error: ErrorInfo | None) -> str:
     if error is None:
         return "failed without an error"
     if error.cls_name == "DagsterExecutionInterruptedError":
@@ -54,7 +51,7 @@ def _message(error: SerializableErrorInfo | None) -> str:
     return message.removeprefix("fly64_assets.errors.").splitlines()[0] if message else "failed"
 
 
-def _name(error: SerializableErrorInfo | None) -> str:
+def _name(error: ErrorInfo | None) -> str:
     return (error.cls_name or "") if error else ""
 
 
@@ -135,7 +132,7 @@ def stops_of(instance: DagsterInstance, run: DagsterRun) -> list[Stop] | None:
     at_work = [
         step.step_key
         for step in instance.get_run_step_stats(run.run_id)
-        if step.status is StepEventStatus.IN_PROGRESS
+        if step.status is not None and step.status.value == "IN_PROGRESS"
     ]
     log = f"dagster/storage/{run.run_id}/compute_logs"
     return [

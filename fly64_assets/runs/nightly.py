@@ -21,8 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
-from dagster._serdes import deserialize_value, serialize_value
+from dagster import (
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    RunsFilter,
+    deserialize_value,
+    serialize_value,
+)
 
 from fly64_assets.errors import InputError
 from fly64_assets.pipeline.context import StudyContext

@@ -17,20 +17,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataValue
-from dagster._core.definitions.data_version import (
-    CODE_VERSION_TAG,
-    DATA_VERSION_IS_USER_PROVIDED_TAG,
-    DATA_VERSION_TAG,
-    NULL_EVENT_POINTER,
-    get_input_data_version_tag,
-    get_input_event_pointer_tag,
-)
 
 from fly64_assets.documents.provenance import InputRecord, Provenance
 from fly64_assets.errors import InProgress, InputError
 from fly64_assets.pipeline import stored_records
 from fly64_assets.pipeline.content_versions import recomputed
 from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.dagster_internals import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_GIVEN_TAG,
+    DATA_VERSION_TAG,
+    NULL_EVENT,
+    input_tags,
+)
 from fly64_assets.pipeline.freshness import Verdict, consumed_version, fingerprint
 from fly64_assets.pipeline.io_manager import provenance_metadata
 from fly64_assets.pipeline.partitions import dagster_key
@@ -285,14 +284,11 @@ def _version_tags(provenance: Provenance) -> Mapping[str, Any]:
     """What Dagster itself notes on a materialization that a run makes."""
     tags = {
         DATA_VERSION_TAG: provenance.data_version,
-        DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
+        DATA_VERSION_GIVEN_TAG: "true",
         CODE_VERSION_TAG: provenance.code_version,
     }
     for name, given in provenance.inputs.items():
         if name == given.asset:
-            key = AssetKey(given.asset.split("/"))
-            tags[get_input_data_version_tag(key)] = given.data_version
-            tags[get_input_event_pointer_tag(key)] = (
-                NULL_EVENT_POINTER if given.storage_id == NO_EVENT else str(given.storage_id)
-            )
+            event = NULL_EVENT if given.storage_id == NO_EVENT else str(given.storage_id)
+            tags |= input_tags(given.asset, given.data_version, event)
     return tags

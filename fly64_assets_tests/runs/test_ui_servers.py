@@ -254,7 +254,11 @@ def child_of(ui: Ui, part: str) -> int | None:
     return None
 
 
-SERVERS = {"web server": "ui_server", "daemon": "_daemon", "code server": "code-server start"}
+SERVERS = {
+    "web server": "servers.web_server",
+    "daemon": "_daemon",
+    "code server": "code-server start",
+}
 
 
 @pytest.mark.long

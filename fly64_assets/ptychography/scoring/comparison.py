@@ -155,7 +155,7 @@ def scoring_area(
     split_line_y_px: float,
     probe_diameter_px: float,
 ) -> Area:
-    """The area that all models of one split are compared on (contract, section 4).
+    """Return the area that all models of one split are compared on (contract, section 4).
 
     The bounding box of the split's group centres, less a strip of half a probe diameter along the
     split line, which the other half illuminated as well. ``train`` is the half with smaller y.
@@ -206,7 +206,7 @@ def phases(truth: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def data_ranges(truth: np.ndarray) -> dict[str, float | None]:
-    """The range of amplitude (1) and phase (rad) of a complex array; None without contrast.
+    """Return the range of amplitude (1) and phase (rad) of a complex array; None without contrast.
 
     Args:
         truth: (h, w) complex, in the scoring area.
