@@ -4,11 +4,14 @@ All checks of one product are judged in one step, because starting a process cos
 of them; each stays a check of its own, with its own result and severity.
 """
 
+import csv
+import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dagster import (
     AssetCheckEvaluation,
@@ -34,10 +37,16 @@ from fly64_assets.pipeline.process import end_with_parent, limit_threads
 from fly64_assets.pipeline.records import JUDGED_BY, Ledger, Record
 from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.rules.check import AS_WRITTEN, Check, Severity
+from fly64_assets.rules.files import Files
 from fly64_assets.rules.store import checks_of
 from fly64_assets.study.conditions import Condition, conditions_of
 from fly64_assets.study.model import Study
 from fly64_assets.study.products import BY_KEY, FILES, Product, products_in
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fly64_assets.ptychography.data001.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,37 @@ class StoreCheckRun:
 
     def path(self, file: str) -> Path:
         return self.ledger.store.path(self.product, self.condition, file)
+
+    def has(self, file: str) -> bool:
+        return self.path(file).is_file()
+
+    def text(self, file: str) -> str:
+        return self.path(file).read_text("utf-8")
+
+    def json(self, file: str) -> dict[str, Any]:
+        return json.loads(self.text(file))
+
+    def table(self, file: str) -> list[dict[str, str]]:
+        with self.path(file).open(encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+
+    def arrays(self, file: str, *keys: str) -> "dict[str, np.ndarray]":
+        from fly64_assets.ptychography.data001 import npz
+
+        return npz.read_npz(self.path(file), keys or None)
+
+    def mapped(self, file: str, key: str) -> "np.ndarray":
+        from fly64_assets.ptychography.data001 import npz
+
+        return npz.open_array(self.path(file), key)
+
+    def dataset(self) -> "Dataset":
+        from fly64_assets.ptychography.data001.dataset import read_dataset
+
+        return read_dataset(self.path(self.product.files[0]))
+
+    def once(self, what: str, files: Mapping[str, Files], make: Callable[[], Any]) -> Any:
+        return make()
 
     def other(self, *key: str) -> "StoreCheckRun":
         product = BY_KEY[key]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fly64_assets.rules import provenance, reconstructions
 from fly64_assets.rules.check import Check
 from fly64_assets.rules.store import (
     common_checks,
@@ -16,8 +17,6 @@ from fly64_assets.rules.store import (
     dataset_checks,
     manifest_checks,
     model_checks,
-    provenance_checks,
-    reconstruction_checks,
     replicates_checks,
     report_checks,
     statistics_checks,
@@ -33,7 +32,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "overlap_view": view_checks.CHECKS,
     **{network.model_key[-1]: model_checks.checks_of(network) for network in NETWORKS},
     **{network.replicates_key[-1]: replicates_checks.CHECKS for network in NETWORKS},
-    **{f"{arm.asset}_reconstruction": reconstruction_checks.checks_of(arm) for arm in ITERATIVE},
+    **{f"{arm.asset}_reconstruction": reconstructions.checks_of(arm) for arm in ITERATIVE},
     "comparison": comparison_checks.CHECKS,
     "comparison_manifest": manifest_checks.CHECKS,
     "comparison_statistics": statistics_checks.CHECKS,
@@ -51,7 +50,7 @@ def checks_of(product: Product) -> tuple[Check, ...]:
     Raises:
         KeyError: the catalogue names a check that nothing judges.
     """
-    shared = (*common_checks.CHECKS, *provenance_checks.CHECKS)
+    shared = (*common_checks.CHECKS, *provenance.CHECKS)
     known = {check.name: check for check in shared}
     known |= {check.name: check for check in CHECKS.get(product.key[-1], ())}
     return tuple(known[name] for name in product.checks)

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.rules.check import Check, CheckRun, Severity
+from fly64_assets.rules.reconstructions import image_rules
 from fly64_assets.rules.store.common_checks import equals, json_file, recorded_settings
 from fly64_assets.rules.store.contrast import contrast_rules
-from fly64_assets.rules.store.reconstruction_checks import image_rules
 
 
 def failure(run: CheckRun) -> str | None:

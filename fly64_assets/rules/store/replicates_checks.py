@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.rules.check import Check, CheckRun
+from fly64_assets.rules.reconstructions import image_rules
 from fly64_assets.rules.store.common_checks import equals, recorded_settings
 from fly64_assets.rules.store.dataset_checks import read
-from fly64_assets.rules.store.reconstruction_checks import image_rules
 from fly64_assets.solvers.replicates import array_name, training_seed
 from fly64_assets.study.model import SPLITS
 

@@ -332,7 +332,6 @@ add(
 )
 add("phase_f.reconstruction", "another canvas", lambda f: _solved(f, lambda image: image[:-2]))
 for key, value in {
-    "algorithm": np.array("ePIE"),
     "timestamp": np.array("2026-01-02 03:04:05"),
     "computation_time_s": np.array(-1.0),
 }.items():
@@ -341,6 +340,11 @@ for key, value in {
         f"another {key}",
         lambda f, k=key, v=value: f.arrays(SOLVED, lambda a: a.update({k: v})),
     )
+add(
+    "phase_f.effective_settings",
+    "another algorithm",
+    lambda f: f.arrays(SOLVED, lambda a: a.update(algorithm=np.array("EPIE"))),
+)
 add(
     "phase_f.reconstruction",
     "no probe",
@@ -353,7 +357,7 @@ add(
 )
 
 
-@mutant("phase_f.not_the_truth", "the truth for a reconstruction")
+@mutant("phase_f.reconstruction", "the truth for a reconstruction")
 def _(f: Forgery) -> None:
     truth = read_npz(f.path(CANVAS), ["truth"])["truth"]
     _solved(f, lambda _: truth.copy())
@@ -364,22 +368,22 @@ def _losses(f: Forgery, edit: Callable[[list[str]], list[str]]) -> None:
 
 
 add(
-    "phase_f.loss_history",
+    "phase_f.effective_settings",
     "an epoch is missing",
     lambda f: _losses(f, lambda rows: [rows[0], *rows[2:]]),
 )
 add(
-    "phase_f.loss_history",
+    "phase_f.loss",
     "the loss rises",
-    lambda f: _losses(f, lambda rows: [*rows, f"{len(rows)},99\n"]),
+    lambda f: _losses(f, lambda rows: [*rows[:-1], f"{len(rows) - 1},99\n"]),
 )
 add(
-    "phase_f.loss_history",
+    "phase_f.loss",
     "a loss of nan",
     lambda f: _losses(f, lambda rows: [*rows[:-1], f"{len(rows) - 1},nan\n"]),
 )
-add("phase_f.loss_history", "a word", lambda f: _losses(f, lambda rows: [*rows, "more\n"]))
-add("phase_f.loss_history", "other columns", lambda f: f.replace(LOSSES, "loss", "error"))
+add("phase_f.loss", "a word", lambda f: _losses(f, lambda rows: [*rows, "more\n"]))
+add("phase_f.loss", "other columns", lambda f: f.replace(LOSSES, "loss", "error"))
 for what, edit in {
     "a failed reconstruction": lambda c: c["execution_results"][0].update(returncode=1),
     "the splits exchanged": lambda c: c["execution_results"].reverse(),
@@ -416,7 +420,7 @@ add(
     ),
 )
 add(
-    "phase_f.provenance",
+    "phase_f.reconstruction",
     "another probe",
     lambda f: f.arrays(SOLVED, lambda a: a["reconstructed_probe"].__imul__(np.complex64(1.01))),
 )

@@ -1,0 +1,138 @@
+"""Provenance only grows: what a product says was done to it begins with what its source says.
+
+From the simulation to the comparison each step adds one record to the list that it was given and
+names what it read by sha256.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fly64_assets.ptychography.data001.metadata import versioned
+from fly64_assets.ptychography.data001.rules import RuleOutcome
+from fly64_assets.rules.check import Check
+from fly64_assets.rules.files import Files, equals, metadata, same_settings
+from fly64_assets.study.arms import ITERATIVE, NETWORKS
+
+TOOLS = {
+    "dataset": "simulate",
+    "overlap_view": "overlap_view",
+    **{network.model_key[-1]: "train" for network in NETWORKS},
+    **{network.replicates_key[-1]: "train_again" for network in NETWORKS},
+    **{f"{arm.asset}_reconstruction": "reconstruct" for arm in ITERATIVE},
+    "comparison": "compare",
+}
+"""Last part of a product's key -> the tool that its own record names."""
+INHERITED = ("schema_version", "physics", "specimen", "creation")
+"""Keys of metadata that are the source's."""
+
+
+def _source(files: Files) -> Files | None:
+    """The product whose list this one continues; None for simulated data, which begin one."""
+    kind = files.product.key[-1]
+    if kind == "dataset":
+        return None
+    if kind == "overlap_view":
+        return files.other(files.split, "dataset")
+    return files.other(files.product.split or "train", "overlap_view")
+
+
+def _stated(files: Files) -> dict[str, Any]:
+    """What a product says of itself: metadata of an NPZ, or the JSON file that has a list."""
+    kind = files.product.key[-1]
+    if kind.endswith("_model"):
+        return files.json("bundle.json")
+    if kind == "comparison":
+        return files.json("scoring.json")
+    return metadata(files, next(name for name in files.product.files if name.endswith(".npz")))
+
+
+def own_record(files: Files) -> dict[str, Any]:
+    """Return the record that the product's own step added."""
+    return _stated(files)["transformations"][-1]
+
+
+def recorded_settings(files: Files) -> Iterator[RuleOutcome]:
+    """Hold the settings on the materialization and in its own record against the study."""
+    wanted = json.loads(json.dumps(dict(files.product.settings(files.study, files.condition))))
+    yield from same_settings("materialization", wanted, files.provenance.settings)
+    kind = files.product.key[-1]
+    if kind in TOOLS and kind != "dataset" and _states_records(files):
+        # The record of a dataset is flat; `datasets` knows it.
+        yield from same_settings("record", wanted, own_record(files)["parameters"])
+
+
+def _states_records(files: Files) -> bool:
+    """Whether its list is there: ``scoring.json`` is no part of what a hub has to hold."""
+    return files.product.key[-1] != "comparison" or files.has("scoring.json")
+
+
+def _provenance(files: Files) -> Iterable[RuleOutcome]:
+    if not _states_records(files):
+        return
+    stated = _stated(files)
+    records = stated["transformations"]
+    tools = [record["tool"] for record in records]
+    source = _source(files)
+    before = _stated(source) if source else {"transformations": []}
+    if source:
+        yield from _continues(files, source, before, stated)
+    expected = [*(record["tool"] for record in before["transformations"])]
+    expected.append(TOOLS[files.product.key[-1]])
+    yield equals("transformations", "one more, this step's", expected, tools)
+    own = records[-1] if records else {"parameters": {}, "inputs": {}}
+    for name, value in (("split", files.product.split), ("model", files.product.arm)):
+        if value is not None:
+            yield equals(f"record {name}", "its own", value, own["parameters"].get(name))
+    consumed = {
+        f"{name}/{Path(path).name}": sha256
+        for name, given in files.provenance.inputs.items()
+        for path, sha256 in given.files.items()
+    }
+    for key, sha256 in consumed.items():
+        found = str(own["inputs"].get(key))
+        yield RuleOutcome(
+            f"input {key}", "named by its sha256", sha256[:12], found[:12], found == sha256
+        )
+
+
+def _continues(
+    files: Files, source: Files, before: dict[str, Any], stated: dict[str, Any]
+) -> Iterator[RuleOutcome]:
+    given = files.provenance.inputs[source.product.name]
+    there = source.provenance
+    consumed = {Path(path).name: sha256 for path, sha256 in given.files.items()}
+    now = {Path(path).name: file.sha256 for path, file in there.files.items()}
+    rule = f"begin with those of {source.product.name}, unedited"
+    begin, own = before["transformations"], stated["transformations"]
+    kept = own[: len(begin)] == begin
+    inherited: tuple[str, ...] = INHERITED
+    if consumed != now:
+        # Made again since, as the same data: what was made from it stays fresh, the times differ.
+        rule += " but for times: it was made again"
+        kept = versioned({"transformations": own[: len(begin)]}) == versioned(
+            {"transformations": begin}
+        )
+        inherited = INHERITED[:-1]
+    yield equals("transformations", rule, "all", "all" if kept else "another beginning")
+    yield equals(
+        source.product.name,
+        "the data version that is there now",
+        there.data_version[:12],
+        given.data_version[:12],
+    )
+    for key in inherited if "physics" in stated else ():
+        rule = f"that of {source.product.name}"
+        yield equals(f"_metadata {key}", rule, before.get(key), stated.get(key))
+
+
+CHECKS = (
+    Check(
+        "provenance",
+        _provenance,
+        "Its list of transformations is its source's, unedited, and one record for its own step.",
+    ),
+)
