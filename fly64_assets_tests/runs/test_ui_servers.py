@@ -255,7 +255,7 @@ def child_of(ui: Ui, part: str) -> int | None:
 
 
 SERVERS = {
-    "web server": "servers.web_server",
+    "web server": "web_server",
     "daemon": "_daemon",
     "code server": "code-server start",
 }
