@@ -40,14 +40,16 @@ def _source(files: Files) -> Files | None:
     return files.other(files.product.split or "train", "overlap_view")
 
 
+def _file(files: Files) -> str:
+    """The file that says what was done: a JSON file of its own, or the first NPZ."""
+    named = {"bundle.json", "scoring.json"} & {*files.product.files}
+    return next(iter(named), files.product.files[0])
+
+
 def _stated(files: Files) -> dict[str, Any]:
-    """What a product says of itself: metadata of an NPZ, or the JSON file that has a list."""
-    kind = files.product.key[-1]
-    if kind.endswith("_model"):
-        return files.json("bundle.json")
-    if kind == "comparison":
-        return files.json("scoring.json")
-    return metadata(files, next(name for name in files.product.files if name.endswith(".npz")))
+    """What a product says of itself."""
+    file = _file(files)
+    return files.json(file) if file.endswith(".json") else metadata(files, file)
 
 
 def own_record(files: Files) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def recorded_settings(files: Files) -> Iterator[RuleOutcome]:
     kind = files.product.key[-1]
     if kind in TOOLS and kind != "dataset" and _states_records(files):
         # The record of a dataset is flat; `datasets` knows it.
-        yield from same_settings("record", wanted, own_record(files)["parameters"])
+        yield from same_settings(f"{_file(files)} record", wanted, own_record(files)["parameters"])
 
 
 def _states_records(files: Files) -> bool:
@@ -73,7 +75,7 @@ def _states_records(files: Files) -> bool:
 def _provenance(files: Files) -> Iterable[RuleOutcome]:
     if not _states_records(files):
         return
-    stated = _stated(files)
+    stated, where = _stated(files), _file(files)
     records = stated["transformations"]
     tools = [record["tool"] for record in records]
     source = _source(files)
@@ -82,26 +84,33 @@ def _provenance(files: Files) -> Iterable[RuleOutcome]:
         yield from _continues(files, source, before, stated)
     expected = [*(record["tool"] for record in before["transformations"])]
     expected.append(TOOLS[files.product.key[-1]])
-    yield equals("transformations", "one more, this step's", expected, tools)
+    yield equals(f"{where} transformations", "one more, this step's", expected, tools)
     own = records[-1] if records else {"parameters": {}, "inputs": {}}
     for name, value in (("split", files.product.split), ("model", files.product.arm)):
         if value is not None:
-            yield equals(f"record {name}", "its own", value, own["parameters"].get(name))
+            yield equals(f"{where} record {name}", "its own", value, own["parameters"].get(name))
     consumed = {
         f"{name}/{Path(path).name}": sha256
         for name, given in files.provenance.inputs.items()
         for path, sha256 in given.files.items()
     }
+    read = sorted(key for key in own["inputs"] if "/" in key)  # beside a data version by name
+    yield equals(f"{where} record inputs", "the files that were read", sorted(consumed), read)
     for key, sha256 in consumed.items():
         found = str(own["inputs"].get(key))
         yield RuleOutcome(
-            f"input {key}", "named by its sha256", sha256[:12], found[:12], found == sha256
+            f"{where} input {key}",
+            "named by its sha256",
+            sha256[:12],
+            found[:12],
+            found == sha256,
         )
 
 
 def _continues(
     files: Files, source: Files, before: dict[str, Any], stated: dict[str, Any]
 ) -> Iterator[RuleOutcome]:
+    where = _file(files)
     given = files.provenance.inputs[source.product.name]
     there = source.provenance
     consumed = {Path(path).name: sha256 for path, sha256 in given.files.items()}
@@ -117,14 +126,17 @@ def _continues(
             {"transformations": begin}
         )
         inherited = INHERITED[:-1]
-    yield equals("transformations", rule, "all", "all" if kept else "another beginning")
+    yield equals(f"{where} transformations", rule, "all", "all" if kept else "another beginning")
     yield equals(
         source.product.name,
         "the data version that is there now",
         there.data_version[:12],
         given.data_version[:12],
     )
-    for key in inherited if "physics" in stated else ():
+    if "physics" not in stated:
+        return  # a JSON file, which has the list alone
+    yield equals("_metadata", "its keys", sorted(before), sorted(stated))
+    for key in inherited:
         rule = f"that of {source.product.name}"
         yield equals(f"_metadata {key}", rule, before.get(key), stated.get(key))
 

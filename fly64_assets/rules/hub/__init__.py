@@ -25,7 +25,6 @@ from fly64_assets.rules.hub import (
     recomputed,
     reconstructions,
     rendered_again,
-    replicates,
     scores,
     statistics,
     summaries,
@@ -40,7 +39,7 @@ from fly64_assets.rules.hub.report import Outcome, Report, run_checks, write_rep
 
 SUBJECTS = (
     *(files, texts, logs, metadata, datasets, views, models),
-    *(replicates, reconstructions, scores, recomputed, comparisons, statistics),
+    *(reconstructions, scores, recomputed, comparisons, statistics),
     *(delta_intervals, summaries, rendered_again, check_report),
     *(crate, data_versions, origins, times),
 )

@@ -159,7 +159,7 @@ def _warned_of(hub: Hub) -> dict[str, bool]:
         ]
         found["comparison_statistics contrast"] |= any(again)
     for network in networks(hub):
-        losses = [row["validation_loss"] for row in history(hub, network.name)]
+        losses = history(hub, network)["validation_loss"]
         worse = len(losses) > 1 and not min(losses) < losses[0]
         found[f"{network.asset}_model loss_improved"] = worse
     return found

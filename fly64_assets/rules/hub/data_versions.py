@@ -85,7 +85,7 @@ def _recomputed(hub: Hub) -> Iterator[tuple[str, Callable[[], str]]]:
                 lambda path=solved: _of_arrays(hub, path, SOLVED),
             )
     for network in networks(hub):
-        yield f"{network.asset}_model", lambda name=network.name: weights_of(hub, name).sha256
+        yield f"{network.asset}_model", lambda network=network: weights_of(hub, network).sha256
     for network in networks(hub):
         path, asset = replicates_file(hub, network.name), f"{network.asset}_replicates"
         keys = tuple(sorted({*hub.arrays(path)} - {"_metadata"}))

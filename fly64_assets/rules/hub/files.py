@@ -12,8 +12,8 @@ from pathlib import PurePosixPath
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001 import npz
+from fly64_assets.rules.archives import archive_problems, picture_problem
 from fly64_assets.rules.hub import contract
-from fly64_assets.rules.hub.archives import archive_problems, picture_problem
 from fly64_assets.rules.hub.arms import arms
 from fly64_assets.rules.hub.checks import Finding, check
 from fly64_assets.rules.hub.reading import Hub

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fly64_assets.rules import datasets, provenance, reconstructions, views
+from fly64_assets.rules import datasets, models, provenance, reconstructions, replicates, views
 from fly64_assets.rules.check import Check
 from fly64_assets.rules.store import (
     common_checks,
     comparison_checks,
     manifest_checks,
-    model_checks,
-    replicates_checks,
     report_checks,
     statistics_checks,
     study_checks,
@@ -28,8 +26,8 @@ from fly64_assets.study.products import Product
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     "dataset": datasets.CHECKS,
     "overlap_view": views.CHECKS,
-    **{network.model_key[-1]: model_checks.checks_of(network) for network in NETWORKS},
-    **{network.replicates_key[-1]: replicates_checks.CHECKS for network in NETWORKS},
+    **{network.model_key[-1]: models.checks_of(network) for network in NETWORKS},
+    **{network.replicates_key[-1]: replicates.CHECKS for network in NETWORKS},
     **{f"{arm.asset}_reconstruction": reconstructions.checks_of(arm) for arm in ITERATIVE},
     "comparison": comparison_checks.CHECKS,
     "comparison_manifest": manifest_checks.CHECKS,

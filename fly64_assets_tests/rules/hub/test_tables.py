@@ -9,7 +9,7 @@ import pytest
 from fly64_assets.ptychography.data001.npz import array_digest, read_npz
 from fly64_assets.rules.hub import contract
 from fly64_assets.rules.hub.logs import FINISHED
-from fly64_assets.rules.hub.models import RIM_PX
+from fly64_assets.rules.models import RIM_PX
 from fly64_assets.rules.store import checks_of
 from fly64_assets.solvers.resampling import TAPS
 from fly64_assets.study.hashing import sha256_of

@@ -126,7 +126,7 @@ for what, forge in {
         AGAIN, lambda a: a.update(test_2=a["test_2"].astype(np.complex128))
     ),
 }.items():
-    add("phase_e.replicates", what, forge)
+    add("phase_e.trainings", what, forge)
 
 
 def _record(edit: Callable[[dict[str, Any]], object]) -> Callable[[Forgery], None]:
@@ -134,19 +134,11 @@ def _record(edit: Callable[[dict[str, Any]], object]) -> Callable[[Forgery], Non
 
 
 for what, forge in {
-    "another tool": _record(lambda record: record.update(tool="train")),
     "another model": _record(lambda record: record["parameters"].update(model="Baseline")),
-    "another crop": _record(lambda record: record["parameters"].update(stitch_crop_px=32)),
     "an input less": _record(lambda record: record["inputs"].popitem()),
-    "without what was done before": lambda f: f.metadata(
-        AGAIN, lambda content: content["transformations"].pop(0)
-    ),
-    "another dose": lambda f: f.metadata(
-        AGAIN, lambda content: content["physics"].update(nphotons=77)
-    ),
     "a key more": lambda f: f.metadata(AGAIN, lambda content: content.update(note="mine")),
 }.items():
-    add("phase_e.replicates_provenance", what, forge)
+    add("phase_e.provenance", what, forge)
 
 
 def _another_end(text: str) -> str:
