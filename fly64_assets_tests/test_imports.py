@@ -1,4 +1,4 @@
-"""The package's own imports, those inside functions too; their order by rooms is import-linter's."""
+"""The package's own imports, those inside functions too; the order of rooms is import-linter's."""
 
 from graphlib import TopologicalSorter
 
