@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from fly64_assets.rules.hub import contract, geometry
+from fly64_assets.rules import geometry
+from fly64_assets.rules.hub import contract
 from fly64_assets.rules.hub.arms import arms
 from fly64_assets.rules.hub.checks import Broken, Finding, check
 from fly64_assets.rules.hub.crate_graph import study

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fly64_assets.rules import provenance, reconstructions
+from fly64_assets.rules import datasets, provenance, reconstructions, views
 from fly64_assets.rules.check import Check
 from fly64_assets.rules.store import (
     common_checks,
     comparison_checks,
-    dataset_checks,
     manifest_checks,
     model_checks,
     replicates_checks,
@@ -22,14 +21,13 @@ from fly64_assets.rules.store import (
     statistics_checks,
     study_checks,
     summary_checks,
-    view_checks,
 )
 from fly64_assets.study.arms import ITERATIVE, NETWORKS
 from fly64_assets.study.products import Product
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {
-    "dataset": dataset_checks.CHECKS,
-    "overlap_view": view_checks.CHECKS,
+    "dataset": datasets.CHECKS,
+    "overlap_view": views.CHECKS,
     **{network.model_key[-1]: model_checks.checks_of(network) for network in NETWORKS},
     **{network.replicates_key[-1]: replicates_checks.CHECKS for network in NETWORKS},
     **{f"{arm.asset}_reconstruction": reconstructions.checks_of(arm) for arm in ITERATIVE},

@@ -66,6 +66,8 @@ def metric_3(groups_px: np.ndarray, diameter_px: float) -> float:
 def probe_diameter(probe: np.ndarray, power_fraction: float) -> float:
     """Diameter, px, of the disc about the centre of mass that holds a fraction of the power."""
     power = np.abs(probe.astype(np.complex128)) ** 2
+    if not power.sum() > 0:
+        raise ValueError("a probe without power has no diameter")
     side_y, side_x = power.shape
     y0 = float(np.arange(side_y) @ power.sum(axis=1) / power.sum())
     x0 = float(np.arange(side_x) @ power.sum(axis=0) / power.sum())
