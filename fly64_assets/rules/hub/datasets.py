@@ -17,18 +17,16 @@ from fly64_assets.rules.hub.reading import Hub, per_split
 def data001_problems(hub: Hub, path: str) -> list[Finding]:
     """Every rule of DATA-001 that a file breaks; ``Y`` counts as required."""
 
-    def judge() -> list[tuple[str, str]]:
-        rows = check_data001(hub.path(path))
-        problems = [
-            (row.key, f"{row.rule} is {row.actual}, DATA-001 wants {row.expected}")
-            for row in rows
-            if not row.ok
-        ]
-        if not any(row.key == "Y" for row in rows):
-            problems.append(("Y", "is missing; a hub's datasets hold the true patches"))
-        return problems
-
-    return [Finding(path, *problem) for problem in hub.once("data001", [path], judge)]
+    rows = hub.once("data001", [path], lambda: check_data001(hub.path(path)))
+    problems = [
+        Finding(path, row.key, f"{row.rule} is {row.actual}, DATA-001 wants {row.expected}")
+        for row in rows
+        if not row.ok
+    ]
+    if not any(row.key == "Y" for row in rows):
+        reason = "is missing; a hub's datasets hold the true patches"
+        problems.append(Finding(path, "Y", reason))
+    return problems
 
 
 def physics(hub: Hub, path: str) -> dict[str, Any]:
