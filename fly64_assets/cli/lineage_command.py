@@ -38,8 +38,9 @@ def lineage(file: Path, as_json: bool) -> int:
 
     Example: fly64 lineage results/demo/store/analysis/dose_1000/dense/metrics_delta_summary.json
     """
-    from fly64_assets.hub.lineage import home_of, trace
+    from fly64_assets.hub.lineage import trace
     from fly64_assets.hub.lineage_carried import carried_lineage
+    from fly64_assets.hub.lineage_homes import home_of
 
     with home_of(file) as found:
         chain = carried_lineage(file) if found is None else trace(*found)
