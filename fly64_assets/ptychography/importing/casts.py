@@ -20,7 +20,7 @@ def cast(
     *,
     largest: float | None = None,
 ) -> np.ndarray:
-    """``values`` as ``dtype``, every value kept but for rounding to a float's precision.
+    """Cast to ``dtype``, every value kept but for rounding to a float's precision.
 
     Args:
         source, key: named in a refusal.
@@ -38,23 +38,21 @@ def cast(
 
     def refuse(lost: np.ndarray, problem: str) -> None:
         if lost.any():
-            first = values[lost].flat[0]
-            problem = f"{problem} in a cast from {values.dtype} to {dtype}"
-            raise InputError(source, key, f"{int(lost.sum())} values, the first {first}, {problem}")
+            told = f"{int(lost.sum())} values, the first {values[lost].flat[0]}, {problem}"
+            raise InputError(source, key, f"{told} in a cast from {values.dtype} to {dtype}")
 
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        refuse((values < limits.min) | (values > limits.max), "overflow")
-        refuse(values != np.floor(values), "lose their fraction")
-        return values.astype(dtype)
-    if values.dtype.kind in "iu":
-        exact = 2 ** (np.finfo(dtype).nmant + 1)
-        refuse((values > exact) | (values < -exact), "lose digits")
-        return values.astype(dtype)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         changed = values.astype(dtype)
-        refuse(np.isfinite(values) & ~np.isfinite(changed), "overflow")
-        reference = float(np.abs(values).max()) if largest is None else largest
-        wide = np.promote_types(values.dtype, dtype)
-        refuse(np.abs(changed.astype(wide) - values) > ROUNDING * reference, "vanish")
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            refuse((values < limits.min) | (values > limits.max), "overflow")
+            refuse(values != np.floor(values), "lose their fraction")
+        elif values.dtype.kind in "iu":
+            exact = 2 ** (np.finfo(dtype).nmant + 1)
+            refuse((values > exact) | (values < -exact), "lose digits")
+        else:
+            refuse(np.isfinite(values) & ~np.isfinite(changed), "overflow")
+            reference = float(np.abs(values).max()) if largest is None else largest
+            wide = np.promote_types(values.dtype, dtype)
+            refuse(np.abs(changed.astype(wide) - values) > ROUNDING * reference, "vanish")
     return changed

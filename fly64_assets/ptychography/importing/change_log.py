@@ -1,15 +1,16 @@
-"""What an import changed, and all that it asks, told at once."""
+"""One import: its file, what was stated, what is changed, and all that it asks, told at once."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.importing.questions import QUESTIONS, Answers, option
+from fly64_assets.ptychography.importing.source import Source
+from fly64_assets.study.hashing import sha256_of
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many frames are done, and of how many."""
@@ -58,16 +59,26 @@ class OpenQuestions(InputError):
 
 
 class ChangeLog:
-    """Every change, in the order in which it is made, and every question that is open."""
+    """What every step of an import needs to know and where it says what it did.
 
-    def __init__(self, path: Path, answers: Answers) -> None:
-        self._path, self._answers = path, answers
+    Attributes:
+        source: the foreign file.
+        answers: what was stated.
+        progress: to be called after each block of frames.
+        changes: every change, in the order in which it is made.
+        inputs: name -> sha256 of every file that went in.
+    """
+
+    def __init__(self, source: Source, answers: Answers, progress: Progress) -> None:
+        self.source, self.answers, self.progress = source, answers, progress
         self.changes: list[Change] = []
+        self.inputs = {source.path.name: sha256_of(source.path)}
         self._questions: list[InputError] = []
         self._suggested: dict[str, Any] = {}
         self._raised: set[str] = set()
 
     def add(self, key: str, change: str, before: Any, after: Any, reason: str) -> None:
+        """Note a change; see `Change`."""
         self.changes.append(Change(key, change, before, after, reason))
 
     def need(self, name: str) -> None:
@@ -86,7 +97,7 @@ class ChangeLog:
         if "keys" not in suggested and suggested.keys() <= self._suggested.keys():
             return  # the same of another array
         question = QUESTIONS[name].words.format(**evidence)
-        self._questions.append(InputError(self._path, key, question))
+        self._questions.append(self.source.error(key, question))
         keys = {**self._suggested.get("keys", {}), **suggested.get("keys", {})}
         self._suggested |= {**suggested, "keys": keys}
 
@@ -97,10 +108,14 @@ class ChangeLog:
         if consequence is not None:
             consequence.problem = f"with what is suggested: {consequence.problem}"
             self._questions.append(consequence)
-        raise OpenQuestions(self._questions, self._options())
+        raise self.open_questions()
+
+    def open_questions(self) -> OpenQuestions:
+        """Gather every open question; there is one."""
+        return OpenQuestions(self._questions, self._options())
 
     def _options(self) -> str:
-        given = self._answers.given()
+        given = self.answers.given()
         keys = {**given.pop("keys", {}), **self._suggested.pop("keys", {})}
         parts = [("keys", f"{key}={name}") for key, name in keys.items()]
         for name, value in {**given, **self._suggested}.items():
@@ -116,7 +131,7 @@ class ChangeLog:
         Raises:
             InputError: names the option, its value and why there is no such question.
         """
-        for name, value in self._answers.stated().items():
+        for name, value in self.answers.stated().items():
             reason = QUESTIONS[name].unneeded
             if reason and name not in self._raised:
                 problem = f"{value} was stated, but {reason}: leave it out"

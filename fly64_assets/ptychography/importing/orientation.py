@@ -42,6 +42,9 @@ SHUFFLE_SEED = 0
 FINE = 36.0
 """Mean counts from which on the mean of their square root is known by its series."""
 
+Sample = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+"""(m,) numbers of frames, their (m, N, N) amplitudes in the units of the probe, (m, N, N) bool."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -67,7 +70,7 @@ class Finding:
 
 
 def rivals(own: Way) -> Iterator[Way]:
-    """Other ways to read a file: one thing wrong each."""
+    """Yield other ways to read a file: one thing wrong each."""
     flips, abouts = ("none", "x", "y", "xy"), ("canvas", "scan")
     for axes, flip, about in itertools.product(("xy", "yx"), flips, abouts):
         way = replace(own, axes=axes, flip=flip, about=about)
@@ -80,36 +83,28 @@ def rivals(own: Way) -> Iterator[Way]:
 
 
 def in_words(way: Way, own: Way) -> str:
-    """How a way differs from the file's own."""
-    told = []
-    if way.axes != own.axes:
-        told.append("x and y exchanged")
-    if (way.flip, way.about) != (own.flip, own.about):
-        where = " about the middle of the scan" if way.about == "scan" else ""
-        told.append(
-            "not mirrored"
-            if way.flip == "none"
-            else f"positions mirrored in {' and '.join(way.flip)}{where}"
-        )
-    if way.turn != own.turn:
-        told.append(f"patterns turned ({way.turn})")
-    if way.conjugate != own.conjugate:
-        told.append(f"the {way.conjugate} conjugated")
-    if way.lag != own.lag:
-        frames = "frame" if abs(way.lag) == 1 else "frames"
-        told.append(f"positions {abs(way.lag)} {frames} {'later' if way.lag > 0 else 'earlier'}")
-    if way.origin != own.origin:
-        told.append(f"counted from the {way.origin}")
-    return ", ".join(told) or "as stored"
+    """Say how a way differs from the file's own."""
+    where = " about the middle of the scan" if way.about == "scan" else ""
+    mirrored = f"positions mirrored in {' and '.join(way.flip)}{where}"
+    frames = f"{abs(way.lag)} frame{'s' * (abs(way.lag) != 1)}"
+    told = {
+        "x and y exchanged": way.axes != own.axes,
+        "not mirrored" if way.flip == "none" else mirrored: (
+            (way.flip, way.about) != (own.flip, own.about)
+        ),
+        f"patterns turned ({way.turn})": way.turn != own.turn,
+        f"the {way.conjugate} conjugated": way.conjugate != own.conjugate,
+        f"positions {frames} {'later' if way.lag > 0 else 'earlier'}": way.lag != own.lag,
+        f"counted from the {way.origin}": way.origin != own.origin,
+    }
+    return ", ".join(words for words, differs in told.items() if differs) or "as stored"
 
 
 class Comparison:
     """Sampled patterns and what each way expects of them.
 
     Args:
-        measured: (m, N, N) amplitude, in the units of ``probe``.
-        masked: (m, N, N) bool, or ``None``.
-        chosen: (m,) numbers of these frames.
+        sample: of the patterns.
         pairs: (n, 2) coordinates of all frames, as in the file.
         canvas: (H, W) of the object in the file.
         object_, probe: complex; the object may be padded.
@@ -118,32 +113,32 @@ class Comparison:
 
     def __init__(
         self,
-        measured: np.ndarray,
-        masked: np.ndarray | None,
-        chosen: np.ndarray,
+        sample: Sample,
         pairs: np.ndarray,
         canvas: tuple[int, int],
         object_: np.ndarray,
         probe: np.ndarray,
         scale: float | None,
     ) -> None:
-        self._measured, self._masked, self._chosen = measured, masked, chosen
+        self._chosen, self._measured, self._masked = sample
         self._pairs, self._canvas, self._scale = pairs, canvas, scale
         self._probe, self._sides = probe, np.asarray(object_.shape)
-        self._cutters = {
-            conjugated: PatchCutter(
-                np.conj(object_) if conjugated else object_, len(probe), padding_px=PATCH_PADDING_PX
-            )
-            for conjugated in (False, True)
-        }
+        self._cutters = [
+            PatchCutter(plane, len(probe), padding_px=PATCH_PADDING_PX)
+            for plane in (object_, np.conj(object_))
+        ]
+
+    def __len__(self) -> int:
+        return len(self._chosen)
 
     def fits(self, way: Way) -> bool:
-        """Whether every patch lies inside the canvas."""
+        """Tell whether every patch lies inside the canvas."""
         return not outside(way.place(self._pairs, self._canvas), self._sides, len(self._probe))
 
     def model(self, way: Way, count: int, *, shuffled: bool = False) -> np.ndarray:
-        """(count, N, N) amplitude that the first of the sampled patterns should show."""
-        numbers = np.clip(self._spread(count) + way.lag, 0, len(self._pairs) - 1)
+        """Expect (count, N, N) amplitude of evenly spread patterns of the sample."""
+        sampled = self._sampled(count)
+        numbers = np.clip(self._chosen[sampled] + way.lag, 0, len(self._pairs) - 1)
         places = way.place(self._pairs, self._canvas)[numbers]
         if shuffled:
             places = np.random.default_rng(SHUFFLE_SEED).permutation(places)
@@ -151,22 +146,19 @@ class Comparison:
         probe = np.conj(self._probe) if way.conjugate in ("probe", "both") else self._probe
         model = turned(far_field(cutter.at(places), probe), way.turn, back=True)
         if self._masked is not None:
-            model = np.where(self._masked[self._sampled(count)], np.float32(0), model)
+            model = np.where(self._masked[sampled], np.float32(0), model)
         return model
 
     def _sampled(self, count: int) -> np.ndarray:
-        """Which of the sample, evenly spread."""
-        return np.linspace(0, len(self._chosen) - 1, count).round().astype(int)
-
-    def _spread(self, count: int) -> np.ndarray:
-        return self._chosen[self._sampled(count)]
+        return np.linspace(0, len(self) - 1, count).round().astype(int)
 
     def residual(self, model: np.ndarray) -> float:
+        """Sum abs(model - measured) / measured."""
         measured = self._measured[self._sampled(len(model))]
         return float(np.abs(model - measured).sum() / measured.sum())
 
     def errors(self, model: np.ndarray) -> np.ndarray:
-        """(count,) sum of squares, frame by frame."""
+        """Sum the squares of the differences frame by frame, (count,)."""
         measured = self._measured[self._sampled(len(model))]
         return np.square(self._mean(model) - measured).sum(axis=(1, 2))
 
@@ -190,11 +182,13 @@ def compare(comparison: Comparison, own: Way, others: list[Way], progress: Progr
     """Hold the file's own way against others: first few frames, then all that are sampled.
 
     Args:
+        comparison: of the sampled patterns.
         own: every patch must fit.
         others: those whose patches leave the canvas are left out.
+        progress: called after each way.
     """
     ways = [own, *(way for way in others if comparison.fits(way))]
-    total = len(comparison._chosen)
+    total = len(comparison)
     for count in dict.fromkeys((min(FIRST_FRAMES, total), total)):
         finding = _compare(comparison, ways, count, progress)
         if finding.way == own and finding.clear:
@@ -221,31 +215,29 @@ def _compare(comparison: Comparison, ways: list[Way], count: int, progress: Prog
         if gain > BETTER and gain > STANDARD_ERRORS * doubt:
             better = best
             kinds = sorted((way for way in ways if not _akin(way, best)), key=errors.__getitem__)
-            margins = [
-                comparison.preference(model, comparison.model(way, count))
-                for way in kinds[:RUNNERS_UP]
-            ]
-            margins.append(
-                comparison.preference(model, comparison.model(best, count, shuffled=True))
-            )
+            models = [comparison.model(way, count) for way in kinds[:RUNNERS_UP]]
+            models.append(comparison.model(best, count, shuffled=True))
+            margins = [comparison.preference(model, other) for other in models]
             clear = all(gain > BETTER or not np.isfinite(doubt) for gain, doubt in margins)
     unrelated = against < NOT_BETTER and against + STANDARD_ERRORS * error < RIGHT
-    named = {in_words(way, own): residuals[way] for way in sorted(residuals, key=residuals.get)}
+    named = {
+        in_words(way, own): residuals[way] for way in sorted(residuals, key=residuals.__getitem__)
+    }
     residual = named.pop("as stored")
     return Finding(better or own, residual, named, better, clear, unrelated, silent)
 
 
 def _akin(one: Way, other: Way) -> bool:
     """Whether two ways differ in where they mirror or how late they are, not in what they do."""
-    same = replace(one, about=other.about, lag=other.lag)
-    late = (one.lag > 0) == (other.lag > 0) and (one.lag < 0) == (other.lag < 0)
-    return late and replace(same, turn=one.turn.rstrip("0")) == replace(
-        other, turn=other.turn.rstrip("0")
+    one, other = (
+        replace(way, about="canvas", lag=int(np.sign(way.lag)), turn=way.turn.rstrip("0"))
+        for way in (one, other)
     )
+    return one == other
 
 
 def outside(places: np.ndarray, sides: np.ndarray, side: int) -> int:
-    """How many patches leave a canvas of these sides."""
+    """Count the patches that leave a canvas of these sides."""
     inside = (places >= side / 2) & (places <= sides - side / 2)
     return int((~inside.all(axis=1)).sum())
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.importing.arrays import POSITIONS
-from fly64_assets.ptychography.importing.change_log import ChangeLog, Progress
+from fly64_assets.ptychography.importing.change_log import ChangeLog
 from fly64_assets.ptychography.importing.evidence import Values, probe_factor
 from fly64_assets.ptychography.importing.frames import Amplitudes
 from fly64_assets.ptychography.importing.orientation import (
@@ -22,9 +22,8 @@ from fly64_assets.ptychography.importing.orientation import (
     rivals,
     sample_size,
 )
-from fly64_assets.ptychography.importing.positions import Positions, Way
-from fly64_assets.ptychography.importing.questions import STEPS, Answers, option
-from fly64_assets.ptychography.importing.source import Source
+from fly64_assets.ptychography.importing.positions import Positions, Way, pixel_size
+from fly64_assets.ptychography.importing.questions import STEPS, option
 from fly64_assets.ptychography.physics_checks import STANDARD_ERRORS
 
 LARGEST_CANVAS = 1 << 28
@@ -32,14 +31,15 @@ LARGEST_CANVAS = 1 << 28
 UNTURNED: dict[str, Any] = {"turn": "none", "lag": 0, "conjugate": "none"}
 XY0 = "xy0"
 """Patterns turned by 180 degrees about the zero frequency."""
+COORDINATES = "xcoords, ycoords"
 
 
-def stated_way(positions: Positions, answers: Answers, side: int, log: ChangeLog) -> Way | None:
-    """How the positions are read as far as that is stated; ``None`` where their unit is open.
+def stated_way(log: ChangeLog, positions: Positions, side: int) -> Way | None:
+    """Read the positions as far as that is stated; ``None`` where their unit is open.
 
     Turned patterns, a lag and conjugation are applied where they are stated: no part of it.
     """
-    size = positions.pixel_size(side)
+    size, answers = pixel_size(log, positions, side), log.answers
     if size is None:
         return None
     flip = answers.flip or "none"
@@ -49,8 +49,8 @@ def stated_way(positions: Positions, answers: Answers, side: int, log: ChangeLog
     return Way(answers.axes or "xy", size, answers.origin or "corner", flip, about)
 
 
-def even_canvas(source: Source, object_: np.ndarray, side: int, log: ChangeLog) -> np.ndarray:
-    """The object, padded to even sides at the far end.
+def even_canvas(log: ChangeLog, object_: np.ndarray, side: int) -> np.ndarray:
+    """Pad the object to even sides at the far end.
 
     Raises:
         InputError: it is no larger than a patch, or zero everywhere.
@@ -66,17 +66,16 @@ def even_canvas(source: Source, object_: np.ndarray, side: int, log: ChangeLog) 
         problem = f"canvas is {object_.shape}, no larger than N = {side}"
     if problem:
         problem = f"{problem}: which canvas? say --object FILE or --object ones"
-        raise InputError(source.path, "objectGuess", problem)
+        raise log.source.error("objectGuess", problem)
     return object_
 
 
 def empty_canvas(
-    source: Source, positions: Positions, way: Way, side: int, *, ordered: bool
+    log: ChangeLog, positions: Positions, way: Way, side: int
 ) -> tuple[np.ndarray, Way]:
-    """Ones about the scan, and how the positions are then read.
+    """Make ones about the scan, and say how the positions are then read.
 
-    Args:
-        ordered: whether it is known which coordinate is x; else the canvas is square.
+    Where nobody says which coordinate is x, the canvas is square.
 
     Raises:
         InputError: the positions count from the centre of a canvas that is not there, or are so
@@ -92,13 +91,13 @@ def empty_canvas(
         reach = np.ptp(places, axis=0) + side + 2
     else:
         reach = places.max(axis=0) + side / 2
-    if not ordered:
+    if not positions.named and log.answers.axes is None:
         reach = np.full(2, reach.max())
     height, width = (max(side + 2, 2 * int(np.ceil(end / 2))) for end in reach)
     if height * width > LARGEST_CANVAS:
         problem = f"an empty canvas of {height} x {width} px is wanted: "
         problem += "in which unit are the positions? say --pixel-size"
-        raise InputError(source.path, "xcoords, ycoords", problem)
+        raise log.source.error(COORDINATES, problem)
     return np.ones((height, width), np.complex64), way
 
 
@@ -106,121 +105,107 @@ class Placing:
     """How the positions are read, and the questions that the patterns raise about that.
 
     Args:
-        amplitudes, values: what was measured.
+        log: asked.
         positions: as in the file.
         canvas: (H, W) of the object in the file, before it was padded.
         object_, probe: complex64.
+        amplitudes, values: what was measured.
     """
 
     def __init__(
         self,
-        source: Source,
-        answers: Answers,
         log: ChangeLog,
-        progress: Progress,
-        *,
-        amplitudes: Amplitudes,
-        values: Values,
         positions: Positions,
         canvas: tuple[int, int],
         object_: np.ndarray,
         probe: np.ndarray,
+        amplitudes: Amplitudes,
+        values: Values,
     ) -> None:
-        self._source, self._answers, self._log, self._progress = source, answers, log, progress
-        self._positions, self._canvas = positions, canvas
-        self._object, self._probe = object_, probe
+        self._log, self._canvas, self._object, self._probe = log, canvas, object_, probe
+        self._pairs, self._named = positions.pairs, positions.named
         self._scale = values.scale if values.counted else None
-        self._chosen, self._measured, self._masked = amplitudes.sample(sample_size(len(probe)))
-        self.mean = float(self._measured.mean())
+        self._sample = amplitudes.sample(sample_size(len(probe)))
+        self.mean = float(self._sample[1].mean())
+        """Of the sampled amplitudes."""
 
     def decide(self, way: Way) -> tuple[Way, Finding | None, float]:
-        """How the positions are read, why, and by what the probe is multiplied.
+        """Say how the positions are read, why, and by what the probe is multiplied.
 
         An order that nobody stated is decided; what is stated or named is held against the data.
         """
-        told = self._positions.named or self._answers.axes is not None
-        own = [replace(way, axes=order) for order in ((way.axes,) if told else ("xy", "yx"))]
+        ordered = self._named or self._log.answers.axes is not None
+        own = [replace(way, axes=order) for order in ((way.axes,) if ordered else ("xy", "yx"))]
         fits = self._fitting(own)
         if not fits:
-            elsewhere = self._fitting(self._elsewhere(way))
-            if elsewhere:
-                compared, _ = self._comparison(elsewhere[0])
-                finding = compare(compared, elsewhere[0], elsewhere[1:], self._progress)
-                elsewhere = [finding.way if finding.clear else elsewhere[0]]
-            self._ask_place(own[0], elsewhere)
-            if not elsewhere:
-                self._log.refuse_open()
-            return elsewhere[0], None, 1.0
+            return self._elsewhere(way), None, 1.0
         compared, factor = self._comparison(fits[0])
         if len(fits) == 2:
             fits = self._which_is_x(compared, fits)
-        finding = compare(compared, fits[0], list(rivals(fits[0])), self._progress)
+        finding = compare(compared, fits[0], list(rivals(fits[0])), self._log.progress)
         return self._ask_better(finding, fits[0]), finding, factor
 
     def _comparison(self, way: Way) -> tuple[Comparison, float]:
         """Of the sampled patterns, the probe in their units; and what it was multiplied by."""
-        pairs, measured, masked = self._positions.pairs, self._measured, self._masked
-        places = way.place(pairs, self._canvas)[self._chosen]
-        factor = probe_factor(
-            self._source.path, measured, masked, places, self._object, self._probe
-        )
+        chosen, measured, masked = self._sample
+        places = way.place(self._pairs, self._canvas)[chosen]
+        factor = probe_factor(self._log.source, measured, masked, places, self._object, self._probe)
         probe = self._probe * factor
         return Comparison(
-            measured, masked, self._chosen, pairs, self._canvas, self._object, probe, self._scale
+            self._sample, self._pairs, self._canvas, self._object, probe, self._scale
         ), factor
 
     def _outside(self, way: Way) -> int:
-        """How many patches leave the canvas."""
-        places = way.place(self._positions.pairs, self._canvas)
+        places = way.place(self._pairs, self._canvas)
         return outside(places, np.asarray(self._object.shape), len(self._probe))
 
     def _fitting(self, ways: list[Way]) -> list[Way]:
         return [way for way in ways if not self._outside(way)]
 
-    def _elsewhere(self, way: Way) -> list[Way]:
-        """The same from other origins and in other orders, as far as these are not stated."""
-        origins = ("centre", "corner", "scan") if self._answers.origin is None else (way.origin,)
-        from_there = [replace(way, origin=origin) for origin in origins]
+    def _elsewhere(self, own: Way) -> Way:
+        """Ask, of patches that leave the canvas, where they are counted from; the likeliest way."""
+        origins = ("centre", "corner", "scan") if not self._log.answers.origin else (own.origin,)
+        from_there = [replace(own, origin=origin) for origin in origins]
         turned = [other for one in from_there for other in rivals(one)]
         placed = [one for one in turned if one == replace(one, **UNTURNED)]
-        return [one for one in from_there + placed if not self._contradicts(one, way)]
-
-    def _contradicts(self, way: Way, own: Way) -> bool:
-        """Whether a way differs from the file's own in what was stated."""
-        return bool(_apart(way, own).keys() & self._answers.given().keys())
-
-    def _ask_place(self, way: Way, elsewhere: list[Way]) -> None:
-        """The question that patches which leave the canvas raise."""
-        places = way.place(self._positions.pairs, self._canvas)
+        fits = self._fitting([o for o in from_there + placed if not self._contradicts(o, own)])
+        places = own.place(self._pairs, self._canvas)
         (low_y, low_x), (high_y, high_x) = places.min(axis=0), places.max(axis=0)
         height, width = self._object.shape
         told = (
-            f"x {low_x:.6g} to {high_x:.6g}, y {low_y:.6g} to {high_y:.6g}; {self._outside(way)} "
+            f"x {low_x:.6g} to {high_x:.6g}, y {low_y:.6g} to {high_y:.6g}; {self._outside(own)} "
             f"of {len(places)} patches leave the {height} x {width} canvas"
         )
-        suggested: dict[str, Any] = {"origin": "ORIGIN"}
-        for one in elsewhere:
-            suggested = {"origin": one.origin} if one.origin != way.origin else {}
-            suggested |= _apart(one, way)
+        if not fits:
+            guess = "which unit, origin and axes? say --pixel-size, --origin, --axes, or give "
+            guess += "another canvas with --object"
+            self._log.ask(COORDINATES, "origin", {"origin": "ORIGIN"}, told=told, guess=guess)
+            raise self._log.open_questions()
+        compared, _ = self._comparison(fits[0])
+        finding = compare(compared, fits[0], fits[1:], self._log.progress)
+        best = finding.way if finding.clear else fits[0]
+        suggested = {"origin": best.origin} if best.origin != own.origin else {}
+        suggested |= _apart(best, own)
         say = _said(suggested)
+        guess = f"which origin and axes? {say} would fit; or say --origin, --axes, --pixel-size, "
+        guess += "or give another canvas with --object"
         if suggested.get("origin") == "centre":
             guess = f"counted from the canvas' centre? say {say} (or --origin scan, --axes, "
             guess += "--pixel-size)"
-        elif elsewhere:
-            guess = f"which origin and axes? {say} would fit; or say --origin, --axes, "
-            guess += "--pixel-size, or give another canvas with --object"
-        else:
-            guess = "which unit, origin and axes? say --pixel-size, --origin, --axes, or give "
-            guess += "another canvas with --object"
-        self._log.ask("xcoords, ycoords", "origin", suggested, told=told, guess=guess)
+        self._log.ask(COORDINATES, "origin", suggested, told=told, guess=guess)
+        return best
+
+    def _contradicts(self, way: Way, own: Way) -> bool:
+        """Whether a way differs from the file's own in what was stated."""
+        return bool(_apart(way, own).keys() & self._log.answers.given().keys())
 
     def _which_is_x(self, compared: Comparison, fits: list[Way]) -> list[Way]:
         """Both orders of two coordinates that nobody named, the right one first."""
-        models = [compared.model(way, len(self._chosen)) for way in fits]
+        models = [compared.model(way, len(compared)) for way in fits]
         gain, error = compared.preference(*models)
-        residuals = [compared.residual(model) for model in models]
         best = 0 if gain >= 0 else 1
         if abs(gain) < BETTER or abs(gain) < STANDARD_ERRORS * error:
+            residuals = [compared.residual(model) for model in models]
             told = f"forward residual {residuals[0]:.3f} with xy, {residuals[1]:.3f} with yx"
             axes = fits[best].axes if np.isfinite(error) else "AXES"
             self._log.ask(POSITIONS, "axes", {"axes": axes}, told=told)
@@ -228,7 +213,7 @@ class Placing:
 
     def _ask_better(self, finding: Finding, own: Way) -> Way:
         """The way to go on with; questions the file's own where the data speak against it."""
-        key, better = "xcoords, ycoords", finding.better
+        better, others = finding.better, finding.others
         told = f"forward residual {finding.residual:.3f} as stored"
         if better and self._contradicts(better, own):
             return own
@@ -237,17 +222,17 @@ class Placing:
             keep = {name: STEPS[name][1] for name in take if name != "flip_about"}
             if "axes" in keep:
                 keep["axes"] = own.axes
-            told += f", {finding.others[words]:.3f} so"
+            told += f", {others[words]:.3f} so"
             if take.get("flip_frames") == XY0:
                 words += " (or object and probe both conjugated)"
             said = {"take": _said(take), "keep": _said(keep)}
-            self._log.ask(key, "flip", take, words=words, told=told, **said)
+            self._log.ask(COORDINATES, "flip", take, words=words, told=told, **said)
             return replace(better, **UNTURNED)
-        if (better or finding.unrelated) and not STEPS.keys() & self._answers.given().keys():
-            others = finding.others
+        stated = STEPS.keys() & self._log.answers.given().keys()
+        if (better or finding.unrelated) and not stated:
             words, best = next(iter(others.items()), ("nothing else", finding.residual))
             evidence = {"count": len(others), "best": best, "words": words}
-            self._log.ask(key, "lag", {"lag": 0}, told=told, **evidence)
+            self._log.ask(COORDINATES, "lag", {"lag": 0}, told=told, **evidence)
         return own
 
 

@@ -8,20 +8,19 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.dataset import Dataset, write_dataset
 from fly64_assets.ptychography.data001.dataset_rules import check_data001, failures, require_data001
 from fly64_assets.ptychography.data001.metadata import Metadata, new_metadata, with_transformation
 from fly64_assets.ptychography.data001.rules import RuleOutcome
-from fly64_assets.ptychography.importing.change_log import Change, Progress
+from fly64_assets.ptychography.importing.change_log import Change, ChangeLog, Progress
 from fly64_assets.ptychography.importing.conversion import Conversion
-from fly64_assets.ptychography.importing.frames import write_patches
+from fly64_assets.ptychography.importing.frames import mapped, patch_blocks
 from fly64_assets.ptychography.importing.orientation import Finding
 from fly64_assets.ptychography.importing.questions import Answers
 from fly64_assets.ptychography.importing.source import open_source, require_file
@@ -111,30 +110,30 @@ def import_file(
     require_file(source)
     if target is not None:
         refuse_target(source, target, force=force)
+    rules: list[RuleOutcome] = []
     with open_source(source) as opened:
-        conversion = Conversion(opened, answers, progress)
-        conversion.prepare()
-        if not conversion.changes:
+        conversion = Conversion(ChangeLog(opened, answers, progress))
+        if not conversion.log.changes:
             require_data001(source)
             raise InputError(source, "", "is DATA-001 already: nothing to import, use it as it is")
-        rules: list[RuleOutcome] = []
         if target is not None:
+            target = Path(target)
             metadata = _metadata(conversion, program_version, git_commit, created)
-            with _staging(Path(target)) as folder:
-                made = folder / Path(target).name
-                _write(conversion, metadata, folder, made, progress)
+            with _staging(target) as folder:
+                made = folder / target.name
+                _write(conversion, metadata, made)
                 rules = check_data001(made)
                 for row in failures(rules):
                     problem = f"once imported, {row.rule} is {row.actual}, DATA-001 wants "
                     raise InputError(source, row.key, f"{problem}{row.expected}")
                 refuse_target(source, target, force=force)
-                Path(target).parent.mkdir(parents=True, exist_ok=True)
+                target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(made, target)
     return ImportReport(
-        tuple(conversion.changes),
+        tuple(conversion.log.changes),
         tuple(rules),
         conversion.finding,
-        len(conversion.frames),
+        len(conversion.amplitudes.frames),
         len(conversion.probe),
         conversion.object.shape,
     )
@@ -142,27 +141,26 @@ def import_file(
 
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
-    """A temporary folder beside the target or, where its folder is still to be made, above that.
+    """Make a temporary folder beside the target or, where its folder is to be made, above that.
 
     What the disk refuses is named.
     """
+    folder = None
     try:
         folder = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=_nearest(target)))
-    except OSError as error:
-        raise InputError(target, "", f"cannot be written: {error.strerror or error}") from None
-    try:
         yield folder
     except OSError as error:
         raise InputError(target, "", f"cannot be written: {error.strerror or error}") from None
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _metadata(
     conversion: Conversion, program_version: str, git_commit: str | None, created: str
 ) -> Metadata:
     """The file's own metadata or new ones, with one record more."""
-    scale = conversion.intensity_scale
+    scale, log = conversion.intensity_scale, conversion.log
     if conversion.metadata is not None:
         base = dict(conversion.metadata)
         base["physics"] = {**base["physics"], "intensity_scale": scale}
@@ -178,42 +176,38 @@ def _metadata(
             intensity_scale=scale,
             probe_diameter_px=None,
         )
+    told = {
+        "source_metadata": conversion.source_metadata,
+        "position_errors_px": conversion.position_errors,
+    }
+    parameters = {
+        "changes": [vars(change) for change in log.changes],
+        "answers": log.answers.stated(),
+        "forward_residuals": residuals_of(conversion.finding),
+        **{name: value for name, value in told.items() if value is not None},
+    }
     return with_transformation(
         base,
         tool=TOOL,
         version=program_version,
         time=created,
-        parameters=_parameters(conversion),
-        inputs=conversion.inputs,
+        parameters=parameters,
+        inputs=log.inputs,
     )
 
 
-def _parameters(conversion: Conversion) -> Mapping[str, Any]:
-    parameters: dict[str, Any] = {
-        "changes": [vars(change) for change in conversion.changes],
-        "answers": conversion.answers.stated(),
-        "forward_residuals": residuals_of(conversion.finding),
-    }
-    if conversion.source_metadata is not None:
-        parameters["source_metadata"] = conversion.source_metadata
-    if conversion.position_errors is not None:
-        parameters["position_errors_px"] = conversion.position_errors
-    return parameters
-
-
-def _write(
-    conversion: Conversion, metadata: Metadata, folder: Path, made: Path, progress: Progress
-) -> None:
-    path = conversion.source.path
-    patches = conversion.patches
+def _write(conversion: Conversion, metadata: Metadata, made: Path) -> None:
+    """Write the file; the frames go through maps of files beside it."""
+    folder, side, patches = made.parent, len(conversion.probe), conversion.patches
+    frames = mapped(folder / "diffraction.raw", conversion.amplitudes.blocks(), side)
     write_dataset(
         made,
         Dataset(
-            diffraction=conversion.frames.write(folder / "diffraction.raw", path, progress),
+            diffraction=frames,
             object_guess=conversion.object,
             probe_guess=conversion.probe,
             **conversion.per_frame,
-            patches=write_patches(patches, folder / "Y.raw", path) if patches else None,
+            patches=mapped(folder / "Y.raw", patch_blocks(patches), side) if patches else None,
             metadata=metadata,
             extra=conversion.extra,
         ),
