@@ -17,11 +17,11 @@ from dagster import MetadataValue
 from fly64_assets.documents import formatting as numbers
 from fly64_assets.documents.files import write_rows
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.process import program_version, utc_now
 from fly64_assets.ptychography.scoring.names import COLUMNS, HEADLINES
 from fly64_assets.solvers.interface import Measurement, measurement_of
 from fly64_assets.study import arms
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import ScoringSettings
 from fly64_assets.study.relations import COMPONENTS
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.process import program_version, utc_now
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import OverlapSettings, Seeds, ViewSettings
 
 if TYPE_CHECKING:

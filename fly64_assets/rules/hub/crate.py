@@ -15,7 +15,7 @@ from urllib.parse import quote
 from fly64_assets.rules.hub import contract
 from fly64_assets.rules.hub.arms import arms, iterative, networks
 from fly64_assets.rules.hub.checks import Finding, check, compare, differences
-from fly64_assets.rules.hub.crate_graph import Step, digest, entities, steps, study
+from fly64_assets.rules.hub.crate_graph import Step, entities, steps, study
 from fly64_assets.rules.hub.datasets import physics
 from fly64_assets.rules.hub.models import bundle_file
 from fly64_assets.rules.hub.reading import Hub
@@ -23,6 +23,7 @@ from fly64_assets.rules.hub.reconstructions import reconstruction
 from fly64_assets.rules.hub.replicates import replicates_file
 from fly64_assets.rules.hub.views import parameters
 from fly64_assets.rules.ro_crate import crate_problems
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import SPLITS
 
 SEED_OF = {"dataset": "simulation", "comparison_statistics": "subsampling"}
