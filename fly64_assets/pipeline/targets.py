@@ -166,7 +166,7 @@ def next_request(
     at = condition.restricted_to(level.per)
     products = level.products_in(planner.study)
     if unfinished:
-        products = [p for p in products if p.reads_checks and planner.reported(p, at)]
+        products = tuple(p for p in products if p.reads_checks and planner.reported(p, at))
     if level == STUDY_LEVEL and not any(map(planner.gathered, products[:1])):
         return None  # no condition has been finished yet
     verdicts = [planner.verdict(item, at) for item in products]
@@ -277,9 +277,9 @@ def in_the_way(instance: DagsterInstance, cell: Cell, pid: int | None) -> str | 
             found.append((process.pid != pid, since, run, theirs[0], process.pid))
     if not found:
         return None
-    _, since, run, theirs, number = min(found, key=lambda one: one[:2])
+    _, since, run, held, number = min(found, key=lambda one: one[:2])
     return (
-        f"{cell} waits for run {run.run_id[:8]} ({theirs}), which {started_by(run)} started at "
+        f"{cell} waits for run {run.run_id[:8]} ({held}), which {started_by(run)} started at "
         f"{utc_text(since)} (process {number}): let it end, or stop it where it was started or in "
         "the UI with Terminate"
     )

@@ -99,7 +99,7 @@ class ViewPreview:
         """
         from fly64_assets.ptychography.overlap import select_view
 
-        counts = {}
+        counts: dict[str, ViewCounts] = {}
         for split in SPLITS:
             try:
                 selected = select_view(

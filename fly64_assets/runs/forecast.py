@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from dagster import AssetKey, AssetRecordsFilter
 
@@ -175,7 +175,7 @@ class Forecast:
             carried = made.metadata.get(PROVENANCE) if made else None
             if carried is not None:
                 condition = Condition.from_partition_key(record.partition_key)
-                times.append((condition, float(carried.value["seconds"])))  # type: ignore[index]
+                times.append((condition, float(cast(Any, carried.value)["seconds"])))
         return times
 
     def those(self, *actions: Action) -> list[Planned]:

@@ -228,8 +228,9 @@ class _Restorer:
         if not given.files or not {*given.files} <= {*self._own((source, origin))}:
             raise problem
         now = self.now.get((source, origin))
-        same = now is not None and _same_files(now, given)
-        if same and now.provenance.data_version != given.data_version:
+        if now is None or not _same_files(now, given):
+            return
+        if now.provenance.data_version != given.data_version:
             raise _NotProved(f"its record gives {name} another data version than it has")
 
     def _record(self, at: At, stored: StoredRecord) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from fly64_assets.rules.hub.arms import iterative
 from fly64_assets.rules.hub.checks import Finding, check, compare
@@ -30,7 +31,7 @@ def metadata(hub: Hub) -> Iterator[Finding]:
             *(reconstruction(hub, arm, split) for arm in iterative(hub)),
         ):
             stated = hub.metadata(path)
-            groups = [("", METADATA, stated)]
+            groups: list[tuple[str, set[str], Any]] = [("", METADATA, stated)]
             groups += [(f"{key}.", keys, stated.get(key)) for key, keys in PARTS.items()]
             groups += [
                 (f"transformations[{number}].", RECORD, record)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import numpy as np
@@ -47,6 +47,8 @@ SIZE = re.compile(r"\d{1,15}")
 SIGNS_OF_CHANGE = ("st_mode", "st_ino", "st_size", "st_mtime_ns")
 MOST_VALUES = 100_000
 """In a JSON text; a crate has a tenth of it."""
+
+T = TypeVar("T")
 
 
 class Memory:
@@ -234,9 +236,10 @@ class Hub:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(attempt, by_size))
 
-    def once(self, what: str, paths: Sequence[str], make: Callable[[], Any], *also: Any) -> Any:
-        """``make()``, once for the content of ``paths`` (and the values ``also``)."""
-        return self.memory.get((what, *(self.sha256(path) for path in paths), *also), make)
+    def once(self, what: str, paths: Sequence[str], make: Callable[[], T], *also: Any) -> T:
+        """Return ``make()``, once for the content of ``paths`` (and the values ``also``)."""
+        found: T = self.memory.get((what, *(self.sha256(path) for path in paths), *also), make)
+        return found
 
     def content(self, path: str) -> bytes:
         try:
@@ -259,7 +262,7 @@ class Hub:
     def json(self, path: str) -> dict[str, Any]:
         """A JSON file, strictly: an object, no key twice, no NaN, no infinity."""
 
-        def parse() -> Any:
+        def parse() -> dict[str, Any]:
             try:
                 content = parse_json(self.text(path))
             except (ValueError, RecursionError) as error:

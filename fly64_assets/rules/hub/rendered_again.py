@@ -119,7 +119,7 @@ def _costs(hub: Hub) -> Iterator[Cost]:
         )
     for arm in iterative(hub):
         epochs = int(setting(hub, arm.section, "epochs"))
-        spent = {s: _cpu_seconds(hub, f"{s}/{arm.asset}_reconstruction") for s in SPLITS}
+        spent = {str(s): _cpu_seconds(hub, f"{s}/{arm.asset}_reconstruction") for s in SPLITS}
         yield Cost(arm.name, None, None, epochs, None, spent)
 
 

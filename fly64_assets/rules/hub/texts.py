@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from fly64_assets.rules.hub import contract
@@ -102,7 +103,7 @@ def _in_every_text(
         if path == contract.REPORT:
             continue
         with suppress(Broken):  # what cannot be read is found by text.utf8 and json.valid
-            for key, reason in hub.once(what, [path], lambda path=path: judge(path)):
+            for key, reason in hub.once(what, [path], partial(judge, path)):
                 yield Finding(path, key, reason)
 
 

@@ -81,7 +81,11 @@ class Files(StaticFiles):
         return nothing if any(part.startswith(".") for part in parts) else (found, status)
 
     def file_response(
-        self, full_path: str, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+        self,
+        full_path: str | os.PathLike[str],
+        stat_result: os.stat_result,
+        scope: Scope,
+        status_code: int = 200,
     ) -> Response:
         response = super().file_response(full_path, stat_result, scope, status_code)
         relative = Path(full_path).relative_to(self._root.resolve()).as_posix()
