@@ -163,7 +163,7 @@ MEASURED = re.compile(r"([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?: [^\W\d_].*)?")
 
 
 def measured(outcomes: Iterable[RuleOutcome]) -> dict[str, float]:
-    """What was held against a bound, as numbers, which the UI plots over time.
+    """Return what was held against a bound, as numbers, which the UI plots over time.
 
     What has to be equal to something is left out: it does not move.
     """
@@ -319,7 +319,7 @@ def _target(record: Record) -> EvaluationTarget:
 def build_checks(
     context: StudyContext, product: Product, checks: Collection[Check]
 ) -> AssetChecksDefinition:
-    """The product's checks as one step; each blocks where the catalogue says so."""
+    """Return the product's checks as one step; each blocks where the catalogue says so."""
     partitions = partitions_definition(context.study, product.per)
     specs = [
         AssetCheckSpec(

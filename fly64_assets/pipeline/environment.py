@@ -31,7 +31,7 @@ SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def settled_environment() -> dict[str, str]:
-    """This process's variables with those that decide results set by us or left out."""
+    """Return this process's variables, with those that decide results set or left out."""
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -56,7 +56,7 @@ def claim(
 
 
 def require(instance: DagsterInstance, folder: Path, study: Study, source: Path) -> None:
-    """Raises InputError where the records are not this folder's; claims and writes nothing."""
+    """Raise InputError where the records are not this folder's; claim and write nothing."""
     here, owner = _here(folder), _owner(instance)
     number = _database(instance)
     if owner is not None and owner["folder"] != here.get("folder"):
@@ -77,7 +77,7 @@ def require(instance: DagsterInstance, folder: Path, study: Study, source: Path)
 
 
 def _require_utc(instance: DagsterInstance, source: Path) -> None:
-    """A database that writes its own zone's times makes every run hours older than it is."""
+    """Refuse a database that writes its own zone's times: every run would be hours older."""
     connect = getattr(instance.run_storage, "connect", None)
     if connect is None:
         return

@@ -58,7 +58,7 @@ class StoredRecord:
     shown: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, MetadataValue]:
-        """What there is to see. Raises ValueError, KeyError or TypeError for what is none."""
+        """Return what there is to see, or raise ValueError, KeyError or TypeError."""
         return {name: SHOWN_AS[kind](value) for name, (kind, value) in self.shown.items()}
 
 
@@ -93,7 +93,7 @@ def write(store: Store, product: Product, condition: Condition, record: StoredRe
 
 
 def read(store: Store, product: Product, condition: Condition) -> StoredRecord | None:
-    """What is stored of a product; None where nothing is.
+    """Return what is stored of a product; None where nothing is.
 
     Raises:
         InputError: it is no record: whatever else lies there.

@@ -31,7 +31,7 @@ INHERITED = ("schema_version", "physics", "specimen", "creation")
 
 
 def _source(files: Files) -> Files | None:
-    """The product whose list this one continues; None for simulated data, which begin one."""
+    """Return the product whose list this one continues; None for data that begin one."""
     kind = files.product.key[-1]
     if kind == "dataset":
         return None
@@ -41,13 +41,13 @@ def _source(files: Files) -> Files | None:
 
 
 def _file(files: Files) -> str:
-    """The file that says what was done: a JSON file of its own, or the first NPZ."""
+    """Return the file that says what was done: a JSON file of its own, or the first NPZ."""
     named = {"bundle.json", "scoring.json"} & {*files.product.files}
     return next(iter(named), files.product.files[0])
 
 
 def _stated(files: Files) -> dict[str, Any]:
-    """What a product says of itself."""
+    """Return what a product says of itself."""
     file = _file(files)
     return files.json(file) if file.endswith(".json") else metadata(files, file)
 

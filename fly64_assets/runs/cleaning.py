@@ -167,7 +167,7 @@ def _runs(
 
 
 def _needed_runs(instance: DagsterInstance) -> set[str]:
-    """Runs that made or checked what is the latest of any product, or the one before it.
+    """Return runs that made or checked a product's latest making, or the one before it.
 
     Also in partitions that the study names no more: they are fresh again when it names them.
     """
@@ -269,7 +269,7 @@ def _free_bytes(database: Path) -> int:
 
 
 def _vacuum(database: Path) -> None:
-    """Raises InProgress where another process has the database for itself."""
+    """Shrink the database; raise InProgress where another process has it for itself."""
     connection = sqlite3.connect(database, timeout=30, isolation_level=None)
     try:
         connection.execute("VACUUM")

@@ -182,7 +182,7 @@ class Forecast:
         return [planned for planned in self.planned if planned.action in actions]
 
     def seconds(self, *actions: Action) -> tuple[float, int]:
-        """Expected seconds of those actions one after the other, and of how many nothing is known.
+        """Return the seconds of those actions one after the other, and how many are unknown.
 
         What one computation makes together (both halves of a dataset) is counted once.
         """

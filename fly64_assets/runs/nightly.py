@@ -90,7 +90,7 @@ class Decision:
 
 
 def decide(context: StudyContext, instance: DagsterInstance, night: str) -> Decision:
-    """What this night can start now, in the order of the levels.
+    """Return what this night can start now, in the order of the levels.
 
     Args:
         context: the study.

@@ -40,7 +40,7 @@ class Step:
 
 
 def entities(hub: Hub) -> dict[str, dict[str, Any]]:
-    """The crate's entities by ``@id``."""
+    """Return the crate's entities by ``@id``."""
     graph = hub.json(contract.CRATE).get("@graph")
     if not isinstance(graph, list) or not all(isinstance(item, dict) for item in graph):
         raise Broken(contract.CRATE, "@graph", "is no list of entities")
@@ -48,7 +48,7 @@ def entities(hub: Hub) -> dict[str, dict[str, Any]]:
 
 
 def study(hub: Hub) -> dict[str, Any]:
-    """The study's settings."""
+    """Return the study's settings."""
     found = {}
     for identifier, entity in entities(hub).items():
         if identifier.startswith("#study/") and entity.get("propertyID") == "setting":
@@ -117,7 +117,7 @@ def consumed_as_it_is(hub: Hub, asset: str, label: str) -> bool:
 def compare_inputs(
     hub: Hub, asset: str, file: str, key: str, recorded: Any, paths: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Findings where the inputs that a file records are not the files of the hub.
+    """Yield findings where the inputs that a file records are not the files of the hub.
 
     A step that was repeated gives a file with another time and the same data, and what was made
     from the first is still right. Then the crate has to say so: the recorded hash is the one
@@ -148,7 +148,7 @@ def compare_inputs(
 def compare_records(
     file: str, key: str, expected: Any, found: Any, *, exactly: bool
 ) -> Iterator[Finding]:
-    """Findings where earlier transformations are not those of the input.
+    """Yield findings where earlier transformations are not those of the input.
 
     Args:
         file, key: where they stand.

@@ -87,7 +87,7 @@ def not_empty(hub: Hub) -> Iterator[Finding]:
 
 
 def listed(hub: Hub) -> list[str]:
-    """The paths in the inventory, as they stand there."""
+    """Return the paths in the inventory, as they stand there."""
     return hub.text(contract.INVENTORY).split("\n")[:-1]
 
 

@@ -60,7 +60,7 @@ class Memory:
         self._guard = threading.Lock()
 
     def get(self, key: Any, make: Callable[[], Any]) -> Any:
-        """The value of ``key``, made once. What raises is made again by whoever asks next."""
+        """Return the value of ``key``, made once; what raises is made again by the next."""
         with self._guard:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
@@ -195,7 +195,7 @@ class Hub:
         return self.condition[1]
 
     def named(self, template: str, **more: str) -> str:
-        """A path with ``{dose}``, ``{view}`` and what else is given filled in."""
+        """Return a path with ``{dose}``, ``{view}`` and what else is given filled in."""
         return template.format(dose=self.dose, view=self.view, **more)
 
     @property
@@ -248,7 +248,7 @@ class Hub:
             raise Broken(path, "", f"cannot be read: {error.strerror or error}") from None
 
     def text(self, path: str) -> str:
-        """A text file; a mark at its start and CR are let pass, checks of their own find those."""
+        """Read a text; a mark at its start and CR pass, checks of their own find those."""
         try:
             return self.content(path).decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
@@ -260,7 +260,7 @@ class Hub:
         return found if found[-1] else found[:-1]
 
     def json(self, path: str) -> dict[str, Any]:
-        """A JSON file, strictly: an object, no key twice, no NaN, no infinity."""
+        """Return a JSON file, strictly: an object, no key twice, no NaN, no infinity."""
 
         def parse() -> dict[str, Any]:
             try:
@@ -274,7 +274,7 @@ class Hub:
         return self.once("json", [path], parse)
 
     def table(self, path: str) -> list[list[str]]:
-        """A CSV file without quotes as its cells, header first."""
+        """Return a CSV file without quotes as its cells, header first."""
         return [line.split(",") for line in self.lines(path)]
 
     def arrays(self, path: str, *keys: str) -> dict[str, np.ndarray]:
@@ -298,7 +298,7 @@ class Hub:
             raise Broken(path, error.key, error.problem) from None
 
     def metadata(self, path: str) -> dict[str, Any]:
-        """The ``_metadata`` of a dataset."""
+        """Return the ``_metadata`` of a dataset."""
         stored = self.arrays(path, "_metadata")["_metadata"]
         try:
             parsed = parse_json(str(stored[()]))

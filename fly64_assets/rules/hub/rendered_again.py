@@ -40,7 +40,7 @@ its longest cell."""
 
 
 def document(hub: Hub, path: str) -> dict[str, Any]:
-    """A JSON file in which no text is too long to be shown.
+    """Return a JSON file in which no text is too long to be shown.
 
     Raises:
         Broken: it cannot be read, or one is.
@@ -53,7 +53,7 @@ def document(hub: Hub, path: str) -> dict[str, Any]:
 
 
 def compare_texts(hub: Hub, path: str, expected: str) -> Iterator[Finding]:
-    """The first line in which a text is another than the expected one."""
+    """Yield the first line in which a text is another than the expected one."""
     found = hub.text(path)
     if found == expected:
         return

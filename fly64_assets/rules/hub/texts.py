@@ -86,7 +86,7 @@ Problems = list[tuple[str, str]]
 def _in_every_text(
     hub: Hub, what: str, of_json: Callable[[Any], Problems], of_line: Callable[[str], str]
 ) -> Iterator[Finding]:
-    """A rule on every text of the hub but the captured lines of its logs; a file is read once."""
+    """Hold every text of the hub but captured log lines against a rule; each is read once."""
 
     def judge(path: str) -> Problems:
         if path.endswith(".json"):
@@ -145,7 +145,7 @@ SORTED = ("/bundle.json",)
 
 
 def _layouts(path: str, content: Any) -> Iterator[str]:
-    """What the text of a JSON file may be; two where letters beyond ASCII may be escaped."""
+    """Yield what the text of a JSON file may be; two where letters beyond ASCII may be escaped."""
     indent = 1 if path == contract.CRATE else 2
     ordered = path == contract.CRATE or path.endswith(SORTED)
     for ascii_only in (False, True):
@@ -218,7 +218,7 @@ def is_moment(text: str) -> bool:
 
 
 def _moments(text: str) -> Iterator[str]:
-    """What in a text looks like a time, without the punctuation after it."""
+    """Yield what in a text looks like a time, without the punctuation after it."""
     if not any(mark in text for mark in ":.T"):
         return  # most texts: hashes, names, numbers
     for found in MOMENT.finditer(text):

@@ -29,7 +29,7 @@ def metrics_path(hub: Hub, split: str) -> str:
 
 
 def parameters(hub: Hub, split: str) -> dict[str, Any]:
-    """What the overlap_view record of a view says it was made with."""
+    """Return what the overlap_view record of a view says it was made with."""
     path = hub.overlap_view(split)
     try:
         record = hub.metadata(path)["transformations"][-1]
@@ -67,7 +67,7 @@ def view_files(hub: Hub, split: str) -> dict[str, str]:
 def compare_lineage(
     hub: Hub, split: str, asset: str, file: str, records: Any, tool: str, paths: dict[str, str]
 ) -> Iterator[Finding]:
-    """Findings where what was made from a view does not carry its provenance and one record more.
+    """Yield findings where what was made from a view does not carry its provenance on.
 
     Args:
         hub: the hub.

@@ -41,7 +41,7 @@ LOCKED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
 
 @cache
 def report_policy() -> str:
-    """The report's Content-Security-Policy: its own script and styles, and pictures within it."""
+    """Return the report's Content-Security-Policy: its own script, styles and pictures."""
     # Between the tags of the page stands the template's line break, then the script.
     script = (
         b"\n" + files("fly64_assets.reports.study").joinpath("templates/_compare.js").read_bytes()
