@@ -19,10 +19,10 @@ from urllib.parse import quote
 
 from fly64_assets.documents.provenance import InputRecord, Provenance
 from fly64_assets.hub.lineage import seeds_of
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.records import Record
 from fly64_assets.study.arms import ARMS, ITERATIVE
 from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.hub_layout import RO_CRATE, hub_path
 from fly64_assets.study.model import SPLITS, Study
 from fly64_assets.study.products import BY_KEY, PRODUCTS, Product

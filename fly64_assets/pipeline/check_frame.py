@@ -8,7 +8,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,11 +51,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoreCheckRun:
-    """The files of a study's store as a judge sees them (`rules.check.CheckRun`)."""
+    """The files of a study's store as a judge sees them (`rules.check.CheckRun`).
+
+    Attributes:
+        study: as its file says.
+        ledger: of the instance.
+        record: of the product as it was made last.
+        memory: what rules of one evaluation have found out, see `once`.
+    """
 
     study: Study
     ledger: Ledger
     record: Record
+    memory: dict[Any, Any] = field(default_factory=dict, compare=False)
 
     @property
     def product(self) -> Product:
@@ -113,7 +121,10 @@ class StoreCheckRun:
         return read_dataset(self.path(self.product.files[0]))
 
     def once(self, what: str, files: Mapping[str, Files], make: Callable[[], Any]) -> Any:
-        return make()
+        key = (what, *((file, owner.product.key) for file, owner in files.items()))
+        if key not in self.memory:
+            self.memory[key] = make()
+        return self.memory[key]
 
     def other(self, *key: str) -> "StoreCheckRun":
         product = BY_KEY[key]
@@ -132,7 +143,7 @@ class StoreCheckRun:
         return self.ledger.store.altered({file.path: file})
 
     def _of(self, record: Record | None) -> "StoreCheckRun | None":
-        return None if record is None else StoreCheckRun(self.study, self.ledger, record)
+        return None if record is None else replace(self, record=record)
 
 
 def check_step(product: Product) -> str:

@@ -10,7 +10,6 @@ schedule.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from fly64_assets.errors import NotTrusted
 from fly64_assets.pipeline import blockers, stored_records
 from fly64_assets.pipeline.records import CheckState, Ledger, Record
 from fly64_assets.study.conditions import Condition
-from fly64_assets.study.hashing import sha256_of
+from fly64_assets.study.hashing import digest, sha256_of
 from fly64_assets.study.model import Study, specimen_path
 from fly64_assets.study.products import (
     BY_KEY,
@@ -84,12 +83,6 @@ class Verdict:
 
     def __str__(self) -> str:
         return f"{self.product.name} {self.condition}: {self.state} ({self.reason})"
-
-
-def digest(content: Any) -> str:
-    """sha256 of JSON with sorted keys: equal for equal content, whatever the order."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def input_version(consumer: Product, made: Provenance) -> str:

@@ -23,11 +23,12 @@ from dagster import (
 
 from fly64_assets.errors import InputError
 from fly64_assets.pipeline.dagster_internals import BACKFILL_TAG, DIMENSION_TAG, PARTITION_TAG
-from fly64_assets.pipeline.freshness import Planner, State, digest
+from fly64_assets.pipeline.freshness import Planner, State
 from fly64_assets.pipeline.partitions import dagster_key
 from fly64_assets.pipeline.process import utc_text
 from fly64_assets.pipeline.process_identity import ProcessIdentity
 from fly64_assets.study.conditions import Condition, Per
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import Study
 from fly64_assets.study.products import (
     ALL_LEVELS,

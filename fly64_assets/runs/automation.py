@@ -33,7 +33,6 @@ from dagster import (
 
 from fly64_assets.pipeline.context import StudyContext
 from fly64_assets.pipeline.dagster_internals import MAX_RETRIES_TAG, RUN_KEY_TAG
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.process import utc_text
 from fly64_assets.pipeline.targets import (
     NIGHT_TAG,
@@ -46,6 +45,7 @@ from fly64_assets.runs.dead_runs import reap
 from fly64_assets.runs.nightly import Decision, Start, decide_as_on_disk
 from fly64_assets.runs.restore import keep_missing
 from fly64_assets.runs.run_ends import note_end
+from fly64_assets.study.hashing import digest
 
 SCHEDULE = "complete_study_nightly"
 ASSET_JOB = "__ASSET_JOB"

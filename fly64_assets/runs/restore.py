@@ -21,7 +21,7 @@ from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataVal
 from fly64_assets.documents.provenance import InputRecord, Provenance
 from fly64_assets.errors import InProgress, InputError
 from fly64_assets.pipeline import stored_records
-from fly64_assets.pipeline.content_versions import recomputed
+from fly64_assets.pipeline.check_frame import StoreCheckRun
 from fly64_assets.pipeline.context import StudyContext
 from fly64_assets.pipeline.dagster_internals import (
     CODE_VERSION_TAG,
@@ -36,6 +36,7 @@ from fly64_assets.pipeline.partitions import dagster_key
 from fly64_assets.pipeline.records import MADE_IN, Record
 from fly64_assets.pipeline.stored_records import StoredRecord
 from fly64_assets.pipeline.targets import Cell, study_cells
+from fly64_assets.rules.data_versions import data_version_of
 from fly64_assets.runs.executor import held
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.products import BY_KEY, Product
@@ -203,7 +204,8 @@ class _Restorer:
         if told.fingerprint != expected:
             raise _NotProved("the fingerprint is not that of its code, settings and inputs")
         try:
-            version = recomputed(item, lambda file: self.store.path(item, condition, file))
+            record = Record(item, condition, NO_EVENT, "", "", told)
+            version = data_version_of(StoreCheckRun(self.context.study, self.ledger, record))
         except Exception as error:  # whatever its files make a reader raise
             raise _NotProved(f"its data cannot be read: {type(error).__name__}") from None
         if version not in (None, told.data_version):

@@ -9,10 +9,10 @@ from dagster import MetadataValue
 
 from fly64_assets.documents import formatting as numbers
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.ptychography.scoring.names import HEADLINES
 from fly64_assets.solvers.replicates import array_name
 from fly64_assets.study import arms
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import SPLITS, ScoringSettings, StatisticsSettings
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fly64_assets.errors import NotTrusted
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.io_manager import StoredInput
 from fly64_assets.pipeline.step_logs import RunLog
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.products import log_file
 
 

@@ -12,22 +12,17 @@ from pathlib import Path
 from fly64_assets.errors import InputError
 from fly64_assets.rules.hub import (
     check_report,
-    comparisons,
     crate,
     data_versions,
     datasets,
-    delta_intervals,
     files,
     logs,
     metadata,
     models,
     origins,
-    recomputed,
+    phase_g,
     reconstructions,
     rendered_again,
-    scores,
-    statistics,
-    summaries,
     texts,
     times,
     views,
@@ -39,8 +34,7 @@ from fly64_assets.rules.hub.report import Outcome, Report, run_checks, write_rep
 
 SUBJECTS = (
     *(files, texts, logs, metadata, datasets, views, models),
-    *(reconstructions, scores, recomputed, comparisons, statistics),
-    *(delta_intervals, summaries, rendered_again, check_report),
+    *(reconstructions, phase_g, rendered_again, check_report),
     *(crate, data_versions, origins, times),
 )
 """The modules that hold rules."""

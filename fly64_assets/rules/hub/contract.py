@@ -1,25 +1,20 @@
-"""The hub as the contract (section 5) promises it: which files, columns and checks it has.
+"""The hub as the contract (section 5) promises it: which files and checks it has.
 
-The table of products says where each file lies and which checks it has, the metrics which rows a
-table has; here stands what of it a hub must have, and what it may have besides.
+The table of products says where each file lies and which checks it has; here stands what of it a
+hub must have, and what it may have besides.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 from fly64_assets.ptychography.data001 import metadata
-from fly64_assets.ptychography.scoring import comparison
-from fly64_assets.ptychography.scoring.names import COLUMNS as COMPONENTS
 from fly64_assets.rules.check import Severity
 from fly64_assets.rules.store import checks_of
 from fly64_assets.study import hub_layout
 from fly64_assets.study.arms import ARMS, ITERATIVE
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.products import PHASES, PRODUCTS, Product, log_file
-
-__all__ = ["COMPONENTS"]
 
 INVENTORY = "analysis/artifact_inventory.txt"
 REPORT = hub_layout.VERIFICATION_REPORT
@@ -34,20 +29,7 @@ RECONSTRUCTION_MANIFEST = hub_layout.PHASE_F_MANIFEST
 OPTIONAL = {"scoring.json", *(arm.history for arm in ITERATIVE)}
 """Names of files that a hub may do without."""
 
-COLUMNS = list(comparison.COLUMNS)
-RECORDED = tuple(comparison.RECORDED)
-METRIC_ROWS = comparison.ROW_NAMES
-BY_COMPONENT = METRIC_ROWS[: -len(RECORDED)]
-FITTED = tuple(name for name in BY_COMPONENT if f"{name}{comparison.STRICT_SUFFIX}" in BY_COMPONENT)
-STRICT = tuple(f"{name}{comparison.STRICT_SUFFIX}" for name in FITTED)
-REFERENCE = comparison.REFERENCE
-"""The row that follows them, and the setting of the study that asks for it."""
-NEED_CONTRAST = comparison.NEED_CONTRAST
-"""Rows that are blank for a component in which the truth is constant in the scored area."""
-
-NUMBER = re.compile(r"-?\d+\.\d{6}")
 TIME, SHA256 = metadata.TIME_PATTERN, metadata.SHA256_PATTERN
-SMALLEST_AREA_PX = 11
 WARN = Severity.WARN.value
 
 _IN_HUB = [item for item in PRODUCTS if item.stage != "study"]

@@ -14,10 +14,11 @@ from urllib.parse import quote
 
 from fly64_assets.rules.hub import contract
 from fly64_assets.rules.hub.checks import Finding, check, compare
-from fly64_assets.rules.hub.crate_graph import Step, digest, entities, steps, study
+from fly64_assets.rules.hub.crate_graph import Step, entities, steps, study
 from fly64_assets.rules.hub.of_products import HubFiles, study_in
 from fly64_assets.rules.hub.reading import Hub
 from fly64_assets.rules.ro_crate import crate_problems
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import SPLITS
 from fly64_assets.study.products import Product, product
 

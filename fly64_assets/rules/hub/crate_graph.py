@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -58,12 +57,6 @@ def study(hub: Hub) -> dict[str, Any]:
             except (KeyError, TypeError, ValueError) as error:
                 raise Broken(contract.CRATE, identifier, f"is no JSON: {error}") from None
     return found
-
-
-def digest(content: Any) -> str:
-    """sha256 of JSON with sorted keys: of settings and of summaries."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def setting(hub: Hub, section: str, name: str) -> Any:

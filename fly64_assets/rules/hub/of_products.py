@@ -7,7 +7,7 @@ asked of a hub. What reads a hub is bounded by ``reading.py``; rules do not belo
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -158,12 +158,18 @@ class HubFiles:
         return self.hub.once(what, paths, make)
 
     def found(self, outcome: RuleOutcome) -> Finding:
-        """Return a broken rule as a finding: in the file that its key begins with, or the first."""
-        file, _, key = outcome.key.partition(" ")
-        if file not in self.product.files:
-            file, key = self.product.files[0], outcome.key
+        """Return a broken rule as a finding.
+
+        It is in the file that its key begins with, where that is one of the product's or, as
+        ``test/comparison.log``, one of a split's; else in the product's first.
+        """
         reason = f"{outcome.rule}: is {shown(outcome.actual)}, expected {shown(outcome.expected)}"
-        return Finding(self.place(file), key, reason)
+        name, _, key = outcome.key.partition(" ")
+        split, _, file = name.rpartition("/")
+        for item in (self.product, *PRODUCTS):
+            if file in item.files and split in ("", item.split):
+                return Finding(HubFiles(self.hub, item).place(file), key, reason)
+        return Finding(self.place(self.product.files[0]), outcome.key, reason)
 
 
 def _settings(asset: str, stated: Any) -> dict[str, Any]:
@@ -183,6 +189,8 @@ def _broken(check: Check, files: HubFiles) -> Iterator[Finding]:
         yield from (files.found(outcome) for outcome in outcomes if not outcome.ok)
     except Broken as error:
         yield error.finding
+    except InputError as error:
+        yield Finding(files.place(files.product.files[0]), error.key, error.problem)
     except Exception as error:  # anything may lie in a hub
         problem = " ".join(str(error).split())[:200]
         reason = f"{check.name} cannot be judged: {type(error).__name__}: {problem}"
@@ -196,13 +204,40 @@ def register(group: str, *names: str) -> None:
         group: of `study.products.PHASES`.
         names: of asset checks; in a hub ``phase_<letter>.<name>``.
     """
-    letter, items = PHASES[group], [item for item in PRODUCTS if item.group == group]
+    prefix = f"phase_{PHASES[group]}"
+    items = [item for item in PRODUCTS if item.group == group]
+    register_as(prefix, f"data/{prefix}", items, *names)
+
+
+def register_as(prefix: str, place: str, items: Iterable[Product], *names: str) -> None:
+    """Make a check of a hub, ``<prefix>.<name>``, of each of the named asset checks of products.
+
+    Args:
+        prefix: group of the hub's checks.
+        place: folder or file that they are about.
+        items: the products.
+        names: of their asset checks.
+    """
+    items = list(items)
     for name in names:
         owned = [(item, one) for item in items for one in checks_of(item) if one.name == name]
         assert owned and all(one.severity is Severity.ERROR for _, one in owned)
         rule = "; ".join(dict.fromkeys(one.description for _, one in owned))
-        folder = f"data/phase_{letter}"
-        check(f"phase_{letter}.{name}", folder, rule)(_judge(owned))
+        check(f"{prefix}.{name}", place, rule)(_judge(owned))
+
+
+def warns(hub: Hub) -> dict[str, bool]:
+    """Return ``asset check`` -> whether a hub's own files are what a check of WARN warns of.
+
+    Whether anything drifted from what was made before is no hub's to tell.
+    """
+    return {
+        f"{item.name} {one.name}": bool(list(_broken(one, HubFiles(hub, item))))
+        for item in products_in(study_in(hub))
+        if item.group in PHASES
+        for one in checks_of(item)
+        if one.severity is Severity.WARN and one.name != "drift"
+    }
 
 
 def _judge(owned: list[tuple[Product, Check]]) -> Judge:

@@ -18,18 +18,19 @@ from fly64_assets.reports.condition.rendering import render
 from fly64_assets.reports.condition.report_parts import Sources
 from fly64_assets.reports.condition.summary import MadeBy, is_hashed, summary_context
 from fly64_assets.reports.condition.texts import contexts
+from fly64_assets.rules import comparison_logs
 from fly64_assets.rules.hub import contract
 from fly64_assets.rules.hub.arms import arms, iterative, networks
 from fly64_assets.rules.hub.checks import Broken, Finding, check, shown
-from fly64_assets.rules.hub.comparisons import inference_cpu_seconds
 from fly64_assets.rules.hub.crate import study_name
 from fly64_assets.rules.hub.crate_graph import Step, setting, steps
 from fly64_assets.rules.hub.models import bundle_file
+from fly64_assets.rules.hub.of_products import HubFiles
 from fly64_assets.rules.hub.reading import Hub
 from fly64_assets.rules.hub.texts import walk
 from fly64_assets.rules.hub.views import metrics_path
 from fly64_assets.study.model import SPLITS
-from fly64_assets.study.products import PRODUCTS
+from fly64_assets.study.products import PRODUCTS, product
 
 CHECKS_JSON, CHECKS_MD = "analysis/check_report.json", "analysis/check_report.md"
 SUMMARY_MD = "summary/summary.md"
@@ -102,7 +103,10 @@ def check_report(hub: Hub) -> Iterator[Finding]:
 
 def _costs(hub: Hub) -> Iterator[Cost]:
     images = document(hub, metrics_path(hub, "train"))["n_images_kept"]
-    inference = {split: inference_cpu_seconds(hub, split) for split in SPLITS}
+    inference = {
+        split: comparison_logs.cpu_seconds(HubFiles(hub, product(split, "comparison")))
+        for split in SPLITS
+    }
     for network in networks(hub):
         bundle = document(hub, bundle_file(hub, network.name, "bundle.json"))
         yield Cost(

@@ -9,16 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fly64_assets.rules import datasets, models, provenance, reconstructions, replicates, views
+from fly64_assets.rules import (
+    comparison_manifest,
+    comparisons,
+    datasets,
+    models,
+    provenance,
+    reconstructions,
+    replicates,
+    statistics,
+    summaries,
+    views,
+)
 from fly64_assets.rules.check import Check
 from fly64_assets.rules.store import (
     common_checks,
-    comparison_checks,
-    manifest_checks,
     report_checks,
-    statistics_checks,
     study_checks,
-    summary_checks,
 )
 from fly64_assets.study.arms import ITERATIVE, NETWORKS
 from fly64_assets.study.products import Product
@@ -29,13 +36,13 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     **{network.model_key[-1]: models.checks_of(network) for network in NETWORKS},
     **{network.replicates_key[-1]: replicates.CHECKS for network in NETWORKS},
     **{f"{arm.asset}_reconstruction": reconstructions.checks_of(arm) for arm in ITERATIVE},
-    "comparison": comparison_checks.CHECKS,
-    "comparison_manifest": manifest_checks.CHECKS,
-    "comparison_statistics": statistics_checks.CHECKS,
+    "comparison": comparisons.CHECKS,
+    "comparison_manifest": comparison_manifest.CHECKS,
+    "comparison_statistics": statistics.CHECKS,
     "study_metrics": study_checks.CHECKS,
     "study_report": report_checks.CHECKS,
-    "metrics_summary": summary_checks.SUMMARY_CHECKS,
-    "metrics_delta_summary": (*summary_checks.DELTA_CHECKS, statistics_checks.DELTA_CHECK),
+    "metrics_summary": summaries.SUMMARY_CHECKS,
+    "metrics_delta_summary": summaries.DELTA_CHECKS,
 }
 """Last part of a product's key -> the checks that only such a product has."""
 

@@ -13,7 +13,7 @@ WRITERS = (
     *("ptychography.simulation", "ptychography.overlap", "ptychography.view_metrics"),
     "ptychography.discs",
     *("documents.comparison_manifest", "documents.deltas", "documents.metrics_summary"),
-    "documents.phase_manifests",
+    *("documents.phase_manifests", "ptychography.scoring.block_bootstrap"),
 )
 HEAVY = ("tensorflow", "keras", "torch", "dagster", "jinja2", "matplotlib")
 
