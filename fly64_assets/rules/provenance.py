@@ -90,13 +90,17 @@ def _provenance(files: Files) -> Iterable[RuleOutcome]:
     for name, value in (("split", files.product.split), ("model", files.product.arm)):
         if value is not None:
             yield equals(f"{where} record {name}", "its own", value, own["parameters"].get(name))
+    program = files.provenance.versions.get("fly64_assets")
+    yield equals(f"{where} record version", "of the program", program, own.get("version"))
     consumed = {
         f"{name}/{Path(path).name}": sha256
         for name, given in files.provenance.inputs.items()
         for path, sha256 in given.files.items()
     }
-    read = sorted(key for key in own["inputs"] if "/" in key)  # beside a data version by name
-    yield equals(f"{where} record inputs", "the files that were read", sorted(consumed), read)
+    if source is None:  # the specimen, whose data version is named as well
+        consumed |= {name: i.data_version for name, i in files.provenance.inputs.items()}
+    told = sorted(own["inputs"])
+    yield equals(f"{where} record inputs", "what was read", sorted(consumed), told)
     for key, sha256 in consumed.items():
         found = str(own["inputs"].get(key))
         yield RuleOutcome(

@@ -454,14 +454,6 @@ add(
 )
 add(
     "crate.condition",
-    "simulated from another copy of the specimen",
-    lambda f: f.metadata(
-        "data/phase_c/DOSE/patched_train.npz",
-        lambda m: m["transformations"][0]["inputs"].update({"specimen/specimen.npz": "0" * 64}),
-    ),
-)
-add(
-    "crate.condition",
     "a step of another partition",
     _crate("#make/pinn_model/partition", value="77|dense"),
 )
@@ -472,12 +464,12 @@ def _bundle(edit):  # noqa: ANN001, ANN202
 
 
 add(
-    "crate.versions",
+    "phase_e.bundle",
     "trained with another TensorFlow",
     _bundle(lambda c: c["frameworks"].update(tensorflow="1.15.0")),
 )
 add(
-    "crate.versions",
+    "phase_e.provenance",
     "trained by another version",
     _bundle(lambda c: c["transformations"][-1].update(version="9.9")),
 )
