@@ -36,7 +36,12 @@ from fly64_assets.pipeline.conventions import description
 from fly64_assets.pipeline.freshness import Planner, input_version
 from fly64_assets.pipeline.io_manager import Staged, StoredInput
 from fly64_assets.pipeline.partitions import partitions_definition
-from fly64_assets.pipeline.process import end_with_parent, limit_threads
+from fly64_assets.pipeline.process import (
+    end_with_parent,
+    limit_threads,
+    program_version,
+    utc_now,
+)
 from fly64_assets.pipeline.progress import reporter
 from fly64_assets.pipeline.records import Ledger
 from fly64_assets.solvers.interface import ProgressCallback
@@ -132,6 +137,27 @@ class PhaseRun:
         for given in self.inputs.values():
             merged |= given.sha256_by_name()
         return merged
+
+    def made_from(
+        self, metadata: Mapping[str, Any], tool: str, **parameters: Any
+    ) -> dict[str, Any]:
+        """Return an input's DATA-001 metadata with this making as one transformation more.
+
+        Args:
+            metadata: of the input.
+            tool: what is done.
+            parameters: beside the settings that this product reads.
+        """
+        from fly64_assets.ptychography.data001.metadata import with_transformation
+
+        return with_transformation(
+            metadata,
+            tool=tool,
+            version=program_version(),
+            time=utc_now(),
+            parameters={**parameters, **self.settings},
+            inputs=self.input_hashes(),
+        )
 
     def section(self, name: str, kind: type[Section]) -> Section:
         """A typed section of the study, from the settings that this product reads."""

@@ -108,7 +108,9 @@ def _mean_dose(files: Files) -> Iterable[RuleOutcome]:
 
 def _simulated(files: Files) -> dict[str, Any]:
     """What the simulation says that it did."""
-    return metadata(files, files.product.files[0])["transformations"][0]["parameters"]
+    records = metadata(files, files.product.files[0])["transformations"]
+    found: dict[str, Any] = records[0]["parameters"]
+    return found
 
 
 def _poisson_noise(files: Files) -> Iterable[RuleOutcome]:

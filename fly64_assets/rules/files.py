@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fly64_assets.documents.provenance import Provenance
 from fly64_assets.ptychography.data001.rules import RuleOutcome
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fly64_assets.ptychography.data001.dataset import Dataset
+
+
+T = TypeVar("T")
 
 
 class Files(Protocol):
@@ -75,7 +78,7 @@ class Files(Protocol):
     def other(self, *key: str) -> Files:
         """Return another product of the same condition; LookupError where it was never made."""
 
-    def once(self, what: str, files: Mapping[str, Files], make: Callable[[], Any]) -> Any:
+    def once(self, what: str, files: Mapping[str, Files], make: Callable[[], T]) -> T:
         """Return ``make()``; in a hub it is remembered for the same content.
 
         Args:
@@ -87,7 +90,8 @@ class Files(Protocol):
 
 def metadata(files: Files, file: str) -> dict[str, Any]:
     """Parse the ``_metadata`` of an NPZ."""
-    return json.loads(str(files.arrays(file, "_metadata")["_metadata"][()]))
+    found: dict[str, Any] = json.loads(str(files.arrays(file, "_metadata")["_metadata"][()]))
+    return found
 
 
 def numbers(files: Files, file: str, *columns: str) -> dict[str, list[float]]:

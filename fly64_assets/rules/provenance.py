@@ -54,7 +54,8 @@ def _stated(files: Files) -> dict[str, Any]:
 
 def own_record(files: Files) -> dict[str, Any]:
     """Return the record that the product's own step added."""
-    return _stated(files)["transformations"][-1]
+    record: dict[str, Any] = _stated(files)["transformations"][-1]
+    return record
 
 
 def recorded_settings(files: Files) -> Iterator[RuleOutcome]:

@@ -60,7 +60,8 @@ def problems(files: Files) -> list[str]:
 def configuration(files: Files) -> dict[str, Any]:
     """Read the network's configuration."""
     with zipfile.ZipFile(files.path(ARCHIVE)) as archive:
-        return json.loads(archive.read("config.json"))
+        found: dict[str, Any] = json.loads(archive.read("config.json"))
+    return found
 
 
 def unknown_classes(value: Any) -> Iterator[str]:

@@ -82,7 +82,9 @@ class HubFiles:
         def stated(key: str) -> str:
             return str(step.stated.get(key))
 
-        there = [path for path in map(self.place, self.product.files) if path in self.hub.files]
+        at = Condition(self.hub.dose, self.hub.view)
+        places = (hub_path(self.product, at, file) for file in self.product.files)
+        there = [path for path in places if path in self.hub.files]
         return Provenance(
             asset=name,
             partition=self.condition.partition_key,

@@ -445,28 +445,6 @@ add(
 )
 
 
-def _setting(section: str, name: str, value: object):  # noqa: ANN202
-    def edit(crate: dict) -> None:
-        entity = _entity(crate, f"#study/{section}")
-        content = json.loads(entity["value"])
-        content[name] = value
-        entity["value"] = json.dumps(content, sort_keys=True, separators=(",", ":"))
-
-    return lambda f: f.json(CRATE, edit)
-
-
-for section, name, value in (
-    ("seeds", "simulation", 43),
-    ("seeds", "grouping", 124),
-    ("overlap", "neighbor_count", 8),
-    ("overlap", "n_groups", 47),
-    ("simulation", "margin_px", 2.5),
-    ("ptychopinn", "epochs", 60),
-    ("baseline", "width", 64),
-    ("ptychi", "noise_model", "GAUSSIAN"),
-    ("scoring", "stitch_crop_px", 21),
-):
-    add("crate.settings", f"another {section}.{name} in the study", _setting(section, name, value))
 add("crate.settings", "threads of another study", _crate("#study/threads", value="16"))
 add("crate.settings", "doses without this one", _crate("#study/doses", value="[77]"))
 add(
