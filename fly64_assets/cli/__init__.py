@@ -40,7 +40,8 @@ class _InOrderOfUse(click.Group):
     def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
         """Run a command as a program: it ends with `SystemExit`, unless not ``standalone_mode``."""
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **options)
+            main: Any = super().main  # whose overloads know no options of others
+            return main(*args, standalone_mode=False, **options)
         reset_inherited()
         # As a program it is given no arguments: click takes those of the process.
         with heeded(to_the_end=not args and options.get("args") is None):
@@ -50,7 +51,8 @@ class _InOrderOfUse(click.Group):
         _require_streams()
         try:
             try:
-                sys.exit(super().main(*args, standalone_mode=False, **options))
+                main: Any = super().main
+                sys.exit(main(*args, standalone_mode=False, **options))
             finally:
                 sys.stdout.flush()
         except click.Abort:

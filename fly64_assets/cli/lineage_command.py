@@ -174,8 +174,8 @@ def _details(step: Step) -> Iterator[str]:
 
 def _compared(state: FileState) -> str:
     found = state.sha256_on_disk
-    differs = found is not None and found != state.sha256
-    on_disk = f", on disk {found[:DIGITS]}" if differs else ""
+    differs = found not in (None, state.sha256)
+    on_disk = f", on disk {str(found)[:DIGITS]}" if differs else ""
     told = harmless(f"{state.path}  {state.sha256[:DIGITS]}{on_disk}")
     return f"{_coloured(state.state.value)}  {told}"
 

@@ -49,7 +49,7 @@ def metrics_summary(
     view_metrics: Mapping[str, Mapping[str, Any]],
     compliance: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The summary of one condition.
+    """Return the summary of one condition.
 
     Args:
         manifest: the condition's comparison manifest, without failures.

@@ -81,13 +81,13 @@ class Home(Protocol):
     root: Path
 
     def owner(self, path: str) -> Made:
-        """The current making of the asset that ``path`` belongs to; InputError where none is."""
+        """Return the current making of the asset that ``path`` belongs to, or raise InputError."""
 
     def made(self, key: Hashable) -> Made:
-        """The making that a consumer's key names."""
+        """Return the making that a consumer's key names."""
 
     def current(self, asset: str, partition: str | None) -> Made | None:
-        """The latest making of an asset."""
+        """Return the latest making of an asset."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Lineage:
         )
 
     def counts(self) -> dict[str, int]:
-        """Number of files in each state that occurs."""
+        """Count the files in each state that occurs."""
         states = [file.state for step in self.steps for file in step.files]
         return {state.value: states.count(state) for state in Match if state in states}
 
@@ -184,7 +184,7 @@ class _Walk:
 
 
 def trace(home: Home, path: str) -> Lineage:
-    """The chain of a file of a store or hub.
+    """Return the chain of a file of a store or hub.
 
     Args:
         home: where it lies.
@@ -212,7 +212,7 @@ def digest_on_disk(file: Path) -> str:
 
 
 def unknown_file(path: Path, problem: str) -> InputError:
-    """The refusal of a path that no record names; one that is no file is refused for that first.
+    """Return the refusal of a path that no record names, of one that is no file for that first.
 
     Args:
         path: what was asked for, whether it exists or not.

@@ -137,7 +137,7 @@ def write_ro_crate(
 
 
 def describe(name: str) -> str:
-    """What a file of a hub holds, by its name."""
+    """Return what a file of a hub holds, by its name."""
     if name in DESCRIPTIONS:
         return DESCRIPTIONS[name]
     return "Log of a step" if name.endswith(".log") else "Output"
@@ -154,7 +154,7 @@ def _canonical(content: Any) -> str:
 
 
 def _without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings whose specimen, which may be given by a path, is named by its file alone."""
+    """Return settings whose specimen, which may be a path, is named by its file alone."""
     named = dict(settings)
     if "specimen" in named:
         named["specimen"] = PurePosixPath(str(named["specimen"])).name

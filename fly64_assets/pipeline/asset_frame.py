@@ -160,11 +160,11 @@ class PhaseRun:
         )
 
     def section(self, name: str, kind: type[Section]) -> Section:
-        """A typed section of the study, from the settings that this product reads."""
+        """Return a typed section of the study, from the settings that this product reads."""
         return kind.model_validate(self.settings[name])
 
     def progress(self, label: str) -> ProgressCallback:
-        """A callback that tells the event log how far ``label`` is, how fast, and how long yet."""
+        """Return a callback that tells the event log how far ``label`` is, and how long yet."""
         return reporter(label, self.log, patterns_in=self._patterns_in)
 
     def _patterns_in(self, unit: str) -> int | None:
@@ -192,7 +192,7 @@ def _inputs(first: Product, keys: tuple[Key, ...]) -> dict[str, AssetIn]:
 
 
 def _deps(first: Product, keys: tuple[Key, ...]) -> list[AssetDep]:
-    """What is shown as upstream, and not handed to the step by Dagster."""
+    """Return what is shown as upstream, and not handed to the step by Dagster."""
     return [AssetDep(AssetKey(key), partition_mapping=_mapping(first, key)) for key in keys]
 
 
@@ -233,7 +233,7 @@ class PhaseAsset:
         return [_asset(context, products, self) for products in steps]
 
     def described(self, item: Product, arms: Sequence[str]) -> str:
-        """What one of its products is."""
+        """Return what one of its products is."""
         arm = next((arm for arm in ARMS if arm.name == item.arm), None)
         return self.about.format(
             split=item.split,

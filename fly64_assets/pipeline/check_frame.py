@@ -37,7 +37,7 @@ from fly64_assets.pipeline.process import end_with_parent, limit_threads
 from fly64_assets.pipeline.records import JUDGED_BY, Ledger, Record
 from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.rules.check import AS_WRITTEN, Check, Severity
-from fly64_assets.rules.files import Files
+from fly64_assets.rules.files import Files, T
 from fly64_assets.rules.store import checks_of
 from fly64_assets.study.conditions import Condition, conditions_of
 from fly64_assets.study.model import Study
@@ -120,11 +120,12 @@ class StoreCheckRun:
 
         return read_dataset(self.path(self.product.files[0]))
 
-    def once(self, what: str, files: Mapping[str, Files], make: Callable[[], Any]) -> Any:
+    def once(self, what: str, files: Mapping[str, Files], make: Callable[[], T]) -> T:
         key = (what, *((file, owner.product.key) for file, owner in files.items()))
         if key not in self.memory:
             self.memory[key] = make()
-        return self.memory[key]
+        found: T = self.memory[key]
+        return found
 
     def other(self, *key: str) -> "StoreCheckRun":
         product = BY_KEY[key]
@@ -162,7 +163,7 @@ MEASURED = re.compile(r"([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?: [^\W\d_].*)?")
 
 
 def measured(outcomes: Iterable[RuleOutcome]) -> dict[str, float]:
-    """What was held against a bound, as numbers, which the UI plots over time.
+    """Return what was held against a bound, as numbers, which the UI plots over time.
 
     What has to be equal to something is left out: it does not move.
     """
@@ -318,7 +319,7 @@ def _target(record: Record) -> EvaluationTarget:
 def build_checks(
     context: StudyContext, product: Product, checks: Collection[Check]
 ) -> AssetChecksDefinition:
-    """The product's checks as one step; each blocks where the catalogue says so."""
+    """Return the product's checks as one step; each blocks where the catalogue says so."""
     partitions = partitions_definition(context.study, product.per)
     specs = [
         AssetCheckSpec(

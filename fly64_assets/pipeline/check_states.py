@@ -36,7 +36,7 @@ class CheckRow:
 
 
 def rows_of(planner: Planner, item: Product, condition: Condition) -> list[CheckRow]:
-    """The checks of one product as they stand for what is there now."""
+    """Return the checks of one product as they stand for what is there now."""
     return [
         CheckRow(
             item.name,
@@ -64,6 +64,6 @@ def rows_of_conditions(planner: Planner, conditions: Iterable[Condition]) -> lis
 
 
 def tally(rows: Iterable[CheckRow]) -> dict[str, int]:
-    """Number of checks in each state, all four of them."""
+    """Count the checks in each state, all four of them."""
     states = [row.status for row in rows]
     return {state: states.count(state) for state in STATES}

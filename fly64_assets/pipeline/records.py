@@ -117,11 +117,11 @@ class Ledger:
         self.instance, self.store = instance, store
 
     def latest(self, product: Product, condition: Condition) -> Record | None:
-        """The latest materialization that carries a provenance record, or None."""
+        """Return the latest materialization that carries a provenance record, or None."""
         return self._latest(product, condition, None)
 
     def previous(self, record: Record) -> Record | None:
-        """The materialization before this one, or None."""
+        """Return the materialization before this one, or None."""
         return self._latest(record.product, record.condition, record.storage_id)
 
     def _latest(self, product: Product, condition: Condition, before: int | None) -> Record | None:
@@ -137,7 +137,7 @@ class Ledger:
         return _record_of(product, condition, found[0]) if found else None
 
     def checks(self, record: Record) -> list[CheckState]:
-        """The latest evaluation of each of the product's checks for this very materialization."""
+        """Return the latest evaluation of each of the product's checks of this very making."""
         product = record.product
         latest = dict(self._evaluations(record))
         return [
@@ -169,7 +169,7 @@ class Ledger:
             yield name, deserialize_value(event, EventLogEntry)
 
     def altered(self, record: Record) -> str | None:
-        """What no longer matches the record on disk; None when every byte does."""
+        """Return what no longer matches the record on disk; None when every byte does."""
         return self.store.altered(record.provenance.files)
 
 

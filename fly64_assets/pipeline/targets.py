@@ -151,7 +151,7 @@ def next_request(
     force: bool = False,
     unfinished: bool = False,
 ) -> RunRequest | None:
-    """What one level of a condition needs next; None when it is fresh.
+    """Return what one level of a condition needs next; None when it is fresh.
 
     What was made but never checked is checked first, in a run of its own: the checks decide what
     remains to be made.
@@ -166,7 +166,7 @@ def next_request(
     at = condition.restricted_to(level.per)
     products = level.products_in(planner.study)
     if unfinished:
-        products = [p for p in products if p.reads_checks and planner.reported(p, at)]
+        products = tuple(p for p in products if p.reads_checks and planner.reported(p, at))
     if level == STUDY_LEVEL and not any(map(planner.gathered, products[:1])):
         return None  # no condition has been finished yet
     verdicts = [planner.verdict(item, at) for item in products]
@@ -198,7 +198,7 @@ def affairs(planner: Planner, cell: Cell) -> str:
 
 
 def partition_tags(condition: Condition) -> dict[str, str]:
-    """The tags by which Dagster knows a run's partition; none for what exists once a study."""
+    """Return the tags by which Dagster knows a run's partition; none for what is once a study."""
     key = dagster_key(condition)
     tags = {} if key is None else {PARTITION_TAG: str(key)}
     if isinstance(key, MultiPartitionKey):
@@ -208,7 +208,7 @@ def partition_tags(condition: Condition) -> dict[str, str]:
 
 
 def cells_of(run: DagsterRun) -> list[Cell]:
-    """What a run makes or checks, whoever started it and by whatever job; [] when it says nothing.
+    """Return what a run makes or checks, whoever started it; [] when it says nothing.
 
     The UI's own buttons and backfills run assets in a job of Dagster's, so the selection counts
     where there is one, and the job's name where there is none.
@@ -236,7 +236,7 @@ def _names_its_partition(cell: Cell) -> bool:
 
 
 def process_of(run: DagsterRun) -> ProcessIdentity | None:
-    """The process that carries the run out, as the run itself has said; None when it has not."""
+    """Return the process that carries the run out, as the run has said; None when it has not."""
     text, _, run_id = run.tags.get(PROCESS_TAG, "").rpartition("/")
     return ProcessIdentity.from_text(text) if run_id == run.run_id else None
 
@@ -258,7 +258,7 @@ def started_by(run: DagsterRun) -> str:
 
 
 def in_the_way(instance: DagsterInstance, cell: Cell, pid: int | None) -> str | None:
-    """The run that holds a cell, who started it and what to do; None where none says that it does.
+    """Return the run that holds a cell, who started it and what to do; None without one.
 
     One that makes what hangs on the cell holds it too. Of several that may, others wait for it: it
     is the one of the process that was last alone at it, else the one that is at work longest.
@@ -277,9 +277,9 @@ def in_the_way(instance: DagsterInstance, cell: Cell, pid: int | None) -> str | 
             found.append((process.pid != pid, since, run, theirs[0], process.pid))
     if not found:
         return None
-    _, since, run, theirs, number = min(found, key=lambda one: one[:2])
+    _, since, run, held, number = min(found, key=lambda one: one[:2])
     return (
-        f"{cell} waits for run {run.run_id[:8]} ({theirs}), which {started_by(run)} started at "
+        f"{cell} waits for run {run.run_id[:8]} ({held}), which {started_by(run)} started at "
         f"{utc_text(since)} (process {number}): let it end, or stop it where it was started or in "
         "the UI with Terminate"
     )
@@ -291,6 +291,6 @@ def by_command_line(run: DagsterRun) -> bool:
 
 
 def unfinished_runs(instance: DagsterInstance) -> Iterator[tuple[DagsterRun, list[Cell]]]:
-    """Runs that wait or are in progress, with their cells."""
+    """Yield runs that wait or are in progress, with their cells."""
     for run in instance.get_runs(RunsFilter(statuses=list(UNFINISHED))):
         yield run, cells_of(run)

@@ -99,7 +99,7 @@ class ViewPreview:
         """
         from fly64_assets.ptychography.overlap import select_view
 
-        counts = {}
+        counts: dict[str, ViewCounts] = {}
         for split in SPLITS:
             try:
                 selected = select_view(
@@ -162,7 +162,7 @@ class ViewPreview:
                 raise InfeasibleView("", "", f"{network.name}: {error}") from None
 
     def undefined(self, counts: Mapping[str, Mapping[str, ViewCounts]]) -> list[str]:
-        """What of the scores is not defined, a line a component; ``counts`` by view."""
+        """Return what of the scores is not defined, a line a component; ``counts`` by view."""
         where: dict[str, list[str]] = {}
         for view, splits in counts.items():
             for split, count in splits.items():

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fly64_assets.study.model import ScoringSettings
+from fly64_assets.study.settings import ScoringSettings
 
 Key = tuple[str, ...]
 Values = dict[Key, float]
@@ -70,7 +70,7 @@ class Blocks:
             reached = np.sum(
                 [np.roll(reached, -step, axis=axis) for step in range(self.side)], axis=0
             )
-        return reached.ravel()[self.drawn].sum(axis=1)
+        return np.asarray(reached.ravel()[self.drawn].sum(axis=1))
 
     def mean(self, values: np.ndarray, first: int, step: int) -> np.ndarray:
         """Return means of a map whose pixels are ``step`` wide and begin at pixel ``first``."""
@@ -79,7 +79,7 @@ class Blocks:
         part = slice(first, first + fine.shape[0]), slice(first, first + fine.shape[1])
         laid[part], there[part] = fine, 1
         with np.errstate(invalid="ignore"):
-            return self._sums(laid) / np.rint(self._sums(there))
+            return np.asarray(self._sums(laid) / np.rint(self._sums(there)))
 
     def of(
         self, truth: np.ndarray, images: tuple[np.ndarray, np.ndarray], settings: ScoringSettings

@@ -107,7 +107,7 @@ def _mean_dose(files: Files) -> Iterable[RuleOutcome]:
 
 
 def _simulated(files: Files) -> dict[str, Any]:
-    """What the simulation says that it did."""
+    """Return what the simulation says that it did."""
     records = metadata(files, files.product.files[0])["transformations"]
     found: dict[str, Any] = records[0]["parameters"]
     return found

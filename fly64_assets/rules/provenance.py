@@ -38,7 +38,7 @@ INHERITED = ("schema_version", "physics", "specimen", "creation")
 
 
 def _source(files: Files) -> Files | None:
-    """The product whose list this one continues; None for simulated data, which begin one."""
+    """Return the product whose list this one continues; None for data that begin one."""
     kind = files.product.key[-1]
     if kind == "dataset":
         return None

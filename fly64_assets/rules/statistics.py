@@ -107,7 +107,7 @@ def _expected(files: Files) -> dict[tuple[str, ...], Row]:
 
 
 def _row(arms: list[dict[str, Any]], key: tuple[str, ...], confidence: float) -> Row:
-    """What a row has to say; where an end rounds to zero, whether it is settled is left open.
+    """Return what a row has to say; whether an end that rounds to zero settles is left open.
 
     Of what is not defined, nothing but its trainings.
     """

@@ -220,7 +220,7 @@ def _reaper(context: StudyContext) -> SensorDefinition:
 
 
 def schedules(context: StudyContext) -> list[ScheduleDefinition]:
-    """What is switched on in the UI: the nightly completion."""
+    """Return what is switched on in the UI: the nightly completion."""
     return [_nightly(context)]
 
 

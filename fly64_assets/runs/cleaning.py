@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 from sqlalchemy import select
@@ -166,7 +167,7 @@ def _runs(
 
 
 def _needed_runs(instance: DagsterInstance) -> set[str]:
-    """Runs that made or checked what is the latest of any product, or the one before it.
+    """Return runs that made or checked a product's latest making, or the one before it.
 
     Also in partitions that the study names no more: they are fresh again when it names them.
     """
@@ -182,7 +183,7 @@ def _needed_runs(instance: DagsterInstance) -> set[str]:
                 latest.add(event.storage_id)
                 made = event.asset_materialization
                 made_in = made.metadata.get(MADE_IN) if made else None
-                runs |= {event.run_id, *(made_in.value[:1] if made_in else ())}  # type: ignore[index]
+                runs |= {event.run_id, *(cast(Any, made_in.value)[:1] if made_in else ())}
     columns = ("asset_key", "check_name", "partition", "materialization_event_storage_id", "run_id")
     query = select(*(CHECKS.c[name] for name in columns)).order_by(CHECKS.c.id.desc())
     seen: defaultdict[tuple, int] = defaultdict(int)
@@ -268,7 +269,7 @@ def _free_bytes(database: Path) -> int:
 
 
 def _vacuum(database: Path) -> None:
-    """Raises InProgress where another process has the database for itself."""
+    """Shrink the database; raise InProgress where another process has it for itself."""
     connection = sqlite3.connect(database, timeout=30, isolation_level=None)
     try:
         connection.execute("VACUUM")

@@ -56,7 +56,7 @@ def _name(error: ErrorInfo | None) -> str:
 
 
 def interesting(entry: EventLogEntry) -> StepEvent | None:
-    """The event in plain words; None for what only Dagster wants to know."""
+    """Return the event in plain words; None for what only Dagster wants to know."""
     event, step = entry.dagster_event, entry.step_key or ""
     if event is None:
         told = bool(step) and entry.level in (logging.INFO, logging.WARNING)
@@ -91,14 +91,14 @@ def _end_of_run(event) -> StepEvent:
 
 
 def stopping(events: list[StepEvent]) -> list[StepEvent]:
-    """What stopped a run: its steps and checks, and the run itself only where none of them did."""
+    """Return what stopped a run: its steps and checks, the run only where none of them did."""
     failures = [event for event in events if event.kind in FAILURES]
     of_steps = [event for event in failures if event.kind != "run_failed"]
     return of_steps or failures
 
 
 def failures_of(instance: DagsterInstance, run: DagsterRun) -> list[StepEvent]:
-    """What stopped a run that has ended, from its event log; [] where nothing did."""
+    """Return what stopped a run that has ended, from its event log; [] where nothing did."""
     told, cursor = [], None
     while True:
         page = instance.get_records_for_run(run.run_id, cursor)
@@ -121,7 +121,7 @@ def was_killed(failures: list[StepEvent]) -> bool:
 
 
 def stops_of(instance: DagsterInstance, run: DagsterRun) -> list[Stop] | None:
-    """What stopped a run that ended without success; None when it was refused and touched nothing.
+    """Return what stopped a run without success; None when it was refused, touching nothing.
 
     A run is refused when another one is at its partition. Of a run that was stopped as a whole, the
     steps that were at work are named.

@@ -178,7 +178,7 @@ class _Restorer:
         return {path for path in self._own(at) if os.path.lexists(self.store.root / path)}
 
     def _prove(self, at: At, told: Provenance) -> None:
-        """Raises _NotProved for the first thing that a stored record says and that is not so."""
+        """Raise _NotProved for the first thing that a stored record says and that is not so."""
         item, condition = at
         study = self.context.study.name
         if (told.asset, told.partition) != (item.name, condition.partition_key):
@@ -228,8 +228,9 @@ class _Restorer:
         if not given.files or not {*given.files} <= {*self._own((source, origin))}:
             raise problem
         now = self.now.get((source, origin))
-        same = now is not None and _same_files(now, given)
-        if same and now.provenance.data_version != given.data_version:
+        if now is None or not _same_files(now, given):
+            return
+        if now.provenance.data_version != given.data_version:
             raise _NotProved(f"its record gives {name} another data version than it has")
 
     def _record(self, at: At, stored: StoredRecord) -> None:
@@ -283,7 +284,7 @@ def _unnumbered(provenance: Provenance) -> Provenance:
 
 
 def _version_tags(provenance: Provenance) -> Mapping[str, Any]:
-    """What Dagster itself notes on a materialization that a run makes."""
+    """Return what Dagster itself notes on a materialization that a run makes."""
     tags = {
         DATA_VERSION_TAG: provenance.data_version,
         DATA_VERSION_GIVEN_TAG: "true",

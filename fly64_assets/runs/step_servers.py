@@ -80,7 +80,7 @@ class _Server(forkserver.ForkServer):
             super().ensure_running()
 
     def read_signed(self, descriptor: int) -> int:
-        """The number of the process that was asked for, once the server has loaded.
+        """Return the number of the process that was asked for, once the server has loaded.
 
         Raises:
             EOFError: the server has ended, or a signal to end came before it had loaded.

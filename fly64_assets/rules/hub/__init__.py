@@ -51,7 +51,7 @@ __all__ = [
 
 
 def require_hub(root: str | Path) -> Path:
-    """The folder of a hub, whatever state it is in.
+    """Return the folder of a hub, whatever state it is in.
 
     Raises:
         InputError: there is no hub: no folder, or one with neither of the two files that say that
@@ -67,5 +67,5 @@ def require_hub(root: str | Path) -> Path:
 
 
 def open_hub(root: str | Path, memory: Memory | None = None) -> Hub:
-    """The hub in a folder. Raises InputError as `require_hub` does."""
+    """Return the hub in a folder. Raises InputError as `require_hub` does."""
     return Hub(require_hub(root), memory or Memory())

@@ -110,7 +110,7 @@ def differences(
 
 
 def shown(value: Any) -> str:
-    """A value on one line, cut short."""
+    """Return a value on one line, cut short."""
     text = repr(value)
     return text if len(text) <= 120 else text[:117] + "..."
 

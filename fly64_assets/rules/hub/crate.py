@@ -81,7 +81,7 @@ def step_settings(hub: Hub) -> Iterator[Finding]:
 
 
 def _not_of_the_study(hub: Hub, item: Product) -> dict[str, Any]:
-    """What a step was told besides: the specimen's file, or how the checks stood."""
+    """Return what a step was told besides: the specimen's file, or how the checks stood."""
     if item.name == "specimen":
         return {"specimen_sha256": entities(hub).get("#specimen-source", {}).get("sha256")}
     if item.reads_checks:

@@ -40,7 +40,7 @@ class Step:
 
 
 def entities(hub: Hub) -> dict[str, dict[str, Any]]:
-    """The crate's entities by ``@id``."""
+    """Return the crate's entities by ``@id``."""
     graph = hub.json(contract.CRATE).get("@graph")
     if not isinstance(graph, list) or not all(isinstance(item, dict) for item in graph):
         raise Broken(contract.CRATE, "@graph", "is no list of entities")
@@ -48,7 +48,7 @@ def entities(hub: Hub) -> dict[str, dict[str, Any]]:
 
 
 def study(hub: Hub) -> dict[str, Any]:
-    """The study's settings."""
+    """Return the study's settings."""
     found = {}
     for identifier, entity in entities(hub).items():
         if identifier.startswith("#study/") and entity.get("propertyID") == "setting":

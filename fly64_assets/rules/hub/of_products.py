@@ -20,7 +20,7 @@ from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.dataset import Dataset, read_dataset
 from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.rules.check import Check, CheckRun, Severity
-from fly64_assets.rules.files import Files
+from fly64_assets.rules.files import Files, T
 from fly64_assets.rules.hub import contract, crate_graph
 from fly64_assets.rules.hub.checks import Broken, Finding, Judge, check, shown
 from fly64_assets.rules.hub.reading import Hub
@@ -153,7 +153,7 @@ class HubFiles:
     def other(self, *key: str) -> HubFiles:
         return HubFiles(self.hub, BY_KEY[key])
 
-    def once(self, what: str, files: Mapping[str, Files], make: Callable[[], Any]) -> Any:
+    def once(self, what: str, files: Mapping[str, Files], make: Callable[[], T]) -> T:
         paths = [files.place(file) for file, files in files.items() if isinstance(files, HubFiles)]
         return self.hub.once(what, paths, make)
 

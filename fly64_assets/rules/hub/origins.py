@@ -35,8 +35,8 @@ def origin(hub: Hub) -> Iterator[Finding]:
         "./": {"license": {"@id": licence}},
         licence: {"name": known["licence"], **({"text": licence_text()} if file else {})},
     }.items():
-        stated = _restricted(graph.get(identifier, {}), entity)
-        yield from compare(contract.CRATE, entity, stated, key=identifier)
+        described = _restricted(graph.get(identifier, {}), entity)
+        yield from compare(contract.CRATE, entity, described, key=identifier)
     for split in SPLITS:
         path = hub.dataset(split)
         stated = hub.metadata(path).get("specimen")

@@ -39,7 +39,7 @@ its longest cell."""
 
 
 def document(hub: Hub, path: str) -> dict[str, Any]:
-    """A JSON file in which no text is too long to be shown.
+    """Return a JSON file in which no text is too long to be shown.
 
     Raises:
         Broken: it cannot be read, or one is.
@@ -52,7 +52,7 @@ def document(hub: Hub, path: str) -> dict[str, Any]:
 
 
 def compare_texts(hub: Hub, path: str, expected: str) -> Iterator[Finding]:
-    """The first line in which a text is another than the expected one."""
+    """Yield the first line in which a text is another than the expected one."""
     found = hub.text(path)
     if found == expected:
         return
@@ -118,7 +118,7 @@ def _costs(hub: Hub) -> Iterator[Cost]:
         )
     for arm in iterative(hub):
         epochs = int(setting(hub, arm.section, "epochs"))
-        spent = {s: _cpu_seconds(hub, f"{s}/{arm.asset}_reconstruction") for s in SPLITS}
+        spent = {str(s): _cpu_seconds(hub, f"{s}/{arm.asset}_reconstruction") for s in SPLITS}
         yield Cost(arm.name, None, None, epochs, None, spent)
 
 

@@ -51,7 +51,7 @@ class Report:
         return [outcome for outcome in self.outcomes if not outcome.ok]
 
     def to_json(self, generated_at: str) -> dict[str, Any]:
-        """The report with the digest of its own content."""
+        """Return the report with the digest of its own content."""
         content: dict[str, Any] = {
             "generated_at": generated_at,
             "hub": {"dose": self.dose, "view": self.view},

@@ -34,7 +34,7 @@ def times_order(hub: Hub) -> Iterator[Finding]:
 
 
 def _pairs(hub: Hub) -> Iterator[tuple[tuple[str, str], tuple[str, str, str]]]:
-    """(what, UTC time) and (file, key, UTC time) that must not be earlier."""
+    """Yield (what, UTC time) and (file, key, UTC time) that must not be earlier."""
     made, own = steps(hub), list(_own_times(hub))
     for asset, step in made.items():
         moments = [(contract.CRATE, f"#make/{asset} endTime", step.end), *_began(hub, asset, own)]

@@ -48,7 +48,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
 
 
 def checks_of(product: Product) -> tuple[Check, ...]:
-    """The product's checks in the order of the catalogue.
+    """Return the product's checks in the order of the catalogue.
 
     Raises:
         KeyError: the catalogue names a check that nothing judges.

@@ -59,7 +59,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _texts(path: Path) -> Iterator[str]:
-    """What a file says in words: text, decoded JSON strings, strings inside an archive."""
+    """Yield what a file says in words: text, decoded JSON strings, strings inside an archive."""
     if path.suffix == ".json":
         yield from _strings(json_file(path))
     elif path.suffix in TEXT_SUFFIXES:
