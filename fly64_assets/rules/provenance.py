@@ -26,6 +26,13 @@ TOOLS = {
     "comparison": "compare",
 }
 """Last part of a product's key -> the tool that its own record names."""
+RECORD = ["inputs", "parameters", "time", "tool", "version"]
+METADATA = {
+    "_metadata": ["creation", "physics", "schema_version", "specimen", "transformations"],
+    "creation": ["git_commit", "program", "time", "version"],
+    "physics": ["N", "intensity_scale", "nphotons", "probe_diameter_px", "seed"],
+}
+"""Keys of a record, and of the parts of simulated metadata."""
 INHERITED = ("schema_version", "physics", "specimen", "creation")
 """Keys of metadata that are the source's."""
 
@@ -40,21 +47,21 @@ def _source(files: Files) -> Files | None:
     return files.other(files.product.split or "train", "overlap_view")
 
 
-def _file(files: Files) -> str:
+def record_file(files: Files) -> str:
     """Return the file that says what was done: a JSON file of its own, or the first NPZ."""
     named = {"bundle.json", "scoring.json"} & {*files.product.files}
     return next(iter(named), files.product.files[0])
 
 
-def _stated(files: Files) -> dict[str, Any]:
+def stated_by(files: Files) -> dict[str, Any]:
     """Return what a product says of itself."""
-    file = _file(files)
+    file = record_file(files)
     return files.json(file) if file.endswith(".json") else metadata(files, file)
 
 
 def own_record(files: Files) -> dict[str, Any]:
     """Return the record that the product's own step added."""
-    record: dict[str, Any] = _stated(files)["transformations"][-1]
+    record: dict[str, Any] = stated_by(files)["transformations"][-1]
     return record
 
 
@@ -62,25 +69,26 @@ def recorded_settings(files: Files) -> Iterator[RuleOutcome]:
     """Hold the settings on the materialization and in its own record against the study."""
     wanted = json.loads(json.dumps(dict(files.product.settings(files.study, files.condition))))
     yield from same_settings("materialization", wanted, files.provenance.settings)
-    kind = files.product.key[-1]
-    if kind in TOOLS and kind != "dataset" and _states_records(files):
+    if states_records(files) and files.product.key[-1] != "dataset":
         # The record of a dataset is flat; `datasets` knows it.
-        yield from same_settings(f"{_file(files)} record", wanted, own_record(files)["parameters"])
+        where, own = record_file(files), own_record(files)
+        yield from same_settings(f"{where} record", wanted, own["parameters"])
 
 
-def _states_records(files: Files) -> bool:
-    """Whether its list is there: ``scoring.json`` is no part of what a hub has to hold."""
-    return files.product.key[-1] != "comparison" or files.has("scoring.json")
+def states_records(files: Files) -> bool:
+    """Whether it has a list; of a comparison it is no part of what a hub has to hold."""
+    kind = files.product.key[-1]
+    return kind in TOOLS and (kind != "comparison" or files.has("scoring.json"))
 
 
 def _provenance(files: Files) -> Iterable[RuleOutcome]:
-    if not _states_records(files):
+    if not states_records(files):
         return
-    stated, where = _stated(files), _file(files)
+    stated, where = stated_by(files), record_file(files)
     records = stated["transformations"]
     tools = [record["tool"] for record in records]
     source = _source(files)
-    before = _stated(source) if source else {"transformations": []}
+    before = stated_by(source) if source else {"transformations": []}
     if source:
         yield from _continues(files, source, before, stated)
     expected = [*(record["tool"] for record in before["transformations"])]
@@ -90,6 +98,7 @@ def _provenance(files: Files) -> Iterable[RuleOutcome]:
     for name, value in (("split", files.product.split), ("model", files.product.arm)):
         if value is not None:
             yield equals(f"{where} record {name}", "its own", value, own["parameters"].get(name))
+    yield equals(f"{where} record", "its keys", RECORD, sorted(own))
     program = files.provenance.versions.get("fly64_assets")
     yield equals(f"{where} record version", "of the program", program, own.get("version"))
     consumed = {
@@ -97,7 +106,11 @@ def _provenance(files: Files) -> Iterable[RuleOutcome]:
         for name, given in files.provenance.inputs.items()
         for path, sha256 in given.files.items()
     }
-    if source is None:  # the specimen, whose data version is named as well
+    if source is None:
+        for key, names in METADATA.items():
+            yield equals(key, "its keys", names, sorted(stated.get(key, stated)))
+        yield equals("creation", "the program", "fly64_assets", stated["creation"]["program"])
+        # Of the specimen the data version is named as well.
         consumed |= {name: i.data_version for name, i in files.provenance.inputs.items()}
     told = sorted(own["inputs"])
     yield equals(f"{where} record inputs", "what was read", sorted(consumed), told)
@@ -115,7 +128,7 @@ def _provenance(files: Files) -> Iterable[RuleOutcome]:
 def _continues(
     files: Files, source: Files, before: dict[str, Any], stated: dict[str, Any]
 ) -> Iterator[RuleOutcome]:
-    where = _file(files)
+    where = record_file(files)
     given = files.provenance.inputs[source.product.name]
     there = source.provenance
     consumed = {Path(path).name: sha256 for path, sha256 in given.files.items()}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from fly64_assets.rules import geometry
 from fly64_assets.rules.files import Files, metadata
 from fly64_assets.study.arms import networks
 from fly64_assets.study.model import SPLITS
@@ -69,6 +68,8 @@ def stated_scores(comparison: Files) -> Scores:
 def area_of(comparison: Files) -> list[int]:
     """Return [y0, y1, x0, x1]: the centres' box less D/2 along the split line."""
     import numpy as np
+
+    from fly64_assets.rules import geometry
 
     file = f"{comparison.split}.npz"
     view = comparison.other(comparison.split, "overlap_view")

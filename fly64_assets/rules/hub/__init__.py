@@ -1,8 +1,8 @@
 """``fly64 verify``: every rule of the contract about a hub, as a named check.
 
-Independent of what writes a hub: names, formats and numbers are derived here a second time, and no
-module that makes a file of a hub is imported. ``checks.py`` is the frame, ``reading.py`` the way to
-files; the others hold the rules, split by subject.
+What a product's files must hold is asked by the rules of its asset checks (``of_products.py``,
+``phases.py``); the other modules hold what only a hub has. No module that makes a file of a hub is
+imported. ``checks.py`` is the frame, ``reading.py`` the way to files.
 """
 
 from __future__ import annotations
@@ -14,18 +14,13 @@ from fly64_assets.rules.hub import (
     check_report,
     crate,
     data_versions,
-    datasets,
     files,
     logs,
-    metadata,
-    models,
     origins,
-    phase_g,
-    reconstructions,
+    phases,
     rendered_again,
     texts,
     times,
-    views,
 )
 from fly64_assets.rules.hub.checks import CHECKS, Check, Finding, in_order
 from fly64_assets.rules.hub.contract import CRATE, MANIFEST
@@ -33,8 +28,7 @@ from fly64_assets.rules.hub.reading import Hub, Memory
 from fly64_assets.rules.hub.report import Outcome, Report, run_checks, write_report
 
 SUBJECTS = (
-    *(files, texts, logs, metadata, datasets, views, models),
-    *(reconstructions, phase_g, rendered_again, check_report),
+    *(files, texts, logs, phases, rendered_again, check_report),
     *(crate, data_versions, origins, times),
 )
 """The modules that hold rules."""

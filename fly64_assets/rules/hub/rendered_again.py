@@ -24,11 +24,10 @@ from fly64_assets.rules.hub.arms import arms, iterative, networks
 from fly64_assets.rules.hub.checks import Broken, Finding, check, shown
 from fly64_assets.rules.hub.crate import study_name
 from fly64_assets.rules.hub.crate_graph import Step, setting, steps
-from fly64_assets.rules.hub.models import bundle_file
 from fly64_assets.rules.hub.of_products import HubFiles
+from fly64_assets.rules.hub.phases import files_of, view_metrics
 from fly64_assets.rules.hub.reading import Hub
 from fly64_assets.rules.hub.texts import walk
-from fly64_assets.rules.hub.views import metrics_path
 from fly64_assets.study.model import SPLITS
 from fly64_assets.study.products import PRODUCTS, product
 
@@ -76,7 +75,7 @@ def _sources(hub: Hub) -> Sources:
         document(hub, contract.SUMMARY),
         document(hub, contract.DELTAS),
         statistics,
-        {split: document(hub, metrics_path(hub, split)) for split in SPLITS},
+        {split: document(hub, view_metrics(hub, split)) for split in SPLITS},
     )
 
 
@@ -102,13 +101,13 @@ def check_report(hub: Hub) -> Iterator[Finding]:
 
 
 def _costs(hub: Hub) -> Iterator[Cost]:
-    images = document(hub, metrics_path(hub, "train"))["n_images_kept"]
+    images = document(hub, view_metrics(hub, "train"))["n_images_kept"]
     inference = {
         split: comparison_logs.cpu_seconds(HubFiles(hub, product(split, "comparison")))
         for split in SPLITS
     }
     for network in networks(hub):
-        bundle = document(hub, bundle_file(hub, network.name, "bundle.json"))
+        bundle = document(hub, files_of(hub, *network.model_key).place("bundle.json"))
         yield Cost(
             network.name,
             bundle["n_parameters"],
