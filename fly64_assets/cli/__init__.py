@@ -80,7 +80,7 @@ class _InOrderOfUse(click.Group):
 
 
 def _require_streams() -> None:
-    """Standard streams that a command can write to; a file opened later must not become one.
+    """Require standard streams to write to; a file opened later must not become one.
 
     Whoever closed standard error is told nothing; without standard output there is nothing to do.
     """
@@ -100,7 +100,7 @@ def _require_streams() -> None:
 @click.version_option(package_name="fly64_assets", prog_name="fly64")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """The fly64 dose/overlap study: plan it, run it, see where it stands.
+    """Plan the fly64 dose/overlap study, run it, see where it stands.
 
     Without --study FILE or $FLY64_STUDY a command is about study.yaml, also after `make demo`,
     whose study is studies/demo.yaml.

@@ -75,7 +75,7 @@ def export(
 def checks(
     study_file: str | None, doses: str | None, views: str | None, rerun: bool, as_json: bool
 ) -> int:
-    """Every asset check of the chosen partitions as it stands for what is there now.
+    """Show every asset check of the chosen partitions as it stands for what is there now.
 
     Of what is altered the check `files` fails and no other counts; of what is stale none does. Exit
     1 when a check of severity ERROR failed, or none counts. The check report of a hub is

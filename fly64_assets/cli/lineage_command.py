@@ -53,7 +53,7 @@ def lineage(file: Path, as_json: bool) -> int:
 
 
 def as_dictionary(chain: Lineage | CarriedLineage) -> dict[str, Any]:
-    """A chain as JSON values; ``inputs`` of a step are positions in ``steps``.
+    """Return a chain as JSON values; ``inputs`` of a step are positions in ``steps``.
 
     Of a file that lies in no store or hub: its ``transformations`` as they are, and ``beside``.
     """
@@ -114,7 +114,7 @@ def _file_dictionary(state: FileState) -> dict[str, Any]:
 
 
 def tree_lines(chain: Lineage | CarriedLineage) -> Iterator[str]:
-    """A chain as an indented tree; a making that stands above already is only named."""
+    """Yield a chain as an indented tree; a making that stands above already is only named."""
     from fly64_assets.hub.lineage import Lineage
 
     yield _bold(chain.file)
@@ -193,7 +193,7 @@ def _coloured(state: str) -> str:
 
 
 def _transformation_lines(chain: CarriedLineage) -> Iterator[str]:
-    """The records that a file carries, the latest first, each below what was made from it."""
+    """Yield the records that a file carries, the latest first, each below what was made from it."""
     beside = {(state.path, state.sha256): state for state in chain.beside}
     for depth, record in enumerate(reversed(chain.transformations), start=1):
         indent = "  " * depth

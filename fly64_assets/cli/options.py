@@ -144,13 +144,13 @@ def exit_code(command: Command) -> Callable[..., None]:
 
 
 def with_next_step(problem: str, advice: str) -> str:
-    """The problem and what to do, unless it says so itself."""
+    """Return the problem and what to do, unless it says so itself."""
     told = any(part in problem for part in SAYS_WHAT_TO_DO) or not advice
     return problem if told else f"{problem}; next: {advice}"
 
 
 def next_step(error: InputError) -> str:
-    """What to do about bad input, by where it stands."""
+    """Return what to do about bad input, by where it stands."""
     if error.next_step:
         return error.next_step
     if error.source.startswith("--"):
@@ -163,7 +163,7 @@ def next_step(error: InputError) -> str:
 
 
 def storage_problem(error: BaseException | None) -> str | None:
-    """What the file system or Dagster's database refused, in a line; None for another error.
+    """Return what the file system or Dagster's database refused, in a line; None for another error.
 
     A disk that runs full and a database that stays locked may end a command anywhere.
     """
@@ -182,7 +182,7 @@ def storage_problem(error: BaseException | None) -> str | None:
 
 
 def choose(option: str, asked: str | None, known: Iterable[str]) -> list[str]:
-    """The asked keys, each one that the study names.
+    """Return the asked keys, each one that the study names.
 
     Raises:
         InputError: a key that the study does not name, or none at all.
@@ -204,7 +204,7 @@ def choose(option: str, asked: str | None, known: Iterable[str]) -> list[str]:
 
 
 def chosen_conditions(study: Study, doses: str | None, views: str | None) -> list[Condition]:
-    """The cells of the study's matrix that ``--dose`` and ``--view`` name; all by default."""
+    """Return the cells of the matrix that ``--dose`` and ``--view`` name; all by default."""
     from fly64_assets.study.conditions import Condition, dose_keys, view_keys
 
     chosen_doses = choose("--dose", doses, dose_keys(study))

@@ -107,7 +107,7 @@ def run(
 @json_option
 @exit_code
 def status(study_file: str | None, doses: str | None, views: str | None, as_json: bool) -> int:
-    """Where each condition stands, and what stopped it. Exit 1 when something failed.
+    """Say where each condition stands, and what stopped it. Exit 1 when something failed.
 
     Example: fly64 status
     """

@@ -111,7 +111,7 @@ def mean_counts(paths: Sequence[str | Path]) -> float:
 
 
 def pooled_dose(paths: Sequence[str | Path], dose: float) -> Dose:
-    """The dose check: within max(1 %, 4 / sqrt(n * dose)) of the dose.
+    """Hold the dose against its check: within max(1 %, 4 / sqrt(n * dose)) of the dose.
 
     Args:
         paths: train and test of one dose.
@@ -123,7 +123,7 @@ def pooled_dose(paths: Sequence[str | Path], dose: float) -> Dose:
 
 
 def _sample(count: int, max_images: int | None) -> np.ndarray:
-    """Indices of at most ``max_images`` frames, evenly spread."""
+    """Return indices of at most ``max_images`` frames, evenly spread."""
     if max_images is None or max_images >= count:
         return np.arange(count)
     return np.linspace(0, count - 1, max_images).round().astype(np.intp)

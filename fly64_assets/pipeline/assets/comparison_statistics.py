@@ -72,7 +72,7 @@ def make_statistics(run: PhaseRun) -> Outcome:
 
 
 def _shown(found: Mapping[str, list[Statistic]]) -> dict[str, Any]:
-    """The headline differences as a table for people, and how many of them are settled."""
+    """Return the headline differences as a table, and how many of them are settled."""
     rows = [
         (split, row)
         for split, given in found.items()

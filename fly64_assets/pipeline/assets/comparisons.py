@@ -169,7 +169,7 @@ def _transformations(run: PhaseRun, dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def _fitted(detail: ModelScore) -> dict[str, Any]:
-    """The ambiguities that were removed, and the MS-SSIM terms before clamping."""
+    """Return the ambiguities that were removed, and the MS-SSIM terms before clamping."""
     aligned = detail.aligned
     return {
         "shift_px": list(aligned.shift_px),

@@ -11,7 +11,7 @@ from fly64_assets.solvers.interface import network_module
 
 
 def _bundle(run: PhaseRun, model, metadata: Mapping[str, Any]) -> Outcome:  # noqa: ANN001 - Keras
-    """The bundle's files, and what they say of ``model``, trained on a view with ``metadata``."""
+    """Stage the bundle's files, and return what they say of ``model``."""
     from fly64_assets.solvers import model_bundle
 
     trained = run.made_from(metadata, "train", model=model.kind)

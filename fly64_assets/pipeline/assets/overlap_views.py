@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _restrict(dataset: Dataset, view: View, metadata: Mapping[str, Any]) -> Dataset:
-    """The view's frames of a dataset, with the groups as further arrays."""
+    """Return the view's frames of a dataset, with the groups as further arrays."""
     import numpy as np
 
     from fly64_assets.ptychography.data001.dataset import Dataset

@@ -38,7 +38,7 @@ def make_logs(run: PhaseRun) -> Outcome:
 
 
 def _written_before(run: PhaseRun, given: StoredInput, lost: str) -> str:
-    """The log of a step whose run is no longer recorded, from the file that was made of it.
+    """Return the log of a step whose run is no longer recorded, from the file made of it.
 
     Raises:
         NotTrusted: there is none of that very making.

@@ -26,7 +26,7 @@ FILE = "study_report.html"
 
 
 def scored_products(study: Mapping[str, Any]) -> list[Product]:
-    """What leads to a condition's scores in a study, in the catalogue's order."""
+    """Return what leads to a condition's scores in a study, in the catalogue's order."""
     arms = (None, *study["arms"])
     return [item for item in PRODUCTS if item.stage == "score" and item.arm in arms]
 
