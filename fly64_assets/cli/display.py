@@ -197,8 +197,7 @@ def show_rules(outcomes: Iterable[RuleOutcome]) -> None:
 
 
 def show_checks(rows: Iterable[CheckRow], counts: Mapping[str, int]) -> None:
-    """One line a check under its asset and partition, then one a cause of those that do not count,
-    then how many stand where."""
+    """Show a line a check, then one a cause of those that do not count, then how many there are."""
     rows = list(rows)
     judged = [row for row in rows if row.status != NOT_RUN]
     width = max((len(row.check) for row in judged), default=0)

@@ -85,7 +85,7 @@ class Graph:
         return [self.entities[key] for key in targets if key in self.entities]
 
     def stated(self, action: Entity) -> dict[str, Any]:
-        """propertyID -> value of an action's PropertyValues."""
+        """Return the values of an action's PropertyValues by their ``propertyID``."""
         return {str(p.get("propertyID")): p.get("value") for p in self.properties(action)}
 
     def inputs(self, action: Entity) -> list[Entity]:

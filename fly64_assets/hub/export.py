@@ -208,10 +208,10 @@ def _put_in_place(staging: Path, hub: Path, *, clobber: bool) -> Exported:
         if not clobber:
             raise InputError(hub, "--to", _difference(there, made))
         moved = _free_name(hub.with_name(f"{hub.name}.{utc_now().replace(':', '')}"))
-        os.rename(hub, moved)
+        hub.rename(moved)
     elif hub.is_dir():
         hub.rmdir()
-    os.rename(staging, hub)
+    staging.rename(hub)
     sync(hub.parent)
     return Exported("exported", _n_files(made), moved)
 

@@ -133,7 +133,7 @@ def write_ro_crate(
         file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())
-    os.replace(unfinished, hub / RO_CRATE)
+    unfinished.replace(hub / RO_CRATE)
 
 
 def describe(name: str) -> str:

@@ -1,5 +1,7 @@
-"""Every asset check of chosen partitions as it stands now: what ``fly64 checks`` and the reports
-show. Nothing is evaluated here (``checks/``), and what still counts is the planner's to say."""
+"""Every asset check of chosen partitions as it stands now, for ``fly64 checks`` and reports.
+
+Nothing is evaluated here (``rules/``), and what still counts is the planner's to say.
+"""
 
 from __future__ import annotations
 

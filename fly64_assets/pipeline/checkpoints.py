@@ -98,7 +98,7 @@ class StoredCheckpoint:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_npz(unfinished, {**snapshot.arrays, STATE: self._described(snapshot)})
             _seal(unfinished)
-            os.replace(unfinished, self.path)
+            unfinished.replace(self.path)
             sync(self.folder)
         except OSError as error:
             self.log(

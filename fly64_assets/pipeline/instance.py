@@ -69,7 +69,7 @@ def prepare_instance(study: Study, study_file: Path, *, records_lost: bool = Fal
             write_whole(folder / UNPROVEN, text)
             with opened(folder, source, UNPROVEN) as instance:
                 record_owner.claim(instance, folder, study, source, anew=records_lost)
-            os.replace(folder / UNPROVEN, settings)
+            (folder / UNPROVEN).replace(settings)
         elif not settings.is_file() or settings.read_text("utf-8") != text:
             write_whole(settings, text)
     except OSError as error:

@@ -98,7 +98,7 @@ def keep(store: Store, product: Product, condition: Condition, drawn: list[Drawn
         unfinished = folder / f".{name}.{os.getpid()}"
         try:
             unfinished.write_bytes(content)
-            os.replace(unfinished, folder / name)
+            unfinished.replace(folder / name)
         finally:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)

@@ -135,7 +135,7 @@ def write_whole(path: Path, text: str) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text(text, "utf-8")
     sync(unfinished)
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 class Store:
@@ -290,7 +290,7 @@ class Store:
                 self.relative(target / name), sha256_of(source), source.stat().st_size
             )
             _move_aside_folder(target / name)
-            os.replace(source, target / name)
+            source.replace(target / name)
             records.append(record)
         for name in set(product.files) - set(names):
             _move_aside_folder(target / name)

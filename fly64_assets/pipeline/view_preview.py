@@ -86,11 +86,11 @@ class ViewPreview:
         )
 
     def scan_counts(self) -> dict[str, int]:
-        """split -> positions of its half of the scan."""
+        """Count the positions of each half of the scan."""
         return {split: len(self._scan.positions_px[split]) for split in SPLITS}
 
     def counts(self, view: str) -> dict[str, ViewCounts]:
-        """split -> what the view will hold.
+        """Say what each half of a view will hold.
 
         Raises:
             InfeasibleView: the scan cannot deliver the view, nothing of it could be held out in

@@ -7,11 +7,10 @@ running sums over all blocks (``block_sums.py``) instead of a table of sums.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.ptychography.scoring.names import COLUMNS as COMPONENTS
-from fly64_assets.rules.block_sums import Blocks, Draws, Values, ends, student_ends, tail
 from fly64_assets.rules.check import Check, Severity
 from fly64_assets.rules.comparisons import contrast_rules
 from fly64_assets.rules.files import Files, equals
@@ -27,13 +26,17 @@ from fly64_assets.rules.values import LAST_DIGIT, cell, same_cell
 from fly64_assets.study.arms import networks
 from fly64_assets.study.model import BOTH, SPLITS
 
+if TYPE_CHECKING:
+    from fly64_assets.rules.block_sums import Blocks, Draws, Values
+
+    Training = tuple[Values, Draws]
+
 FILE = "comparison_statistics.csv"
 NAMED = ("split", "model", "reference", "metric", "component")
 COLUMNS = (*NAMED, *("value", "mean", "low", "high", "settled", "covers", "replicates"))
 GLOBAL = "frc50"
 """The metric that is no function of means over pixels."""
 Row = dict[str, Any]
-Training = tuple[Values, Draws]
 Half = dict[str, Any]
 """model -> its trainings, and which of them is drawn for each resample."""
 
@@ -113,6 +116,8 @@ def _row(arms: list[dict[str, Any]], key: tuple[str, ...], confidence: float) ->
     """
     import numpy as np
 
+    from fly64_assets.rules.block_sums import ends, student_ends, tail
+
     trainings = max(len(arm["trainings"]) for arm in arms)
     if any(key not in scores for arm in arms for scores, _ in arm["trainings"]):
         blank = dict.fromkeys(("value", "mean", "low", "high", "settled"), "")
@@ -148,6 +153,8 @@ def _row(arms: list[dict[str, Any]], key: tuple[str, ...], confidence: float) ->
 def _half(comparison: Files) -> Half:
     """Return model -> its trainings as (scores, scores in each resample), and which is drawn."""
     import numpy as np
+
+    from fly64_assets.rules.block_sums import Blocks
 
     study, area = comparison.study, area_of(comparison)
     chosen, number = study.statistics, SPLITS.index(comparison.split)

@@ -36,7 +36,6 @@ from fly64_assets.pipeline.partitions import dagster_key
 from fly64_assets.pipeline.records import MADE_IN, Record
 from fly64_assets.pipeline.stored_records import StoredRecord
 from fly64_assets.pipeline.targets import Cell, study_cells
-from fly64_assets.rules.data_versions import data_version_of
 from fly64_assets.runs.executor import held
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.products import BY_KEY, Product
@@ -179,6 +178,8 @@ class _Restorer:
 
     def _prove(self, at: At, told: Provenance) -> None:
         """Raise _NotProved for the first thing that a stored record says and that is not so."""
+        from fly64_assets.rules.data_versions import data_version_of
+
         item, condition = at
         study = self.context.study.name
         if (told.asset, told.partition) != (item.name, condition.partition_key):

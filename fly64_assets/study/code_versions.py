@@ -100,7 +100,7 @@ def _remember() -> None:
         MEMORY.parent.mkdir(exist_ok=True)
         unfinished = MEMORY.with_suffix(f".{os.getpid()}")
         unfinished.write_text(json.dumps(_remembered()), "utf-8")
-        os.replace(unfinished, MEMORY)
+        unfinished.replace(MEMORY)
     except OSError:  # a read-only installation is only slower
         pass
 

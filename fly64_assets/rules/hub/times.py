@@ -80,7 +80,7 @@ def _own_times(hub: Hub) -> Iterator[OwnTimes]:
 
 
 def _of_records(files: HubFiles) -> OwnTimes:
-    """Times of what a product says was done, the last by its own step."""
+    """Return times of what a product says was done, the last by its own step."""
     file, stated = record_file(files), stated_by(files)
     key = "_metadata " if "creation" in stated else ""
     created = [stated["creation"]["time"]] if "creation" in stated else []

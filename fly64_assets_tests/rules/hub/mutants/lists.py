@@ -75,7 +75,7 @@ def _(f: Forgery) -> None:
 
 @mutant("hub.no_links", "a folder is a link")
 def _(f: Forgery) -> None:
-    os.rename(f.root / "cli", f.root / "elsewhere")
+    (f.root / "cli").rename(f.root / "elsewhere")
     (f.root / "cli").symlink_to("elsewhere")
 
 
@@ -107,7 +107,7 @@ add("layout.complete", "the manifest is missing", lambda f: f.remove(MANIFEST))
 
 @mutant("layout.complete", "a file's name has other letters")
 def _(f: Forgery) -> None:
-    os.rename(f.path("summary/summary.md"), f.path("summary/Summary.md"))
+    f.path("summary/summary.md").rename(f.path("summary/Summary.md"))
 
 
 add("layout.nothing_else", "a file more", lambda f: f.write("analysis/notes.txt", "mine\n"))
