@@ -18,12 +18,14 @@ from fly64_assets.rules.score_tables import (
     CANVAS,
     RECORDS,
     TABLE,
+    dose_and_view,
     failure,
     score_rows,
     succeeded,
 )
 from fly64_assets.rules.scores import scores
 from fly64_assets.rules.values import agree
+from fly64_assets.study import hub_layout as layout
 from fly64_assets.study.arms import iterative, networks
 from fly64_assets.study.model import SPLITS
 
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 FILE = "comparison_manifest.json"
-PHASE_F = "data/phase_f/reconstruction_manifest.json"
 
 
 def _completeness(files: Files) -> Iterable[RuleOutcome]:
@@ -83,16 +84,15 @@ def _invariant(files: Files) -> Iterable[RuleOutcome]:
 
 
 def _expected(files: Files) -> dict[str, Any]:
-    dose, view = files.condition.dose, files.condition.view
+    dose, view = dose_and_view(files)
     jobs, results = [], []
     for split in SPLITS:
         named = {"dose": dose, "view": view, "split": split}
-        bundles = f"data/phase_e/dose_{dose}/{view}"
         job = {
-            "phase_c_npz": f"data/phase_c/dose_{dose}/patched_{split}.npz",
-            "pinn_checkpoint": f"{bundles}/PtychoPINN/model.keras",
-            "baseline_checkpoint": f"{bundles}/Baseline/model.keras",
-            "phase_f_manifest": PHASE_F,
+            "phase_c_npz": layout.phase_c_npz(dose, split),
+            "pinn_checkpoint": layout.checkpoint(dose, view, "PtychoPINN"),
+            "baseline_checkpoint": layout.checkpoint(dose, view, "Baseline"),
+            "phase_f_manifest": layout.PHASE_F_MANIFEST,
             "ms_ssim_sigma": files.study.scoring.ms_ssim_sigma_px,
             "skip_registration": False,
             "register_ptychi_only": False,
@@ -100,7 +100,7 @@ def _expected(files: Files) -> dict[str, Any]:
         error = failure(files.other(split, "comparison"))
         result = {
             "returncode": 0 if error is None else 1,
-            "log_path": f"analysis/dose_{dose}/{view}/{split}/comparison.log",
+            "log_path": layout.comparison_file(dose, view, split, comparison_logs.FILE),
             **({} if error is None else {"error": error}),
         }
         jobs.append({**named, **job})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from fly64_assets.ptychography.scoring.names import COLUMNS
 from fly64_assets.rules.files import Files, metadata
 from fly64_assets.study.arms import networks
 from fly64_assets.study.model import SPLITS
@@ -23,9 +24,15 @@ TABLE = "comparison_metrics.csv"
 CANVAS, ALIGNED = "reconstructions.npz", "reconstructions_aligned.npz"
 RECORDS = "scoring.json"
 """Which no hub has to hold."""
-COMPONENTS = ("amplitude", "phase")
 Scores = dict[str, dict[str, dict[str, float | None]]]
 """model -> metric -> {amplitude, phase} or {value}; None where a score is blank."""
+
+
+def dose_and_view(files: Files) -> tuple[int, str]:
+    """Return what the product of a condition is of."""
+    at = files.condition
+    assert at.dose is not None and at.view is not None
+    return at.dose, at.view
 
 
 def failure(comparison: Files) -> str | None:
@@ -59,7 +66,7 @@ def stated_scores(comparison: Files) -> Scores:
     """Return the scores of the comparison's table."""
     scores: Scores = {}
     for (model, metric), row in score_rows(comparison).items():
-        columns = COMPONENTS if row.value is None else ("value",)
+        columns = COLUMNS if row.value is None else ("value",)
         found = {name: getattr(row, name) for name in columns}
         scores.setdefault(model, {})[metric] = found
     return scores
@@ -146,7 +153,7 @@ def fitted_scores(comparison: Files, model: str) -> ImageScores:
     return comparison.once(what, {ALIGNED: comparison}, make)
 
 
-def by_model(files: Files) -> Mapping[str, int]:
+def number_of_trainings(files: Files) -> Mapping[str, int]:
     """Return each arm's number of trainings, in the study's order."""
     trained = {network.name for network in networks(files.study.arms)}
     return {model: files.study.replicates if model in trained else 1 for model in files.study.arms}

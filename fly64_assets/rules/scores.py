@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from fly64_assets.documents import formatting
 from fly64_assets.ptychography.data001.rules import RuleOutcome
+from fly64_assets.ptychography.scoring.names import COLUMNS
 from fly64_assets.rules import comparison_logs
 from fly64_assets.rules.files import Files, equals
 from fly64_assets.rules.score_tables import (
     ALIGNED,
     CANVAS,
-    COMPONENTS,
     RECORDS,
     TABLE,
     aligned_again,
@@ -135,9 +135,9 @@ def _seconds(comparison: Files) -> Iterator[RuleOutcome]:
 def _curves(comparison: Files, file: str, curves: Mapping[str, FrcCurve]) -> Iterator[RuleOutcome]:
     rows, place = comparison.table(file), f"{comparison.split}/{file}"
     columns = {"frequency_nyquist": next(iter(curves.values())).frequency} | {
-        name: curves[name].correlation for name in COMPONENTS if name in curves
+        name: curves[name].correlation for name in COLUMNS if name in curves
     }
-    names = ("frequency_nyquist", *COMPONENTS)
+    names = ("frequency_nyquist", *COLUMNS)
     yield equals(place, "its columns", names, tuple(rows[0]) if rows else ())
     number = len(columns["frequency_nyquist"])
     yield equals(place, "a row a shell", number, len(rows))

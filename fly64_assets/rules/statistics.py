@@ -10,16 +10,16 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from fly64_assets.ptychography.data001.rules import RuleOutcome
+from fly64_assets.ptychography.scoring.names import COLUMNS as COMPONENTS
 from fly64_assets.rules.check import Check, Severity
 from fly64_assets.rules.comparisons import contrast_rules
 from fly64_assets.rules.files import Files, equals
 from fly64_assets.rules.score_tables import (
     CANVAS,
-    COMPONENTS,
     aligned_again,
     area_of,
-    by_model,
     fitted_scores,
+    number_of_trainings,
     truth_in_area,
 )
 from fly64_assets.rules.values import LAST_DIGIT, cell, same_cell
@@ -170,7 +170,7 @@ def _half(comparison: Files) -> Half:
             "blocks": blocks.drawn.shape[1],
             "drawn": generator.integers(trainings, size=chosen.resamples),
         }
-        for model, trainings in by_model(comparison).items()
+        for model, trainings in number_of_trainings(comparison).items()
     }
 
 
@@ -231,7 +231,7 @@ def _contrast(files: Files) -> Iterable[RuleOutcome]:
     """Of further trainings; the published ones are judged with their comparison."""
     for split in SPLITS:
         comparison = files.other(split, "comparison")
-        for model, trainings in by_model(files).items():
+        for model, trainings in number_of_trainings(files).items():
             for number in range(2, trainings + 1):
                 name = f"{model} {split} {number}"
                 try:

@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any
 
 from fly64_assets.ptychography.data001.rules import RuleOutcome
-from fly64_assets.ptychography.scoring.names import HEADLINES, OTHERS, SUBJECT
+from fly64_assets.ptychography.scoring.names import COLUMNS, HEADLINES, OTHERS, SUBJECT
 from fly64_assets.rules import statistics
 from fly64_assets.rules.check import Check
 from fly64_assets.rules.files import Files, equals, metadata
-from fly64_assets.rules.score_tables import COMPONENTS, TABLE, Scores, stated_scores
+from fly64_assets.rules.score_tables import TABLE, Scores, dose_and_view, stated_scores
 from fly64_assets.rules.values import agree
+from fly64_assets.study import hub_layout as layout
 from fly64_assets.study.hashing import sha256_of
 from fly64_assets.study.model import BOTH, SPLITS
 
@@ -28,7 +29,7 @@ def _tables(files: Files) -> dict[str, Scores]:
 def _means(tables: Iterable[Scores], model: str, metric: str) -> dict[str, float | None]:
     """Mean over both halves and, of what is better higher, the best; None where one is blank."""
     found: dict[str, float | None] = {}
-    for component in COMPONENTS:
+    for component in COLUMNS:
         values = [table[model][metric][component] for table in tables]
         known = [value for value in values if value is not None]
         whole = len(known) == len(values)
@@ -48,15 +49,15 @@ def _aggregates(files: Files) -> dict[str, dict[str, dict[str, float | None]]]:
 
 def _recomputed_summary(files: Files) -> Iterable[RuleOutcome]:
     manifest = files.other("comparison_manifest").json("comparison_manifest.json")
-    tables, at = _tables(files), files.condition
+    tables, (dose, view) = _tables(files), dose_and_view(files)
     expected = {
         **{name: manifest[name] for name in ("n_jobs", "n_success", "n_failed")},
         "jobs": [
             {
-                "dose": at.dose,
-                "view": at.view,
+                "dose": dose,
+                "view": view,
                 "split": split,
-                "metrics_csv": f"analysis/dose_{at.dose}/{at.view}/{split}/{TABLE}",
+                "metrics_csv": layout.comparison_file(dose, view, split, TABLE),
                 "metrics": tables[split],
             }
             for split in SPLITS
@@ -69,7 +70,7 @@ def _recomputed_summary(files: Files) -> Iterable[RuleOutcome]:
 
 
 def _summary_counts(files: Files) -> Iterable[RuleOutcome]:
-    counts, compliance = {}, {}
+    (dose, _), counts, compliance = dose_and_view(files), {}, {}
     for split in SPLITS:
         dataset, view = files.other(split, "dataset"), files.other(split, "overlap_view")
         whole, kept = dataset.product.files[0], view.product.files[0]
@@ -80,14 +81,12 @@ def _summary_counts(files: Files) -> Iterable[RuleOutcome]:
         }
         canonical = metadata(dataset, whole)["transformations"][0]["tool"] in ("simulate", "import")
         compliance[split] = {
-            "npz_path": f"data/phase_c/dose_{files.condition.dose}/{whole}",
+            "npz_path": layout.phase_c_npz(dose, split),
             "has_metadata": True,
             "has_canonical_transform": canonical,
             "compliant": canonical,
         }
-    expected = dict(
-        zip(COUNTED, (counts, {f"dose_{files.condition.dose}": compliance}), strict=True)
-    )
+    expected = dict(zip(COUNTED, (counts, {f"dose_{dose}": compliance}), strict=True))
     stated = files.json(SUMMARY)
     found = {name: stated[name] for name in COUNTED if name in stated}
     yield from agree(SUMMARY, "as the datasets give it", expected, found)
@@ -102,7 +101,7 @@ def _deltas(value_of: Callable[[str, str, str], float | None]) -> dict[str, Any]
 
     return {
         f"vs_{other}": {
-            metric: {component: delta(other, metric, component) for component in COMPONENTS}
+            metric: {component: delta(other, metric, component) for component in COLUMNS}
             for metric in HEADLINES
         }
         for other in OTHERS
@@ -130,7 +129,7 @@ def _recomputed_deltas(files: Files) -> Iterable[RuleOutcome]:
 
 def _source_hash(files: Files) -> Iterable[RuleOutcome]:
     stored = files.json(DELTAS)
-    source, found = f"analysis/{SUMMARY}", stored["source_metrics"]
+    source, found = layout.METRICS_SUMMARY, stored["source_metrics"]
     yield equals(f"{DELTAS} source_metrics", "the summary's place in the hub", source, found)
     yield equals(
         f"{DELTAS} source_metrics_sha256",
@@ -155,7 +154,7 @@ def _delta_intervals(files: Files) -> Iterable[RuleOutcome]:
     def of(split: str) -> dict[str, Any]:
         return {
             f"vs_{other}": {
-                metric: {name: quoted(split, SUBJECT, other, metric, name) for name in COMPONENTS}
+                metric: {name: quoted(split, SUBJECT, other, metric, name) for name in COLUMNS}
                 for metric in HEADLINES
             }
             for other in OTHERS
@@ -163,7 +162,7 @@ def _delta_intervals(files: Files) -> Iterable[RuleOutcome]:
 
     expected = {
         "confidence": files.study.statistics.confidence,
-        "source": f"analysis/{statistics.FILE}",
+        "source": layout.STATISTICS,
         "of_means": of(BOTH),
         "by_split": {split: of(split) for split in SPLITS},
     }

@@ -19,7 +19,7 @@ from fly64_assets.ptychography.scoring import metrics, reference_ms_ssim
 from fly64_assets.ptychography.scoring.alignment import Aligned, DegenerateReconstruction, align
 from fly64_assets.ptychography.scoring.metrics import METRICS, FrcCurve, MsSsim
 from fly64_assets.study.arms import NAMES
-from fly64_assets.study.model import MODELS, ScoringSettings
+from fly64_assets.study.model import ScoringSettings
 
 STRICT_SUFFIX = "_strict"
 CENSORED = "frc50_censored"
@@ -412,7 +412,7 @@ def _text(row: ScoreRow, value: float | None) -> str:
 def read_csv(path: Path) -> tuple[ScoreRow, ...]:
     """Read and check a score table; see `write_csv`.
 
-    Whether every model and metric is there is a question of its own: `missing_rows`.
+    Whether every model and metric is there is a question of its own.
 
     Raises:
         InputError: the file is missing or not UTF-8, or a line has an unknown model or metric, a
@@ -475,13 +475,3 @@ def _is_possible(row_name: str, value: float) -> bool:
     if row_name == REFERENCE:
         return reference_ms_ssim.DEFINITION.contains(value)
     return METRICS[row_name.removesuffix(STRICT_SUFFIX)].contains(value)
-
-
-def missing_rows(
-    rows: Iterable[ScoreRow],
-    models: Iterable[str] = MODELS,
-    names: Iterable[str] = ROW_NAMES,
-) -> list[tuple[str, str]]:
-    """(model, metric) of every row that a complete table of ``models`` has and ``rows`` lacks."""
-    present, names = {(row.model, row.metric) for row in rows}, tuple(names)
-    return [(model, name) for model in models for name in names if (model, name) not in present]

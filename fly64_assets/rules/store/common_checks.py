@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import zipfile
@@ -12,10 +11,7 @@ from typing import Any
 
 from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.rules.check import AS_WRITTEN, Check, CheckRun, Severity
-from fly64_assets.rules.files import equals as equals
-from fly64_assets.rules.files import flattened as flattened
-from fly64_assets.rules.files import same_settings as same_settings
-from fly64_assets.rules.provenance import recorded_settings as recorded_settings
+from fly64_assets.rules.files import equals
 from fly64_assets.study.arms import NAMES
 from fly64_assets.study.products import FILES
 
@@ -29,21 +25,6 @@ TEXT_SUFFIXES = frozenset({".json", ".csv", ".log", ".md", ".txt"})
 MS_SSIM_DRIFT = 0.02
 MAE_DRIFT = 0.1
 """Changes of a headline score that a reader should hear of: absolute, and relative."""
-
-
-def json_file(path: Path) -> Any:
-    return json.loads(path.read_text("utf-8"))
-
-
-def csv_columns(path: Path, *names: str) -> dict[str, list[float]]:
-    """Numbers of a CSV file by column.
-
-    Raises:
-        KeyError, ValueError: a column is missing or holds no numbers.
-    """
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in names}
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -61,7 +42,7 @@ def _strings(value: Any) -> Iterator[str]:
 def _texts(path: Path) -> Iterator[str]:
     """Yield what a file says in words: text, decoded JSON strings, strings inside an archive."""
     if path.suffix == ".json":
-        yield from _strings(json_file(path))
+        yield from _strings(json.loads(path.read_text("utf-8")))
     elif path.suffix in TEXT_SUFFIXES:
         yield path.read_text("utf-8")
     elif path.suffix == ".npz":
