@@ -94,9 +94,11 @@ def checks(
     context = StudyContext.load(study_file)
     conditions = chosen_conditions(context.study, doses, views)
     if rerun:
-        with study_instance(context.study, context.study_file) as instance:
-            with console.progress_of(context.study, quiet=as_json) as progress:
-                run_checks(context, instance, conditions, progress.tell)
+        with (
+            study_instance(context.study, context.study_file) as instance,
+            console.progress_of(context.study, quiet=as_json) as progress,
+        ):
+            run_checks(context, instance, conditions, progress.tell)
     with read_only_instance(context.study) as instance:
         rows = rows_of_conditions(settled_planner(context, instance), conditions)
     counts = tally(rows)
