@@ -19,7 +19,8 @@ def _restrict(dataset: Dataset, view: View, transformation: Mapping[str, object]
     """The view's frames of a dataset, with the groups as further arrays."""
     import numpy as np
 
-    from fly64_assets.ptychography.data001.dataset import Dataset, with_transformation
+    from fly64_assets.ptychography.data001.dataset import Dataset
+    from fly64_assets.ptychography.data001.metadata import with_transformation
     from fly64_assets.ptychography.data001.npz import release
 
     kept = view.image_index
@@ -57,11 +58,7 @@ def _restrict(dataset: Dataset, view: View, transformation: Mapping[str, object]
 def make_view(run: PhaseRun) -> Outcome:
     import numpy as np
 
-    from fly64_assets.ptychography.data001.dataset import (
-        data_version,
-        read_dataset,
-        write_dataset,
-    )
+    from fly64_assets.ptychography.data001.dataset import data_version, read_dataset, write_dataset
     from fly64_assets.ptychography.overlap import overlap_metrics, select_view
 
     split = run.split

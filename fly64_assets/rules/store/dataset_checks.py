@@ -36,13 +36,13 @@ def read(run: CheckRun) -> Dataset:
 
 
 def data001(run: CheckRun) -> Iterable[RuleOutcome]:
-    from fly64_assets.ptychography.data001.dataset import check_data001
+    from fly64_assets.ptychography.data001.dataset_rules import check_data001
 
     return check_data001(run.path(dataset_file(run)))
 
 
 def _mean_dose(run: CheckRun) -> Iterable[RuleOutcome]:
-    from fly64_assets.ptychography.data001.dataset import pooled_dose
+    from fly64_assets.ptychography.physics_checks import pooled_dose
 
     dose = float(run.condition.dose or 0)
     yield equals("physics.nphotons", "the dose", dose, read(run).metadata["physics"]["nphotons"])
@@ -58,7 +58,7 @@ def _mean_dose(run: CheckRun) -> Iterable[RuleOutcome]:
 
 
 def _poisson_noise(run: CheckRun) -> Iterable[RuleOutcome]:
-    from fly64_assets.ptychography.data001.dataset import poisson_dispersion
+    from fly64_assets.ptychography.physics_checks import poisson_dispersion
 
     padding_px = run.study.simulation.shift_padding_px
     found = poisson_dispersion(read(run), padding_px=padding_px)
@@ -72,7 +72,7 @@ def _poisson_noise(run: CheckRun) -> Iterable[RuleOutcome]:
 
 
 def _axis_order(run: CheckRun) -> Iterable[RuleOutcome]:
-    from fly64_assets.ptychography.data001.dataset import axis_order
+    from fly64_assets.ptychography.physics_checks import axis_order
 
     padding_px = run.study.simulation.shift_padding_px
     found = axis_order(read(run), padding_px=padding_px, max_images=AXIS_FRAMES)
