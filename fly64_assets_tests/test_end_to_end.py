@@ -18,7 +18,8 @@ from dagster import DagsterEventType, DagsterInstance
 from fly64_assets.pipeline.freshness import State
 from fly64_assets.pipeline.instance import instance_folder
 from fly64_assets.pipeline.store import SCHEMA_FILE
-from fly64_assets.ptychography.data001.dataset import read_dataset, require_data001
+from fly64_assets.ptychography.data001.dataset import read_dataset
+from fly64_assets.ptychography.data001.dataset_rules import require_data001
 from fly64_assets.ptychography.data001.npz import read_npz
 from fly64_assets.ptychography.scoring.comparison import ROW_NAMES, read_csv
 from fly64_assets.study.conditions import Condition

@@ -6,22 +6,18 @@ words; which file they are applied to is the caller's business.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001 import npz
+from fly64_assets.ptychography.data001.dataset import Dataset, read_dataset
 from fly64_assets.ptychography.data001.metadata import physics_problem
 from fly64_assets.ptychography.forward import PatchCutter, extract_patches, far_field
-
-if TYPE_CHECKING:
-    from fly64_assets.ptychography.data001.dataset import Dataset
 
 BLOCK_FRAMES = 256
 STANDARD_ERRORS = 5.0
@@ -75,20 +71,14 @@ class AxisOrder:
         return self.mean_difference > STANDARD_ERRORS * self.standard_error
 
 
-def _open_counts(path: str | Path) -> tuple[np.ndarray, float]:
-    diffraction = npz.open_array(path, "diffraction")
-    stored = npz.read_npz(path, ["_metadata"])["_metadata"]
-    try:
-        metadata = json.loads(str(stored[()]))
-    except ValueError as error:
-        raise InputError(path, "_metadata", f"text is no JSON: {error}") from None
-    if problem := physics_problem(metadata if isinstance(metadata, dict) else {}, None):
-        raise InputError(path, "_metadata", f"physics is {problem}")
-    return diffraction, float(metadata["physics"]["intensity_scale"])
+def pooled_dose(paths: Sequence[str | Path], dose: float) -> Dose:
+    """Hold mean counts per exposure, all files pooled, against the dose.
 
+    counts = (diffraction * intensity_scale)**2; within max(1 %, 4 / sqrt(n * dose)) is right.
 
-def pooled_counts(paths: Sequence[str | Path]) -> tuple[float, int]:
-    """Total counts and number of exposures of several DATA-001 files together.
+    Args:
+        paths: train and test of one dose.
+        dose: photons per exposure.
 
     Raises:
         InputError: no files, or one cannot be read.
@@ -97,27 +87,12 @@ def pooled_counts(paths: Sequence[str | Path]) -> tuple[float, int]:
         raise InputError("dose", "paths", "no datasets to pool")
     total, frames = 0.0, 0
     for path in paths:
-        diffraction, scale = _open_counts(path)
-        frames += len(diffraction)
-        for chunk in npz.chunks(diffraction):
-            total += scale**2 * float(np.square(chunk, dtype=np.float64).sum())
-    return total, frames
-
-
-def mean_counts(paths: Sequence[str | Path]) -> float:
-    """Mean counts per exposure, all files pooled; counts = (diffraction * intensity_scale)**2."""
-    total, frames = pooled_counts(paths)
-    return total / frames
-
-
-def pooled_dose(paths: Sequence[str | Path], dose: float) -> Dose:
-    """Hold the dose against its check: within max(1 %, 4 / sqrt(n * dose)) of the dose.
-
-    Args:
-        paths: train and test of one dose.
-        dose: photons per exposure.
-    """
-    total, frames = pooled_counts(paths)
+        dataset = read_dataset(path)
+        if problem := physics_problem(dataset.metadata, None):
+            raise InputError(path, "_metadata", f"physics is {problem}")
+        frames += len(dataset)
+        for chunk in npz.chunks(dataset.diffraction):
+            total += dataset.intensity_scale**2 * float(np.square(chunk, dtype=np.float64).sum())
     tolerance = max(DOSE_TOLERANCE, 4 / math.sqrt(frames * dose))
     return Dose(dose, total / frames, frames, tolerance)
 
@@ -213,37 +188,3 @@ def axis_order(dataset: Dataset, *, padding_px: int, max_images: int | None = No
     difference = np.concatenate(differences)
     error = float(difference.std(ddof=1) / math.sqrt(len(difference)))
     return AxisOrder(float(difference.mean()), error, len(difference))
-
-
-def axis_residuals(
-    diffraction: np.ndarray,
-    positions_px: np.ndarray,
-    object_: np.ndarray,
-    probe: np.ndarray,
-    *,
-    padding_px: int,
-) -> tuple[float, float]:
-    """Amplitude residual sum(abs(model - measured)) / sum(measured), as stored and swapped.
-
-    For measured data, whose noise is not known; both are over the frames that stay inside the
-    canvas either way. With the axes right the first is the smaller.
-
-    Args:
-        diffraction: (n, N, N) amplitude in the units of ``probe``.
-        positions_px: (n, 2), y then x.
-        object_: (H, W) complex.
-        probe: (N, N) complex.
-        padding_px: see `forward.extract_patches`.
-    """
-    side = probe.shape[0]
-    index = _swappable(positions_px, object_.shape, side)
-    cutter = PatchCutter(object_, side, padding_px=padding_px)
-    residuals, total = [0.0, 0.0], 0.0
-    for block in _blocks(index):
-        measured = diffraction[block].astype(np.float64)
-        total += float(measured.sum())
-        for order, places in enumerate((positions_px[block], positions_px[block][:, ::-1])):
-            residuals[order] += float(np.abs(far_field(cutter.at(places), probe) - measured).sum())
-    if total == 0:
-        raise InputError("axis order", "diffraction", "no light in the frames that can be compared")
-    return residuals[0] / total, residuals[1] / total

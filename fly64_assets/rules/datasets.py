@@ -35,7 +35,7 @@ def near(key: str, rule: str, expected: float, actual: float) -> RuleOutcome:
 
 def data001(files: Files) -> Iterable[RuleOutcome]:
     """Ask for every rule of DATA-001; the true patches count as required."""
-    from fly64_assets.ptychography.data001.dataset import check_data001
+    from fly64_assets.ptychography.data001.dataset_rules import check_data001
 
     file = files.product.files[0]
     rows = files.once("data001", {file: files}, lambda: check_data001(files.path(file)))
@@ -82,7 +82,7 @@ def _worst_patch(dataset: Any, padding_px: int) -> tuple[int, float]:
 
 
 def _mean_dose(files: Files) -> Iterable[RuleOutcome]:
-    from fly64_assets.ptychography.data001.dataset import pooled_dose
+    from fly64_assets.ptychography.physics_checks import pooled_dose
 
     dose = float(files.condition.dose or 0)
     halves = [files.other(split, "dataset") for split in SPLITS]
@@ -114,7 +114,7 @@ def _simulated(files: Files) -> dict[str, Any]:
 
 
 def _poisson_noise(files: Files) -> Iterable[RuleOutcome]:
-    from fly64_assets.ptychography.data001.dataset import poisson_dispersion
+    from fly64_assets.ptychography.physics_checks import poisson_dispersion
 
     found = _once(files, "noise", lambda data, px: poisson_dispersion(data, padding_px=px))
     yield RuleOutcome(
@@ -127,7 +127,7 @@ def _poisson_noise(files: Files) -> Iterable[RuleOutcome]:
 
 
 def _axis_order(files: Files) -> Iterable[RuleOutcome]:
-    from fly64_assets.ptychography.data001.dataset import axis_order
+    from fly64_assets.ptychography.physics_checks import axis_order
 
     found = _once(
         files, "axes", lambda data, px: axis_order(data, padding_px=px, max_images=AXIS_FRAMES)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.npz import read_npz
+from fly64_assets.ptychography.importing.change_log import OpenQuestions
 from fly64_assets.ptychography.importing.questions import Answers
 from fly64_assets.ptychography.importing.writing import ImportReport, import_file
 from fly64_assets.ptychography.simulation import simulate_split_datasets
@@ -56,95 +59,54 @@ def simulate(folder: Path, *, dose: int = 2000, positions: int = 80, contrast: f
     return folder / "patched_train.npz"
 
 
-def _counts(arrays: Arrays, scale: float) -> None:
-    arrays["diffraction"] = (arrays["diffraction"] * scale).astype(np.float32)
+def _last(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(array, 0, -1))
 
 
-def _counts_and_probe(arrays: Arrays, scale: float) -> None:
-    _counts(arrays, scale)
-    arrays["probeGuess"] = (arrays["probeGuess"] * scale).astype(np.complex64)
+def _corner(a: Arrays, scale: float) -> dict[str, Any]:
+    axes = (0, 1) if len(a["diffraction"]) == N else (1, 2)
+    return {"diffraction": np.fft.ifftshift(a["diffraction"], axes=axes)}
 
 
-def _double(arrays: Arrays, scale: float) -> None:
-    for key, dtype in (
-        ("diffraction", np.float64),
-        ("objectGuess", np.complex128),
-        ("probeGuess", np.complex128),
-        ("Y", np.complex128),
-        ("scan_index", np.float64),
-    ):
-        if key in arrays:
-            arrays[key] = arrays[key].astype(dtype)
-
-
-def _frames_last(arrays: Arrays, scale: float) -> None:
-    for key in ("diffraction", "Y"):
-        arrays[key] = np.ascontiguousarray(np.moveaxis(arrays[key], 0, -1))
-
-
-def _odd_canvas(arrays: Arrays, scale: float) -> None:
-    arrays["objectGuess"] = arrays["objectGuess"][:-1, :-1]
-
-
-def _corner(arrays: Arrays, scale: float) -> None:
-    axes = (0, 1) if len(arrays["diffraction"]) == N else (1, 2)
-    arrays["diffraction"] = np.fft.ifftshift(arrays["diffraction"], axes=axes)
-
-
-def _without_start(arrays: Arrays, scale: float) -> None:
-    del arrays["xcoords_start"], arrays["ycoords_start"]
-
-
-def _without_index(arrays: Arrays, scale: float) -> None:
-    del arrays["scan_index"]
-
-
-def _big_endian(arrays: Arrays, scale: float) -> None:
-    for key in ("diffraction", "objectGuess", "xcoords"):
-        arrays[key] = arrays[key].astype(arrays[key].dtype.newbyteorder(">"))
-
-
-def _columns(arrays: Arrays, scale: float) -> None:
-    arrays["probeGuess"] = arrays["probeGuess"][None, None]
-    arrays["xcoords"] = arrays["xcoords"][:, None]
-
-
-def _extra_key(arrays: Arrays, scale: float) -> None:
-    arrays["ground_truth_note"] = np.arange(5.0)
-
-
-def _diff3d(arrays: Arrays, scale: float) -> None:
-    arrays["diff3d"] = arrays.pop("diffraction")
-
-
-FORMS = {
-    "counts": _counts,
-    "counts and probe": _counts_and_probe,
-    "double": _double,
-    "frames last": _frames_last,
-    "odd canvas": _odd_canvas,
-    "corner": _corner,
-    "without start": _without_start,
-    "without index": _without_index,
-    "big endian": _big_endian,
-    "columns": _columns,
-    "extra key": _extra_key,
-    "diff3d": _diff3d,
+DOUBLE = {
+    **dict.fromkeys(("diffraction", "scan_index"), np.float64),
+    **dict.fromkeys(("objectGuess", "probeGuess", "Y"), np.complex128),
 }
-"""Every form but those of the metadata; to be applied in this order."""
+FORMS: dict[str, Callable[[Arrays, float], dict[str, Any]]] = {
+    "counts": lambda a, scale: {"diffraction": (a["diffraction"] * scale).astype(np.float32)},
+    "counts and probe": lambda a, scale: {
+        "diffraction": (a["diffraction"] * scale).astype(np.float32),
+        "probeGuess": (a["probeGuess"] * scale).astype(np.complex64),
+    },
+    "double": lambda a, scale: {k: a[k].astype(dtype) for k, dtype in DOUBLE.items() if k in a},
+    "frames last": lambda a, scale: {k: _last(a[k]) for k in ("diffraction", "Y")},
+    "odd canvas": lambda a, scale: {"objectGuess": a["objectGuess"][:-1, :-1]},
+    "corner": _corner,
+    "without start": lambda a, scale: {"xcoords_start": None, "ycoords_start": None},
+    "without index": lambda a, scale: {"scan_index": None},
+    "big endian": lambda a, scale: {
+        k: a[k].astype(a[k].dtype.newbyteorder(">")) for k in ("diffraction", "objectGuess")
+    },
+    "columns": lambda a, scale: {
+        "probeGuess": a["probeGuess"][None, None],
+        "xcoords": a["xcoords"][:, None],
+    },
+    "extra key": lambda a, scale: {"ground_truth_note": np.arange(5.0)},
+    "diff3d": lambda a, scale: {"diffraction": None, "diff3d": a["diffraction"]},
+}
+"""Name -> what changes (``None``: left out), in this order; those of the metadata are not here."""
 METADATA_FORMS = ("kept", "missing", "pickled", "foreign", "bytes")
 CONTAINERS = ("npz", "compressed npz", "h5")
 
 
 def legacy(arrays: Arrays, forms: Iterable[str], metadata_form: str) -> dict[str, Any]:
     """A copy in legacy forms; pickled metadata are an object array."""
-    changed = dict(arrays)
+    changed: dict[str, Any] = dict(arrays)
     text = str(changed.pop("_metadata"))
     scale = json.loads(text)["physics"]["intensity_scale"]
-    chosen = set(forms)
-    for name, form in FORMS.items():
-        if name in chosen and not (name == "counts" and "counts and probe" in chosen):
-            form(changed, scale)
+    chosen = set(forms) - ({"counts"} if "counts and probe" in forms else set())
+    for form in (form for name, form in FORMS.items() if name in chosen):
+        changed = without_none({**changed, **form(changed, scale)})
     if metadata_form == "pickled":
         changed["_metadata"] = np.array({"nphotons": 1e9}, dtype=object)
     elif metadata_form == "foreign":
@@ -154,6 +116,11 @@ def legacy(arrays: Arrays, forms: Iterable[str], metadata_form: str) -> dict[str
     elif metadata_form == "kept":
         changed["_metadata"] = np.array(text)
     return changed
+
+
+def without_none(arrays: dict[str, Any]) -> dict[str, Any]:
+    """The arrays that are not left out."""
+    return {key: array for key, array in arrays.items() if array is not None}
 
 
 def save(path: Path, arrays: dict[str, Any], container: str = "npz") -> Path:
@@ -193,9 +160,33 @@ def run_import(
     )
 
 
+def asked(source: Path, *parts: str, **answers: object) -> str:
+    """Hold that a file raises questions with these words; the options that are suggested."""
+    with pytest.raises(OpenQuestions) as raised:
+        run_import(source, source.parent / "new.npz", **answers)
+    assert all(part in str(raised.value) for part in parts), str(raised.value)
+    assert not (source.parent / "new.npz").exists()
+    return raised.value.options
+
+
+def refused(source: Path, *parts: str, target: Path | None = None, **answers: object) -> None:
+    """Hold that a file is refused in one line with these words, and nothing is touched."""
+    before = {path: path.stat().st_mtime_ns for path in source.parent.rglob("*")}
+    with pytest.raises(InputError) as raised:
+        run_import(source, target or source.parent / "new.npz", **answers)
+    told = str(raised.value)
+    assert all(part in told for part in parts) and "\n" not in told, told
+    assert {path: path.stat().st_mtime_ns for path in source.parent.rglob("*")} == before
+
+
+def metadata_of(path: Path) -> dict[str, Any]:
+    """The metadata of a DATA-001 file."""
+    return json.loads(str(read_npz(path, ["_metadata"])["_metadata"]))
+
+
 def import_record(path: Path) -> dict[str, Any]:
     """The last record of a file's transformations."""
-    return json.loads(str(read_npz(path, ["_metadata"])["_metadata"]))["transformations"][-1]
+    return metadata_of(path)["transformations"][-1]
 
 
 def counts_of(arrays: Arrays) -> np.ndarray:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,92 +22,74 @@ from fly64_assets.ptychography.importing.casts import ROUNDING, cast
 from fly64_assets_tests.ptychography.foreign_files import (
     MEASURED,
     ROOT,
-    N,
+    metadata_of,
+    refused,
     run_import,
     save,
 )
 
 
-def _refused(source: Path, *parts: str, target: Path | None = None, **answers: object) -> None:
-    folder = source.parent
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    with pytest.raises(InputError) as refused:
-        run_import(source, target or folder / "new.npz", **answers)
-    for part in parts:
-        assert part in str(refused.value), str(refused.value)
-    assert "\n" not in str(refused.value)
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-
-
-@pytest.mark.parametrize("container", ["npz", "compressed npz", "h5"])
+@pytest.mark.parametrize("container", ["npz", "h5"])
 @pytest.mark.parametrize("part", [0.0, 0.02, 0.99])
 def test_a_truncated_file(bare, tmp_path, container, part):
     source = save(tmp_path / "old.data", bare, container)
-    whole = source.read_bytes()
-    source.write_bytes(whole[: int(part * len(whole))])
-    _refused(source, "old.data", "empty" if part == 0 else "truncated")
+    source.write_bytes(source.read_bytes()[: int(part * source.stat().st_size)])
+    refused(source, "old.data", "empty" if part == 0 else "truncated")
 
 
-def test_a_flipped_bit(bare, tmp_path):
-    source = save(tmp_path / "old.npz", bare)
-    damaged = bytearray(source.read_bytes())
-    damaged[len(damaged) // 2] ^= 4
-    source.write_bytes(damaged)
-    _refused(source, "old.npz", "corrupted")
-
-
-def test_hdf5_chunks_that_cannot_be_decompressed(bare, tmp_path):
-    import h5py
-
-    source = tmp_path / "old.h5"
+def test_damaged_values(bare, tmp_path):
+    flipped, source = save(tmp_path / "old.npz", bare), tmp_path / "old.h5"
     with h5py.File(source, "w") as file:
         for key, array in bare.items():
             file.create_dataset(key, data=array, compression="gzip" if array.ndim == 3 else None)
-        place = file["diffraction"].id.get_chunk_info(3)
-    damaged = bytearray(source.read_bytes())
-    damaged[place.byte_offset : place.byte_offset + 64] = bytes(64)
-    source.write_bytes(damaged)
-    _refused(source, "old.h5", "diffraction", "truncated or corrupted")
+        chunk = file["diffraction"].id.get_chunk_info(3).byte_offset
+    for path, at, problem in (
+        (flipped, flipped.stat().st_size // 2, "old.npz"),
+        (source, chunk, "diffraction: is truncated or corrupted"),
+    ):
+        damaged = bytearray(path.read_bytes())
+        damaged[at : at + 64] = bytes(byte ^ 4 for byte in damaged[at : at + 64])
+        path.write_bytes(damaged)
+        refused(path, problem, "corrupted")
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
         (b"a,b\n1,2\n", "is neither NPZ nor HDF5"),
-        (b"a: 1\n" * 500, "is neither NPZ nor HDF5"),
         (pickle.dumps({"diffraction": 1}), "pickle"),
         (b"\x93NUMPY\x01\x00", "single NPY"),
     ],
 )
 def test_other_files(tmp_path, content, problem):
     (tmp_path / "old.npz").write_bytes(content)
-    _refused(tmp_path / "old.npz", "old.npz", problem)
+    refused(tmp_path / "old.npz", "old.npz", problem)
 
 
 def test_no_file_and_a_folder(tmp_path):
-    _refused(tmp_path / "none.npz", "none.npz", "does not exist")
     (tmp_path / "folder").mkdir()
-    _refused(tmp_path / "folder", "folder", "not a file", target=tmp_path / "new.npz")
     os.mkfifo(tmp_path / "pipe")
-    _refused(tmp_path / "pipe", "pipe: is no regular file")
-    # The file comes first: what it is to become matters only if there is one.
-    _refused(tmp_path / "none.npz", "none.npz: does not exist", target=tmp_path / "new.h5")
+    for name, problem in (("none", "not exist"), ("folder", "not a file"), ("pipe", "no regular")):
+        # The file comes first: what it is to become matters only if there is one.
+        refused(tmp_path / name, name, problem, target=tmp_path / "new.h5")
 
 
-@pytest.mark.parametrize("key", ["diffraction", "objectGuess", "xcoords", "Y"])
-def test_pickled_arrays_are_never_loaded(bare, tmp_path, key):
-    bare[key] = np.array([{}], dtype=object)
-    _refused(save(tmp_path / "old.npz", bare), "old.npz", key, "pickled")
+def _metadata_of_another_probe(sound: np.ndarray) -> np.ndarray:
+    metadata = json.loads(str(sound))
+    metadata["physics"]["N"] = 32
+    return np.array(json.dumps(metadata))
 
 
-def test_hdf5_strings_where_numbers_belong(bare, tmp_path):
-    bare["xcoords"] = np.array("text")
-    _refused(save(tmp_path / "old.h5", bare, "h5"), "old.h5", "xcoords", "not an array of numbers")
+OBJECTS = np.array([{}], dtype=object)
 
 
 @pytest.mark.parametrize(
     ("key", "change", "problem"),
     [
+        *(
+            (k, lambda a: OBJECTS, "pickled")
+            for k in ("diffraction", "objectGuess", "xcoords", "Y")
+        ),
         ("diffraction", lambda a: -a, "negative"),
         ("diffraction", lambda a: a * 0, "zero everywhere"),
         ("diffraction", lambda a: a.astype(np.complex64), "real amplitudes"),
@@ -117,8 +100,8 @@ def test_hdf5_strings_where_numbers_belong(bare, tmp_path):
         ("objectGuess", lambda a: a[:60, :60], "no larger than N"),
         ("objectGuess", lambda a: a * 0, "zero everywhere: which canvas? say --object"),
         ("objectGuess", lambda a: a * np.inf, "not finite: what stands there? say --object"),
-        ("probeGuess", lambda a: a * 0, "zero everywhere: what is the probe? say --probe"),
         ("objectGuess", lambda a: a.astype(np.complex128) * 1e300, "overflow"),
+        ("probeGuess", lambda a: a * 0, "zero everywhere: what is the probe? say --probe"),
         ("probeGuess", lambda a: a[:-1, :-1], "N even"),
         ("probeGuess", lambda a: a[:-2, :], "(N, N)"),
         ("xcoords", lambda a: a[:-1], "one number for each of"),
@@ -128,33 +111,20 @@ def test_hdf5_strings_where_numbers_belong(bare, tmp_path):
         ("Y", lambda a: a.real, "complex patches"),
         ("Y", lambda a: a[:-1], "Y"),
         ("Y", lambda a: np.roll(a, 7, axis=0), "patches"),
+        ("_metadata", _metadata_of_another_probe, "physics.N is 32"),
     ],
 )
-def test_what_cannot_become_data001(bare, tmp_path, key, change, problem):
+def test_what_cannot_become_data001(bare, sound, tmp_path, key, change, problem):
     with np.errstate(all="ignore"):
-        bare[key] = change(bare[key])
-    _refused(save(tmp_path / "old.npz", bare), "old.npz", key, problem)
+        bare[key] = change(sound[key])
+    if key == "_metadata":
+        bare["diff3d"] = bare.pop("diffraction")
+    refused(save(tmp_path / "old.npz", bare), "old.npz", key, problem)
 
 
-@pytest.mark.parametrize("depth", [65, 100_000])
-def test_metadata_nested_too_deep_are_kept_as_text(sound, tmp_path, depth):
-    text = str(sound["_metadata"])
-    text = f'{text[:-1]}, "more": {"[" * depth}{"]" * depth}}}'
-    spoilt = {**sound, "_metadata": np.array(text)}
-    run_import(save(tmp_path / "old.npz", spoilt), tmp_path / "new.npz")
-    metadata = json.loads(str(read_npz(tmp_path / "new.npz")["_metadata"]))
-    (record,) = metadata["transformations"]
-    assert record["parameters"]["source_metadata"] == text
-
-
-def test_a_file_that_only_looks_like_data001(sound, tmp_path):
-    metadata = json.loads(str(sound["_metadata"]))
-    metadata["physics"]["intensity_scale"] *= 1.001
-    spoilt = {**sound, "_metadata": np.array(json.dumps(metadata))}
-    run_import(save(tmp_path / "old.npz", spoilt), tmp_path / "new.npz")
-    mended = json.loads(str(read_npz(tmp_path / "new.npz")["_metadata"]))
-    expected = json.loads(str(sound["_metadata"]))["physics"]["intensity_scale"]
-    assert mended["physics"]["intensity_scale"] == pytest.approx(expected, rel=1e-6)
+def test_hdf5_strings_where_numbers_belong(bare, tmp_path):
+    bare["xcoords"] = np.array("text")
+    refused(save(tmp_path / "old.h5", bare, "h5"), "old.h5", "xcoords", "not an array of numbers")
 
 
 @pytest.mark.parametrize(
@@ -168,24 +138,25 @@ def test_a_file_that_only_looks_like_data001(sound, tmp_path):
     ],
 )
 def test_answers_that_name_nothing(bare, tmp_path, answers, problem):
-    _refused(save(tmp_path / "old.npz", bare), problem, **answers)
+    refused(save(tmp_path / "old.npz", bare), problem, **answers)
 
 
 def test_targets_that_may_not_be_written(bare, tmp_path):
-    source = save(tmp_path / "old.npz", bare)
-    taken = tmp_path / "taken.npz"
+    source, taken = save(tmp_path / "old.npz", bare), tmp_path / "taken.npz"
     taken.write_text("something else")
     with pytest.raises(InputError, match="exists already; --force"):
         run_import(source, taken, force=False)
-    assert taken.read_text() == "something else"
-    _refused(source, "the file that is imported", target=source)
-    _refused(source, "no .npz name", target=tmp_path / "new.h5")
-    _refused(source, "taken.npz is no folder", target=taken / "below" / "new.npz")
     (tmp_path / "folder.npz").mkdir()
-    _refused(source, "is a folder", target=tmp_path / "folder.npz")
-    if Path("/proc/self").is_dir():  # not even root may write there
-        _refused(source, "cannot be written", target=Path("/proc/self/new.npz"))
-        _refused(source, "cannot be written", target=Path("/proc/self/none/new.npz"))
+    for target, problem in (
+        (source, "the file that is imported"),
+        (tmp_path / "new.h5", "no .npz name"),
+        (taken / "below" / "new.npz", "taken.npz is no folder"),
+        (tmp_path / "folder.npz", "is a folder"),
+        (Path("/proc/self/new.npz"), "cannot be written"),  # not even root may write there
+        (Path("/proc/self/none/new.npz"), "cannot be written"),
+    ):
+        refused(source, problem, target=target)
+    assert taken.read_text() == "something else"
     run_import(source, taken, force=True)
     assert set(tmp_path.iterdir()) == {source, taken, tmp_path / "folder.npz"}
 
@@ -193,30 +164,14 @@ def test_targets_that_may_not_be_written(bare, tmp_path):
 def test_a_folder_that_is_missing_is_made_once_all_else_holds(bare, tmp_path):
     target = tmp_path / "none" / "below" / "new.npz"
     spoilt = {**bare, "Y": np.roll(bare["Y"], 7, axis=0)}  # found only in the finished file
-    _refused(save(tmp_path / "spoilt.npz", spoilt), "patches", target=target)
-    source = save(tmp_path / "old.npz", bare)
+    source = save(tmp_path / "old.npz", spoilt)
+    refused(source, "patches", target=target)
+    save(source, bare)
     run_import(source, None)
-    assert not (tmp_path / "none").exists()
+    assert list(tmp_path.iterdir()) == [source]
     run_import(source, target)
-    assert {path.name for path in tmp_path.rglob("*")} == {
-        "spoilt.npz",
-        "old.npz",
-        "none",
-        "below",
-        "new.npz",
-    }
-
-
-def test_an_hdf5_file_with_a_user_block_is_hdf5(bare, tmp_path):
-    import h5py
-
-    source = tmp_path / "old.mat"
-    with h5py.File(source, "w", userblock_size=1024) as file:
-        for key, array in bare.items():
-            file[key] = array
-    run_import(source, tmp_path / "new.npz")
-    found = read_npz(tmp_path / "new.npz")["diffraction"]
-    np.testing.assert_array_equal(found, bare["diffraction"])
+    names = {path.name for path in tmp_path.rglob("*")}
+    assert names == {"old.npz", "none", "below", "new.npz"}
 
 
 @pytest.mark.long
@@ -278,12 +233,9 @@ def test_frames_of_half_precision_keep_their_counts(bare, sound, tmp_path):
     """Low counts are whole to within float16; the amplitude that comes out is that of float16."""
     scale = json.loads(str(sound["_metadata"]))["physics"]["intensity_scale"]
     counts = np.rint(np.square(bare["diffraction"].astype(np.float64) * scale))
-    assert counts.max() > 3 and bare["diffraction"].shape[1] == N
     bare["diffraction"] = np.sqrt(counts).astype(np.float16)
     bare["probeGuess"] = (bare["probeGuess"] * scale).astype(np.complex64)
     run_import(save(tmp_path / "old.npz", bare), tmp_path / "new.npz")
-    new = read_npz(tmp_path / "new.npz")
-    found = json.loads(str(new["_metadata"]))["physics"]["intensity_scale"]
-    np.testing.assert_allclose(
-        np.square(new["diffraction"].astype(np.float64) * found), counts, rtol=2e-3
-    )
+    found = metadata_of(tmp_path / "new.npz")["physics"]["intensity_scale"]
+    amplitude = read_npz(tmp_path / "new.npz")["diffraction"].astype(np.float64)
+    np.testing.assert_allclose(np.square(amplitude * found), counts, rtol=2e-3)

@@ -6,19 +6,20 @@ import io
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001.npz import read_npz
-from fly64_assets.ptychography.importing.change_log import OpenQuestions
 from fly64_assets_tests.ptychography.foreign_files import (
     CANVAS,
     Arrays,
     N,
+    asked,
+    refused,
     require_same_data,
     run_import,
     save,
@@ -130,10 +131,8 @@ def test_layouts_of_other_programs(sound, few, tmp_path, layout):
     with h5py.File(source, "w") as file:
         write(file, few)
     if answers:  # a run without them asks for all of them, and for nothing else
-        with pytest.raises(OpenQuestions) as asked:
-            run_import(source, None, **{k: answers[k] for k in answers if k == "pixel_size"})
-        for option in answers:
-            assert f"--{option.replace('_', '-')}" in asked.value.options
+        options = asked(source, **{k: answers[k] for k in answers if k == "pixel_size"})
+        assert all(f"--{name.replace('_', '-')}" in options for name in answers)
     run_import(source, tmp_path / "new.npz", **answers)
     new = read_npz(tmp_path / "new.npz")
     require_same_data(new, sound)
@@ -142,9 +141,7 @@ def test_layouts_of_other_programs(sound, few, tmp_path, layout):
 def test_what_no_terminal_shows_is_left_out_of_the_suggested_command(few, tmp_path):
     few["x\x1b[31m"] = few.pop("diffraction")
     source = save(tmp_path / "old.h5", few, "h5")
-    with pytest.raises(OpenQuestions) as asked:
-        run_import(source, None)
-    assert asked.value.options == "--key NAME"
+    assert asked(source) == "--key NAME"
 
 
 def test_an_object_that_is_missing_beside_lengths_without_a_geometry(few, tmp_path):
@@ -152,10 +149,8 @@ def test_an_object_that_is_missing_beside_lengths_without_a_geometry(few, tmp_pa
         _cxi(file, few)
         for name in ("entry_1/instrument_1/source_1", "object"):
             del file[name]
-    with pytest.raises(OpenQuestions) as asked:
-        run_import(tmp_path / "old.h5", None)
     wanted = "--probe FILE --object ones --values intensity --pixel-size L"
-    assert asked.value.options == wanted
+    assert asked(tmp_path / "old.h5") == wanted
 
 
 def test_a_filter_that_is_not_installed_is_named(few, tmp_path):
@@ -170,9 +165,8 @@ def test_a_filter_that_is_not_installed_is_named(few, tmp_path):
         kind = h5py.h5t.NATIVE_FLOAT
         stored = h5py.h5d.create(file.id, b"diffraction", kind, space, settings)
         stored.write(h5py.h5s.ALL, h5py.h5s.ALL, few["diffraction"])
-    wanted = rf"filter {code} \(unknown\), which is not installed here: `pip install hdf5plugin`"
-    with pytest.raises(InputError, match=wanted):
-        run_import(tmp_path / "old.h5", None)
+    wanted = f"filter {code} (unknown), which is not installed here: `pip install hdf5plugin`"
+    refused(tmp_path / "old.h5", wanted)
 
 
 def _never_written(file: h5py.File) -> None:
@@ -217,18 +211,20 @@ def test_hdf5_files_that_would_take_all_memory_or_lead_elsewhere(few, tmp_path, 
         for key in ("objectGuess", "probeGuess", "xcoords", "ycoords"):
             file[key] = few[key]
         spoil(file)
+    _refused_within_100_mb(source, problem)
+
+
+def _refused_within_100_mb(source: Path, problem: str) -> None:
     tracemalloc.start()
-    with pytest.raises(InputError, match=problem) as refused:
-        run_import(source, tmp_path / "new.npz")
+    refused(source, problem)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 100e6 and "\n" not in str(refused.value)
-    assert list(tmp_path.iterdir()) == [source]
+    assert peak < 100e6
 
 
-def test_nesting_and_cycles_do_no_harm(few, tmp_path):
+def test_nesting_cycles_and_a_user_block_do_no_harm(few, tmp_path):
     source = tmp_path / "old.h5"
-    with h5py.File(source, "w") as file:
+    with h5py.File(source, "w", userblock_size=1024) as file:
         for key, array in few.items():
             file[key] = array
         group = file
@@ -254,9 +250,4 @@ def test_a_zip_bomb_is_not_unpacked(few, tmp_path):
         member.write(header.getvalue())
         for _ in range(80):
             member.write(bytes(1000 * N * N * 4))
-    tracemalloc.start()
-    with pytest.raises(InputError, match="bytes that unpack to 13.*: save it uncompressed"):
-        run_import(source, tmp_path / "new.npz")
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 100e6
+    _refused_within_100_mb(source, "bytes that unpack to 13")

@@ -13,13 +13,9 @@ from scipy import stats
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography import simulation as sim
-from fly64_assets.ptychography.data001.dataset import (
-    axis_order,
-    check_data001,
-    data_version,
-    pooled_dose,
-    read_dataset,
-)
+from fly64_assets.ptychography.data001.dataset import data_version, read_dataset
+from fly64_assets.ptychography.data001.dataset_rules import check_data001
+from fly64_assets.ptychography.physics_checks import axis_order, pooled_dose
 from fly64_assets.ptychography.specimen import Specimen, load_specimen
 from fly64_assets.study.model import SimulationSettings
 from fly64_assets.study.specimen_origins import FOLDER

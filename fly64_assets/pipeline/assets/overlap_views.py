@@ -56,11 +56,7 @@ def _restrict(dataset: Dataset, view: View, metadata: Mapping[str, Any]) -> Data
 def make_view(run: PhaseRun) -> Outcome:
     import numpy as np
 
-    from fly64_assets.ptychography.data001.dataset import (
-        data_version,
-        read_dataset,
-        write_dataset,
-    )
+    from fly64_assets.ptychography.data001.dataset import data_version, read_dataset, write_dataset
     from fly64_assets.ptychography.overlap import overlap_metrics, select_view
 
     split = run.split

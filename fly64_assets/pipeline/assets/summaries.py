@@ -40,7 +40,8 @@ def make_manifest(run: PhaseRun) -> Outcome:
 
 
 def _compliance(run: PhaseRun, split: str) -> dict[str, Any]:
-    from fly64_assets.ptychography.data001.dataset import is_canonical, read_dataset
+    from fly64_assets.ptychography.data001.dataset import read_dataset
+    from fly64_assets.ptychography.data001.metadata import is_canonical
 
     given = run.input(split, "dataset")
     name = f"patched_{split}.npz"

@@ -1,8 +1,7 @@
 """DATA-001, a ptychography dataset in an NPZ file: its type, reading, writing, data version.
 
 The rules are in ``dataset_rules.py``, the metadata in ``metadata.py``, the checks of the physics in
-``physics_checks.py``; all their public names can be imported from here. Bytes on disk belong to
-``npz.py``, making data to ``simulation.py``.
+``physics_checks.py``. Bytes on disk belong to ``npz.py``, making data to ``simulation.py``.
 """
 
 from __future__ import annotations
@@ -21,52 +20,10 @@ from fly64_assets.ptychography.data001 import npz
 from fly64_assets.ptychography.data001.dataset_rules import (
     DTYPES,
     VIEW_KEYS,
-    check_data001,
-    failures,
     refuse_first,
-    require_data001,
     structure_outcomes,
 )
-from fly64_assets.ptychography.data001.metadata import (
-    is_canonical,
-    new_metadata,
-    to_json,
-    versioned,
-    with_transformation,
-)
-from fly64_assets.ptychography.data001.rules import RuleOutcome
-from fly64_assets.ptychography.physics_checks import (
-    AxisOrder,
-    Dispersion,
-    Dose,
-    axis_order,
-    axis_residuals,
-    mean_counts,
-    poisson_dispersion,
-    pooled_dose,
-)
-
-__all__ = [
-    "AxisOrder",
-    "Dataset",
-    "Dispersion",
-    "Dose",
-    "RuleOutcome",
-    "axis_order",
-    "axis_residuals",
-    "check_data001",
-    "data_version",
-    "failures",
-    "is_canonical",
-    "mean_counts",
-    "new_metadata",
-    "poisson_dispersion",
-    "pooled_dose",
-    "read_dataset",
-    "require_data001",
-    "with_transformation",
-    "write_dataset",
-]
+from fly64_assets.ptychography.data001.metadata import to_json, versioned
 
 LARGE = ("diffraction", "Y")
 """Arrays that are mapped, not read."""
