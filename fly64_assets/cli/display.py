@@ -25,6 +25,7 @@ from fly64_assets.pipeline.check_states import CheckRow
 from fly64_assets.pipeline.context import StudyContext
 from fly64_assets.pipeline.freshness import State, Verdict
 from fly64_assets.pipeline.progress import duration
+from fly64_assets.pipeline.store import results_folder
 from fly64_assets.pipeline.stored_records import file_of
 from fly64_assets.pipeline.targets import JOBS, RunRequest
 from fly64_assets.pipeline.view_preview import ViewCounts
@@ -35,7 +36,7 @@ from fly64_assets.runs.forecast import Action, Forecast, Planned
 from fly64_assets.runs.outcomes import MatrixResults, Standing, orphans
 from fly64_assets.runs.restore import At, Restoration
 from fly64_assets.study.conditions import Condition
-from fly64_assets.study.model import PROJECT_ROOT
+from fly64_assets.study.model import PROJECT_ROOT, Study
 from fly64_assets.study.products import PRODUCTS
 
 
@@ -308,6 +309,14 @@ class RunProgress:
         elif event.kind in ("failed", "check_failed"):
             self._line.ended(event.step)
             OUT.print(f"  [red]failed[/] {event.step}: {escape(event.text)}")
+
+
+@contextmanager
+def progress_of(study: Study, *, quiet: bool) -> Iterator[RunProgress]:
+    """Follow runs on the screen; what libraries print goes to a file of the study's results."""
+    log = results_folder(study) / "console.log"
+    with library_output_to(log), RunProgress(quiet=quiet) as progress:
+        yield progress
 
 
 CHECK_STEPS = {check_step(item) for item in PRODUCTS if item.checks}

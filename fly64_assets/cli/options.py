@@ -61,46 +61,31 @@ def _completed(what: str) -> Callable[..., list[CompletionItem]]:
     return complete
 
 
-def one_condition_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option(
-            "--view",
-            required=True,
-            metavar="V",
-            help="The overlap view.",
-            shell_complete=_completed("views"),
-        ),
-        click.option(
-            "--dose",
-            required=True,
-            metavar="D",
-            help="Photons per exposure.",
-            shell_complete=_completed("doses"),
-        ),
-    ):
+def _with(command: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command options, in this order, after that of the study."""
+    for option in reversed(options):
         command = option(command)
     return study_option(command)
+
+
+def _key_option(kind: str, *more: str, **how: Any) -> Callable[..., Any]:
+    return click.option(f"--{kind}", *more, shell_complete=_completed(f"{kind}s"), **how)
+
+
+def one_condition_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    return _with(
+        command,
+        _key_option("dose", required=True, metavar="D", help="Photons per exposure."),
+        _key_option("view", required=True, metavar="V", help="The overlap view."),
+    )
 
 
 def matrix_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option(
-            "--view",
-            "views",
-            metavar="V[,V]",
-            help="Views; default: all.",
-            shell_complete=_completed("views"),
-        ),
-        click.option(
-            "--dose",
-            "doses",
-            metavar="D[,D]",
-            help="Doses; default: all.",
-            shell_complete=_completed("doses"),
-        ),
-    ):
-        command = option(command)
-    return study_option(command)
+    return _with(
+        command,
+        _key_option("dose", "doses", metavar="D[,D]", help="Doses; default: all."),
+        _key_option("view", "views", metavar="V[,V]", help="Views; default: all."),
+    )
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
