@@ -38,10 +38,10 @@ from fly64_assets.pipeline.dagster_internals import MAX_RETRIES_TAG
 from fly64_assets.pipeline.targets import (
     NIGHT_TAG,
     Cell,
-    affairs,
     cells_of,
     next_request,
     partition_tags,
+    state_digest,
     unfinished_runs,
 )
 from fly64_assets.runs.events import failures_of, was_killed
@@ -88,7 +88,7 @@ def decide(context: StudyContext, instance: DagsterInstance, night: str) -> Deci
         if why_not:
             decision.left.append(why_not)
         else:
-            key = f"{night} {cell} {affairs(planner, cell)[:16]} {len(before)}"
+            key = f"{night} {cell} {state_digest(planner, cell)[:16]} {len(before)}"
             decision.starts.append(_run_request(key, request, night))
 
     for condition in _conditions(context):
