@@ -130,6 +130,10 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+UNFINISHED_FILE = re.compile(r"\..+[.-]\d+")
+"""Names of files that a process, whose number they end with, puts beside another or removes."""
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a small text so that a reader sees the old one or the new one, never a part."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")

@@ -185,7 +185,7 @@ def _whole_computations(products: Iterable[Product]) -> tuple[Product, ...]:
     return tuple(item for item in PRODUCTS if item.key in chosen)
 
 
-def affairs(planner: Planner, cell: Cell) -> str:
+def state_digest(planner: Planner, cell: Cell) -> str:
     """Hash of how a cell stands: equal as long as nothing was made, altered or judged anew."""
     items = cell.level.products_in(planner.study)
     verdicts = [planner.verdict(item, cell.condition) for item in items]

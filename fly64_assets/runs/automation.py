@@ -3,7 +3,7 @@
 A schedule has one job and one moment; a night has many runs that wait for each other. So the
 schedule opens the night and starts what lacks nothing, and a sensor starts the rest as it becomes
 possible. The schedule is the switch: while it is off, the sensor starts nothing. What to start is
-decided in ``nightly.py``; here it becomes run requests and reasons.
+decided in ``nightly.py``.
 """
 
 from __future__ import annotations
@@ -32,17 +32,12 @@ from dagster import (
 )
 
 from fly64_assets.pipeline.context import StudyContext
-from fly64_assets.pipeline.dagster_internals import MAX_RETRIES_TAG, RUN_KEY_TAG
+from fly64_assets.pipeline.dagster_internals import RUN_KEY_TAG
 from fly64_assets.pipeline.process import utc_text
-from fly64_assets.pipeline.targets import (
-    NIGHT_TAG,
-    by_command_line,
-    partition_tags,
-    unfinished_runs,
-)
+from fly64_assets.pipeline.targets import NIGHT_TAG, by_command_line, unfinished_runs
 from fly64_assets.runs.cleaning import A_NIGHT, clean
 from fly64_assets.runs.dead_runs import reap
-from fly64_assets.runs.nightly import Decision, Start, decide_as_on_disk
+from fly64_assets.runs.nightly import Decision, decide_as_on_disk
 from fly64_assets.runs.restore import keep_missing
 from fly64_assets.runs.run_ends import note_end
 from fly64_assets.study.hashing import digest
@@ -67,26 +62,10 @@ def _open_night(
     opened = {
         "night": night,
         "opened": time.time(),
-        "requested": [start.key for start in decision.starts],
+        "requested": [start.run_key for start in decision.starts],
     }
     cursors = instance.daemon_cursor_storage
     cursors.set_cursor_values({_cursor_key(context): json.dumps(opened)})
-
-
-def _run_request(start: Start, night: str) -> RunRequest:
-    request = start.request
-    return RunRequest(
-        run_key=start.key,
-        # By its tags: a partition that the study names since this process was started is a
-        # partition too, and the run's own process will know it.
-        tags={
-            **partition_tags(request.condition),
-            NIGHT_TAG: night,
-            MAX_RETRIES_TAG: "0",  # the night itself decides what is tried again
-        },
-        asset_selection=request.assets,
-        asset_check_keys=request.checks,
-    )
 
 
 def _nightly(context: StudyContext) -> ScheduleDefinition:
@@ -110,7 +89,7 @@ def _nightly(context: StudyContext) -> ScheduleDefinition:
             tick.log.info(reason)
         if not decision.starts:
             return SkipReason(decision.text)
-        return [_run_request(start, night) for start in decision.starts]
+        return decision.starts
 
     return nightly
 
@@ -182,7 +161,7 @@ def _continue_night(context: StudyContext) -> SensorDefinition:
         tick.update_cursor(standing)
         if not decision.starts:
             return SkipReason(decision.text)
-        return SensorResult([_run_request(start, opened["night"]) for start in decision.starts])
+        return SensorResult(decision.starts)
 
     return continue_night
 

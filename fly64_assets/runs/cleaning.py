@@ -32,6 +32,7 @@ from fly64_assets.pipeline.context import StudyContext
 from fly64_assets.pipeline.dagster_internals import CHECKS, check_table
 from fly64_assets.pipeline.instance import DATABASES, instance_folder
 from fly64_assets.pipeline.records import MADE_IN
+from fly64_assets.pipeline.store import UNFINISHED_FILE
 from fly64_assets.pipeline.targets import study_cells
 from fly64_assets.runs.executor import held
 from fly64_assets.study.products import PRODUCTS
@@ -43,8 +44,6 @@ A_NIGHT = 200
 DEAD_AFTER_S = 86_400.0
 """Age of a working file beside another from which on nobody is still writing it."""
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-UNFINISHED_FILE = re.compile(r"\..+[.-]\d+")
-"""Names of files that are written beside the one whose place they are to take."""
 EVALUATIONS = 2
 """Of each check of a materialization that are needed: the last one may still be at work."""
 WORTH_BYTES = 1 << 20

@@ -6,8 +6,8 @@ made. Each failed partition stays failed until the next night; its siblings go o
 downstream of it is left and named. Runs are started by the schedule and the sensor
 (``automation.py``), never here.
 
-Run as a program it prints its decision as JSON: the definitions that the daemon holds may be older
-than the study file and the code on disk, and a fresh process is not.
+Run as a program it prints its decision as Dagster serializes it: the definitions that the daemon
+holds may be older than the study file and the code on disk, and a fresh process is not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -25,63 +25,41 @@ from dagster import (
     DagsterInstance,
     DagsterRun,
     DagsterRunStatus,
+    RunRequest,
     RunsFilter,
     deserialize_value,
     serialize_value,
 )
 
 from fly64_assets.errors import InputError
+from fly64_assets.pipeline import targets
 from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.dagster_internals import MAX_RETRIES_TAG
 from fly64_assets.pipeline.targets import (
-    JOBS,
     NIGHT_TAG,
     Cell,
-    RunRequest,
-    affairs,
     cells_of,
     next_request,
+    partition_tags,
+    state_digest,
     unfinished_runs,
 )
 from fly64_assets.runs.events import failures_of, was_killed
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.model import load_study
-from fly64_assets.study.products import LEVELS, STUDY_LEVEL, product
+from fly64_assets.study.products import LEVELS, STUDY_LEVEL
 
 PROGRAM_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
-class Start:
-    """A run to be started: ``key`` is the same as long as the cell stands as it does."""
-
-    key: str
-    request: RunRequest
-
-    def to_json(self) -> dict[str, Any]:
-        request = self.request
-        return {
-            "key": self.key,
-            "job": JOBS[request.level],
-            "partition": request.condition.partition_key,
-            "make": [item.name for item in request.make],
-            "check": [item.name for item in request.check],
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Start:
-        level = next(level for level, name in JOBS.items() if name == content["job"])
-        make, check = (
-            tuple(product(*name.split("/")) for name in content[kind]) for kind in ("make", "check")
-        )
-        condition = Condition.from_partition_key(content["partition"])
-        return cls(content["key"], RunRequest(level, condition, make, check))
-
-
-@dataclass(frozen=True)
 class Decision:
-    """What to start now, and of everything else that is not fresh, why it is not started."""
+    """What to start now, and of everything else that is not fresh, why it is not started.
 
-    starts: list[Start] = field(default_factory=list)
+    The key of a run to be started is the same as long as its cell stands as it does.
+    """
+
+    starts: list[RunRequest] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
     @property
@@ -102,16 +80,16 @@ def decide(context: StudyContext, instance: DagsterInstance, night: str) -> Deci
     busy = [(run, cell) for run, cells in unfinished_runs(instance) for cell in cells]
     tries = context.study.automation.tries
     decision = Decision()
-    settled: dict[Cell, RunRequest | None] = {}
+    settled: dict[Cell, targets.RunRequest | None] = {}
 
-    def consider(cell: Cell, request: RunRequest) -> None:
+    def consider(cell: Cell, request: targets.RunRequest) -> None:
         before = [run for run in tonight if cell in cells_of(run)]
         why_not = _occupied(cell, busy) or _had_its_chance(instance, cell, before, tries)
         if why_not:
             decision.left.append(why_not)
         else:
-            key = f"{night} {cell} {affairs(planner, cell)[:16]} {len(before)}"
-            decision.starts.append(Start(key, request))
+            key = f"{night} {cell} {state_digest(planner, cell)[:16]} {len(before)}"
+            decision.starts.append(_run_request(key, request, night))
 
     for condition in _conditions(context):
         waits_for: Cell | None = None
@@ -138,6 +116,21 @@ def decide(context: StudyContext, instance: DagsterInstance, night: str) -> Deci
     if request is not None and not decision.starts:
         consider(whole, request)
     return decision
+
+
+def _run_request(key: str, request: targets.RunRequest, night: str) -> RunRequest:
+    return RunRequest(
+        run_key=key,
+        # By its tags: a partition that the study names since this process was started is a
+        # partition too, and the run's own process will know it.
+        tags={
+            **partition_tags(request.condition),
+            NIGHT_TAG: night,
+            MAX_RETRIES_TAG: "0",  # the night itself decides what is tried again
+        },
+        asset_selection=request.assets,
+        asset_check_keys=request.checks,
+    )
 
 
 def _conditions(context: StudyContext) -> Iterable[Condition]:
@@ -219,8 +212,7 @@ def decide_as_on_disk(context: StudyContext, instance: DagsterInstance, night: s
     )
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr else "no decision")
-    found = json.loads(done.stdout)
-    return Decision([Start.from_json(start) for start in found["starts"]], found["left"])
+    return Decision(**cast(Any, deserialize_value(done.stdout)))
 
 
 def _main() -> None:
@@ -231,8 +223,7 @@ def _main() -> None:
         sys.exit(f"{error}")
     with DagsterInstance.from_ref(cast(Any, deserialize_value(order["instance"]))) as instance:
         decision = decide(context, instance, order["night"])
-    starts = [start.to_json() for start in decision.starts]
-    json.dump({"starts": starts, "left": decision.left}, sys.stdout)
+    sys.stdout.write(serialize_value({"starts": decision.starts, "left": decision.left}))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 import ast
 
+import yaml
 from dagster import AssetKey
 from dagster._core.definitions import data_version
 from dagster._core.storage import tags
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
 from fly64_assets.pipeline import dagster_internals as ours
+from fly64_assets.runs.runner import LOCATION, MODULE
 from fly64_assets.study.model import PROJECT_ROOT
 
 MOST_STATEMENTS = 9
@@ -54,3 +56,8 @@ def test_words_in_records_are_dagsters():
 def test_the_table_of_check_evaluations_is_dagsters():
     assert ours.CHECKS.name == AssetCheckExecutionsTable.name
     assert set(ours.CHECKS.c.keys()) <= set(AssetCheckExecutionsTable.c.keys())
+
+
+def test_runs_of_the_command_line_name_the_code_location_of_the_workspace_file():
+    (location,) = yaml.safe_load((PROJECT_ROOT / "workspace.yaml").read_text())["load_from"]
+    assert location == {"python_module": {"module_name": MODULE, "location_name": LOCATION}}

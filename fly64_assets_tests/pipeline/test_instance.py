@@ -190,7 +190,8 @@ def test_what_is_made_is_recorded_there_and_seen_by_every_command(
         asked = night.decide(study, instance, "now")
         monkeypatch.setattr(night, "_sources", lambda: "other code")
         assert night.decide_as_on_disk(study, instance, "now") == asked
-        assert [str(start.request.cell) for start in asked.starts] == ["simulate_datasets 1000"]
+        (start,) = asked.starts
+        assert start.run_key.startswith("now simulate_datasets 1000 ")
     records = instance_folder(study.study) / "history"
     assert not list(records.rglob("*.db")), "nothing is recorded beside the database"
     status = fly64("status", "--study", study.study_file, results=tmp_path / "results")

@@ -6,7 +6,6 @@ to D need no solver, and what would need one is recorded as a failure, which nig
 
 from __future__ import annotations
 
-import json
 import shutil
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -397,11 +396,6 @@ def test_a_bad_cron_expression_is_refused(write_study):
     path = write_study(automation={"cron": "99 2 * * *"})
     with pytest.raises(InputError, match=r"automation: cron: '99 2 \* \* \*' has the minute '99'"):
         build_definitions(StudyContext.load(path))
-
-
-def test_a_decision_survives_json(study, instance):
-    for start in night.decide(study, instance, "now").starts:
-        assert night.Start.from_json(json.loads(json.dumps(start.to_json()))) == start
 
 
 # Blockers of runs that the command line did not start.

@@ -20,7 +20,7 @@ from fly64_assets.pipeline.freshness import State
 from fly64_assets.pipeline.instance import instance_folder, study_instance
 from fly64_assets.pipeline.records import Ledger
 from fly64_assets.pipeline.store import Store
-from fly64_assets.pipeline.targets import JOBS, next_request
+from fly64_assets.pipeline.targets import next_request
 from fly64_assets.reports.figures import style
 from fly64_assets.rules.store import study_checks
 from fly64_assets.runs import nightly as night
@@ -172,12 +172,13 @@ def test_a_night_makes_it_when_nothing_else_is_started(altered):
     whole, more = altered(dose_response={"quality_levels": [0.5]}), altered
     with study_instance(whole.study, whole.study_file) as instance:
         (start,) = night.decide(whole, instance, "now").starts
-        assert JOBS[start.request.level] == "report_study"
-        assert [item.name for item in start.request.make] == ["dose_response", "study_report"]
+        assert start.run_key.startswith("now report_study ")
+        made = [key.to_user_string() for key in start.asset_selection]
+        assert made == ["dose_response", "study_report"]
     larger = more(doses=[1000, 2000], dose_response={"quality_levels": [0.5]})
     with study_instance(larger.study, larger.study_file) as instance:
         starts = night.decide(larger, instance, "now").starts
-        assert {JOBS[start.request.level] for start in starts} == {"simulate_datasets"}
+        assert {start.run_key.split()[1] for start in starts} == {"simulate_datasets"}
 
 
 def test_other_levels_of_quality_draw_the_answer_again_and_nothing_else(altered):
