@@ -48,7 +48,8 @@ test: $(INSTALLED)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/mypy
-	@$(BIN)/mypy --strict --follow-imports silent -p fly64_assets.study -p fly64_assets.documents
+	@$(BIN)/mypy --strict --follow-imports silent -p fly64_assets.study -p fly64_assets.documents \
+		-p fly64_assets.rules
 	@$(BIN)/python -m pytest $(WORKERS)
 
 # What `make test` leaves out: half an hour on two idle cores.

@@ -20,16 +20,17 @@ from fly64_assets.documents.schemas import SCHEMAS, Schema
 ROOT = Path(__file__).resolve().parent.parent
 SPECIMENS = "fly64_assets/study/specimens/README.md"
 ROOMS = {
-    "python_ptychography": ("The science", "ptychography"),
-    "python_importing": ("Importing", "ptychography/importing"),
-    "python_solvers": ("The solvers", "solvers"),
-    "python_verify": ("The verifier", "hub/verify"),
-    "python_platform": ("The platform", ""),
+    "study": "The study",
+    "ptychography": "The science",
+    "solvers": "The solvers",
+    "documents": "Documents",
+    "reports": "Reports",
+    "rules": "Rules",
+    "pipeline": "The pipeline",
+    "hub": "Hubs",
+    "runs": "Runs",
 }
-"""Page -> its title and the folder below ``fly64_assets`` whose modules it documents."""
-PLATFORM = ("study", "study_settings", "arms", "catalogue", "partitions", "store", "planner")
-PLATFORM += ("forecast", "ledger", "lineage", "blockers", "check_states", "runner", "errors")
-"""Of the modules beside the rooms: those that a reader of the store would import."""
+"""Folder below ``fly64_assets`` whose modules a page documents -> the page's title."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -45,12 +46,9 @@ def _pages() -> Iterator[tuple[str, str]]:
     yield "reference/command_line.md", "\n".join(_command_line())
     yield "reference/study_file.md", "\n".join(_study_file(SCHEMAS["study"]))
     yield "reference/hub_files.md", "\n".join(_hub_files())
-    for page, (title, folder) in ROOMS.items():
-        modules = (folder.replace("/", "."), *_modules(folder)) if folder else PLATFORM
-        lines = [f"# {title}", ""]
-        for module in modules:
-            lines += [f"::: fly64_assets.{module}", ""]
-        yield f"reference/{page}.md", "\n".join(lines)
+    for room, title in ROOMS.items():
+        modules = "\n\n".join(f"::: {module}" for module in _modules(room))
+        yield f"reference/python_{room}.md", f"# {title}\n\n{modules}\n"
 
 
 def _home(readme: str) -> str:
@@ -60,10 +58,10 @@ def _home(readme: str) -> str:
     return linked.replace("](docs/", "](")
 
 
-def _modules(folder: str) -> list[str]:
-    stem = folder.replace("/", ".")
-    found = (ROOT / "fly64_assets" / folder).glob("[!_]*.py")
-    return sorted(f"{stem}.{path.stem}" for path in found)
+def _modules(room: str) -> list[str]:
+    found = (ROOT / "fly64_assets" / room).rglob("*.py")
+    parts = (path.relative_to(ROOT).with_suffix("").parts for path in found)
+    return sorted(".".join(p[:-1] if p[-1] == "__init__" else p) for p in parts)
 
 
 def _command_line() -> Iterator[str]:

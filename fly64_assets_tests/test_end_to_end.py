@@ -5,6 +5,7 @@ Real TensorFlow, real pty-chi, real processes; the study is small, nothing else 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sqlite3
@@ -20,7 +21,7 @@ from fly64_assets.pipeline.store import SCHEMA_FILE
 from fly64_assets.ptychography.data001.dataset import read_dataset
 from fly64_assets.ptychography.data001.dataset_rules import require_data001
 from fly64_assets.ptychography.data001.npz import read_npz
-from fly64_assets.ptychography.scoring.comparison import missing_rows, read_csv
+from fly64_assets.ptychography.scoring.comparison import ROW_NAMES, read_csv
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.hashing import sha256_of
 from fly64_assets.study.model import MODELS, SPLITS
@@ -175,7 +176,9 @@ def test_comparison_is_complete_and_its_pictures_are_drawn(opened):
     context, _ = opened
     for split in SPLITS:
         rows = read_csv(_path(context, split, "comparison", file="comparison_metrics.csv"))
-        assert missing_rows(rows) == []
+        assert [(row.model, row.metric) for row in rows] == list(
+            itertools.product(MODELS, ROW_NAMES)
+        )
         aligned = read_npz(_path(context, split, "comparison", file="reconstructions_aligned.npz"))
         assert set(aligned) == {*MODELS, "truth", "area"}
         y0, y1, x0, x1 = aligned["area"]

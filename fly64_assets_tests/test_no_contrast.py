@@ -120,5 +120,5 @@ def test_a_number_for_a_blank_or_a_blank_for_a_number_is_found(hub, component, d
     done = fly64("verify", forged, "--json", results=tmp_path)
     assert done.returncode == 1
     found = {row["name"]: row for row in json.loads(done.stdout)["checks"]}
-    told = json.dumps(found["scores.fitted_recomputed"])
+    told = json.dumps(found["manifest.scores"])
     assert "PtyChi ms_ssim" in told and "blank (not defined)" in told

@@ -40,7 +40,8 @@ class _InOrderOfUse(click.Group):
     def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
         """Run a command as a program: it ends with `SystemExit`, unless not ``standalone_mode``."""
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **options)
+            main: Any = super().main  # whose overloads know no options of others
+            return main(*args, standalone_mode=False, **options)
         reset_inherited()
         # As a program it is given no arguments: click takes those of the process.
         with heeded(to_the_end=not args and options.get("args") is None):
@@ -50,7 +51,8 @@ class _InOrderOfUse(click.Group):
         _require_streams()
         try:
             try:
-                sys.exit(super().main(*args, standalone_mode=False, **options))
+                main: Any = super().main
+                sys.exit(main(*args, standalone_mode=False, **options))
             finally:
                 sys.stdout.flush()
         except click.Abort:
@@ -78,7 +80,7 @@ class _InOrderOfUse(click.Group):
 
 
 def _require_streams() -> None:
-    """Standard streams that a command can write to; a file opened later must not become one.
+    """Require standard streams to write to; a file opened later must not become one.
 
     Whoever closed standard error is told nothing; without standard output there is nothing to do.
     """
@@ -98,7 +100,7 @@ def _require_streams() -> None:
 @click.version_option(package_name="fly64_assets", prog_name="fly64")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """The fly64 dose/overlap study: plan it, run it, see where it stands.
+    """Plan the fly64 dose/overlap study, run it, see where it stands.
 
     Without --study FILE or $FLY64_STUDY a command is about study.yaml, also after `make demo`,
     whose study is studies/demo.yaml.

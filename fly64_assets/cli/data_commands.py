@@ -178,7 +178,7 @@ def _named(keys: tuple[str, ...]) -> dict[str, str]:
 
 @contextmanager
 def _progress(file: str, *, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A live line on a terminal; nothing elsewhere."""
+    """Yield a live line on a terminal; nothing elsewhere."""
     from rich.markup import escape
 
     from fly64_assets.cli.display import OUT
@@ -192,7 +192,7 @@ def _progress(file: str, *, quiet: bool) -> Iterator[Callable[[str, int, int], N
 
 
 def _values(report: ImportReport, file: str, target: str | None) -> dict[str, Any]:
-    """A report as JSON values; ``written`` is null where nothing was."""
+    """Return a report as JSON values; ``written`` is null where nothing was."""
     from fly64_assets.ptychography.importing.writing import residuals_of
 
     return {

@@ -25,6 +25,7 @@ from fly64_assets.pipeline.check_states import CheckRow
 from fly64_assets.pipeline.context import StudyContext
 from fly64_assets.pipeline.freshness import State, Verdict
 from fly64_assets.pipeline.progress import duration
+from fly64_assets.pipeline.store import results_folder
 from fly64_assets.pipeline.stored_records import file_of
 from fly64_assets.pipeline.targets import JOBS, RunRequest
 from fly64_assets.pipeline.view_preview import ViewCounts
@@ -35,7 +36,7 @@ from fly64_assets.runs.forecast import Action, Forecast, Planned
 from fly64_assets.runs.outcomes import MatrixResults, Standing, orphans
 from fly64_assets.runs.restore import At, Restoration
 from fly64_assets.study.conditions import Condition
-from fly64_assets.study.model import PROJECT_ROOT
+from fly64_assets.study.model import PROJECT_ROOT, Study
 from fly64_assets.study.products import PRODUCTS
 
 
@@ -81,7 +82,7 @@ def library_output_to(path: Path) -> Iterator[None]:
 
 
 def short(path: Path) -> str:
-    """A path as a person would type it from here."""
+    """Return a path as a person would type it from here."""
     relative = os.path.relpath(path)
     return relative if not relative.startswith("..") else str(path)
 
@@ -106,7 +107,7 @@ def show_plan(
     counts: Mapping[str, Mapping[str, ViewCounts]],
     undefined: Iterable[str],
 ) -> None:
-    """Views with counts, then every product that is not fresh: on how much, why, how long.
+    """Show views with counts, then every product that is not fresh: on how much, why, how long.
 
     A cell of which all of that was said of an earlier one only names that one. ``undefined`` is
     what of the scores will be blank.
@@ -144,7 +145,7 @@ def show_plan(
 
 
 def _told(planned: Planned) -> tuple[str, str]:
-    """A product's name, and all that is said of it but where it is."""
+    """Return a product's name, and all that is said of it but where it is."""
     verdict = planned.verdict
     colour = COLOURS[verdict.state]
     sizes = [] if planned.images is None else [f"{planned.images:,} images"]
@@ -157,7 +158,7 @@ def _told(planned: Planned) -> tuple[str, str]:
 
 
 def _plan_total(forecast: Forecast) -> str:
-    """What would run in all, and about how long."""
+    """Return what would run in all, and about how long."""
     counts = {action: len(forecast.those(action)) for action in Action}
     if not any(counts[action] for action in Action if action is not Action.SKIP):
         return "all fresh: nothing would run"
@@ -197,8 +198,7 @@ def show_rules(outcomes: Iterable[RuleOutcome]) -> None:
 
 
 def show_checks(rows: Iterable[CheckRow], counts: Mapping[str, int]) -> None:
-    """One line a check under its asset and partition, then one a cause of those that do not count,
-    then how many stand where."""
+    """Show a line a check, then one a cause of those that do not count, then how many there are."""
     rows = list(rows)
     judged = [row for row in rows if row.status != NOT_RUN]
     width = max((len(row.check) for row in judged), default=0)
@@ -228,7 +228,7 @@ def show_checks(rows: Iterable[CheckRow], counts: Mapping[str, int]) -> None:
 
 
 def show_restored(found: Restoration, verdicts: Mapping[At, Verdict]) -> None:
-    """What was recorded again and is not fresh yet, and what could not be, a line each."""
+    """Show what was recorded again and is not fresh yet, and what could not be, a line each."""
     for at, reason in found.lost.items():
         OUT.print(f"[red]not restored[/] {at[0].name} {at[1]}: {escape(reason)}")
     for verdict in verdicts.values():
@@ -241,7 +241,7 @@ def show_restored(found: Restoration, verdicts: Mapping[At, Verdict]) -> None:
 
 
 def show_removed(removed: Iterable[Removed], *, dry_run: bool) -> None:
-    """What was removed (or would be) of each kind, and how much."""
+    """Show what was removed (or would be) of each kind, and how much."""
     verb, total = "would remove" if dry_run else "removed", 0
     for each in removed:
         OUT.print(f"{verb} {each.kind}: {each.count}, {each.bytes / 1e6:.1f} MB")
@@ -311,6 +311,14 @@ class RunProgress:
             OUT.print(f"  [red]failed[/] {event.step}: {escape(event.text)}")
 
 
+@contextmanager
+def progress_of(study: Study, *, quiet: bool) -> Iterator[RunProgress]:
+    """Follow runs on the screen; what libraries print goes to a file of the study's results."""
+    log = results_folder(study) / "console.log"
+    with library_output_to(log), RunProgress(quiet=quiet) as progress:
+        yield progress
+
+
 CHECK_STEPS = {check_step(item) for item in PRODUCTS if item.checks}
 """Steps that check: they take their place in the log only when they have something to say."""
 
@@ -353,7 +361,7 @@ def score_table(summary: Mapping[str, Any], condition: Condition) -> Table:
 
 
 def show_deltas(hub: Path, path: str) -> None:
-    """The delta lines of an exported hub, then their file's path relative to it."""
+    """Show the delta lines of an exported hub, then their file's path relative to it."""
     for line in numbers.delta_lines(json.loads((hub / path).read_text("utf-8"))["deltas"]):
         OUT.print(line)
     OUT.print(f"deltas: {path}")

@@ -75,7 +75,7 @@ def export(
 def checks(
     study_file: str | None, doses: str | None, views: str | None, rerun: bool, as_json: bool
 ) -> int:
-    """Every asset check of the chosen partitions as it stands for what is there now.
+    """Show every asset check of the chosen partitions as it stands for what is there now.
 
     Of what is altered the check `files` fails and no other counts; of what is stale none does. Exit
     1 when a check of severity ERROR failed, or none counts. The check report of a hub is
@@ -89,16 +89,16 @@ def checks(
     from fly64_assets.pipeline.context import StudyContext
     from fly64_assets.pipeline.instance import read_only_instance, study_instance
     from fly64_assets.pipeline.report_notice import settled_planner
-    from fly64_assets.pipeline.store import results_folder
     from fly64_assets.runs.runner import run_checks
 
     context = StudyContext.load(study_file)
     conditions = chosen_conditions(context.study, doses, views)
     if rerun:
-        with study_instance(context.study, context.study_file) as instance:
-            log = results_folder(context.study) / "console.log"
-            with console.library_output_to(log), console.RunProgress(quiet=as_json) as progress:
-                run_checks(context, instance, conditions, progress.tell)
+        with (
+            study_instance(context.study, context.study_file) as instance,
+            console.progress_of(context.study, quiet=as_json) as progress,
+        ):
+            run_checks(context, instance, conditions, progress.tell)
     with read_only_instance(context.study) as instance:
         rows = rows_of_conditions(settled_planner(context, instance), conditions)
     counts = tally(rows)

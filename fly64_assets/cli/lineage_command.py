@@ -38,8 +38,9 @@ def lineage(file: Path, as_json: bool) -> int:
 
     Example: fly64 lineage results/demo/store/analysis/dose_1000/dense/metrics_delta_summary.json
     """
-    from fly64_assets.hub.lineage import home_of, trace
+    from fly64_assets.hub.lineage import trace
     from fly64_assets.hub.lineage_carried import carried_lineage
+    from fly64_assets.hub.lineage_homes import home_of
 
     with home_of(file) as found:
         chain = carried_lineage(file) if found is None else trace(*found)
@@ -52,7 +53,7 @@ def lineage(file: Path, as_json: bool) -> int:
 
 
 def as_dictionary(chain: Lineage | CarriedLineage) -> dict[str, Any]:
-    """A chain as JSON values; ``inputs`` of a step are positions in ``steps``.
+    """Return a chain as JSON values; ``inputs`` of a step are positions in ``steps``.
 
     Of a file that lies in no store or hub: its ``transformations`` as they are, and ``beside``.
     """
@@ -113,7 +114,7 @@ def _file_dictionary(state: FileState) -> dict[str, Any]:
 
 
 def tree_lines(chain: Lineage | CarriedLineage) -> Iterator[str]:
-    """A chain as an indented tree; a making that stands above already is only named."""
+    """Yield a chain as an indented tree; a making that stands above already is only named."""
     from fly64_assets.hub.lineage import Lineage
 
     yield _bold(chain.file)
@@ -173,8 +174,8 @@ def _details(step: Step) -> Iterator[str]:
 
 def _compared(state: FileState) -> str:
     found = state.sha256_on_disk
-    differs = found is not None and found != state.sha256
-    on_disk = f", on disk {found[:DIGITS]}" if differs else ""
+    differs = found not in (None, state.sha256)
+    on_disk = f", on disk {str(found)[:DIGITS]}" if differs else ""
     told = harmless(f"{state.path}  {state.sha256[:DIGITS]}{on_disk}")
     return f"{_coloured(state.state.value)}  {told}"
 
@@ -192,7 +193,7 @@ def _coloured(state: str) -> str:
 
 
 def _transformation_lines(chain: CarriedLineage) -> Iterator[str]:
-    """The records that a file carries, the latest first, each below what was made from it."""
+    """Yield the records that a file carries, the latest first, each below what was made from it."""
     beside = {(state.path, state.sha256): state for state in chain.beside}
     for depth, record in enumerate(reversed(chain.transformations), start=1):
         indent = "  " * depth

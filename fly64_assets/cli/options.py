@@ -61,46 +61,31 @@ def _completed(what: str) -> Callable[..., list[CompletionItem]]:
     return complete
 
 
-def one_condition_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option(
-            "--view",
-            required=True,
-            metavar="V",
-            help="The overlap view.",
-            shell_complete=_completed("views"),
-        ),
-        click.option(
-            "--dose",
-            required=True,
-            metavar="D",
-            help="Photons per exposure.",
-            shell_complete=_completed("doses"),
-        ),
-    ):
+def _with(command: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command options, in this order, after that of the study."""
+    for option in reversed(options):
         command = option(command)
     return study_option(command)
+
+
+def _key_option(kind: str, *more: str, **how: Any) -> Callable[..., Any]:
+    return click.option(f"--{kind}", *more, shell_complete=_completed(f"{kind}s"), **how)
+
+
+def one_condition_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    return _with(
+        command,
+        _key_option("dose", required=True, metavar="D", help="Photons per exposure."),
+        _key_option("view", required=True, metavar="V", help="The overlap view."),
+    )
 
 
 def matrix_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option(
-            "--view",
-            "views",
-            metavar="V[,V]",
-            help="Views; default: all.",
-            shell_complete=_completed("views"),
-        ),
-        click.option(
-            "--dose",
-            "doses",
-            metavar="D[,D]",
-            help="Doses; default: all.",
-            shell_complete=_completed("doses"),
-        ),
-    ):
-        command = option(command)
-    return study_option(command)
+    return _with(
+        command,
+        _key_option("dose", "doses", metavar="D[,D]", help="Doses; default: all."),
+        _key_option("view", "views", metavar="V[,V]", help="Views; default: all."),
+    )
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -144,13 +129,13 @@ def exit_code(command: Command) -> Callable[..., None]:
 
 
 def with_next_step(problem: str, advice: str) -> str:
-    """The problem and what to do, unless it says so itself."""
+    """Return the problem and what to do, unless it says so itself."""
     told = any(part in problem for part in SAYS_WHAT_TO_DO) or not advice
     return problem if told else f"{problem}; next: {advice}"
 
 
 def next_step(error: InputError) -> str:
-    """What to do about bad input, by where it stands."""
+    """Return what to do about bad input, by where it stands."""
     if error.next_step:
         return error.next_step
     if error.source.startswith("--"):
@@ -163,7 +148,7 @@ def next_step(error: InputError) -> str:
 
 
 def storage_problem(error: BaseException | None) -> str | None:
-    """What the file system or Dagster's database refused, in a line; None for another error.
+    """Return what the file system or Dagster's database refused, in a line; None for another error.
 
     A disk that runs full and a database that stays locked may end a command anywhere.
     """
@@ -182,7 +167,7 @@ def storage_problem(error: BaseException | None) -> str | None:
 
 
 def choose(option: str, asked: str | None, known: Iterable[str]) -> list[str]:
-    """The asked keys, each one that the study names.
+    """Return the asked keys, each one that the study names.
 
     Raises:
         InputError: a key that the study does not name, or none at all.
@@ -204,7 +189,7 @@ def choose(option: str, asked: str | None, known: Iterable[str]) -> list[str]:
 
 
 def chosen_conditions(study: Study, doses: str | None, views: str | None) -> list[Condition]:
-    """The cells of the study's matrix that ``--dose`` and ``--view`` name; all by default."""
+    """Return the cells of the matrix that ``--dose`` and ``--view`` name; all by default."""
     from fly64_assets.study.conditions import Condition, dose_keys, view_keys
 
     chosen_doses = choose("--dose", doses, dose_keys(study))

@@ -26,7 +26,6 @@ def restore(study_file: str | None, dry_run: bool, as_json: bool) -> int:
     from fly64_assets.cli import display as console
     from fly64_assets.pipeline.context import StudyContext
     from fly64_assets.pipeline.instance import read_only_instance, study_instance
-    from fly64_assets.pipeline.store import results_folder
     from fly64_assets.runs.restore import restore as restore_records
     from fly64_assets.runs.runner import check_unchecked
 
@@ -36,9 +35,8 @@ def restore(study_file: str | None, dry_run: bool, as_json: bool) -> int:
             found, states, failed = restore_records(context, instance, dry_run=True), {}, []
     else:
         context.store.require_writable()
-        log = results_folder(context.study) / "console.log"
         with study_instance(context.study, context.study_file, records_lost=True) as instance:
-            with console.library_output_to(log), console.RunProgress(quiet=as_json) as progress:
+            with console.progress_of(context.study, quiet=as_json) as progress:
                 found = restore_records(context, instance)
                 outcomes = check_unchecked(context, instance, progress.tell)
             failed = [event.text for outcome in outcomes for event in outcome.failures]

@@ -28,7 +28,6 @@ def report(study_file: str | None, open_it: bool, as_json: bool) -> int:
     from fly64_assets.pipeline.freshness import State
     from fly64_assets.pipeline.instance import read_only_instance, study_instance
     from fly64_assets.pipeline.report_notice import settled_planner
-    from fly64_assets.pipeline.store import results_folder
     from fly64_assets.runs.runner import report_study
     from fly64_assets.study.conditions import Condition
     from fly64_assets.study.products import product
@@ -42,8 +41,7 @@ def report(study_file: str | None, open_it: bool, as_json: bool) -> int:
     if verdict.state is not State.FRESH and possible:
         context.store.require_writable()
         with study_instance(context.study, context.study_file) as instance:
-            log = results_folder(context.study) / "console.log"
-            with console.library_output_to(log), console.RunProgress(quiet=as_json) as progress:
+            with console.progress_of(context.study, quiet=as_json) as progress:
                 outcomes = report_study(context, instance, progress.tell)
             failures = [event for outcome in outcomes for event in outcome.failures]
     with read_only_instance(context.study) as instance:

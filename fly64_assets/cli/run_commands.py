@@ -78,7 +78,6 @@ def run(
     from fly64_assets.pipeline.context import StudyContext
     from fly64_assets.pipeline.instance import study_instance
     from fly64_assets.pipeline.report_notice import settled_planner
-    from fly64_assets.pipeline.store import results_folder
     from fly64_assets.pipeline.view_preview import ViewPreview
     from fly64_assets.runs.outcomes import matrix_results
     from fly64_assets.runs.runner import run_conditions
@@ -91,8 +90,7 @@ def run(
         preview.counts(view)  # an infeasible view is refused before anything runs
     context.store.require_writable()
     with study_instance(context.study, context.study_file) as instance:
-        log = results_folder(context.study) / "console.log"
-        with console.library_output_to(log), console.RunProgress(quiet=as_json) as progress:
+        with console.progress_of(context.study, quiet=as_json) as progress:
             matrix = run_conditions(context, instance, conditions, progress.tell, force=force)
         results = matrix_results(context, settled_planner(context, instance), conditions, matrix)
     if as_json:
@@ -107,7 +105,7 @@ def run(
 @json_option
 @exit_code
 def status(study_file: str | None, doses: str | None, views: str | None, as_json: bool) -> int:
-    """Where each condition stands, and what stopped it. Exit 1 when something failed.
+    """Say where each condition stands, and what stopped it. Exit 1 when something failed.
 
     Example: fly64 status
     """

@@ -20,7 +20,7 @@ class ComparisonStatus:
 def comparison_manifest(
     dose: int, view: str, statuses: Mapping[str, ComparisonStatus], *, ms_ssim_sigma_px: float
 ) -> dict[str, Any]:
-    """The manifest of one condition, both splits in it, train before test.
+    """Return the manifest of one condition, both splits in it, train before test.
 
     Args:
         dose: photons per exposure.

@@ -35,7 +35,7 @@ def _deltas(value_of: Callable[[str, str, str], float | None]) -> dict[str, Any]
 def intervals(
     statistics: Mapping[str, Iterable[Statistic]], *, confidence: float
 ) -> dict[str, Any]:
-    """The intervals of the deltas of the means and of each split, from the statistics by split."""
+    """Return the intervals of the deltas of the means and of each split."""
     found: dict[str, Any] = {}
     for split, rows in statistics.items():
         others: dict[str, Any] = {f"vs_{other}": {m: {} for m in HEADLINES} for other in OTHERS}

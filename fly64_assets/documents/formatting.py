@@ -41,18 +41,18 @@ def decimals(kind: Kind, metric: str) -> int:
 
 
 def score(value: float | None, kind: Kind, metric: str) -> str:
-    """A metric's value: ``0.889``, or ``not defined``."""
+    """Return a metric's value: ``0.889``, or ``not defined``."""
     return UNDEFINED if value is None else f"{value:.{decimals(kind, metric)}f}"
 
 
 def score_within(value: float | None, low: float | None, high: float | None, metric: str) -> str:
-    """A mean with its interval, ``0.9737 [0.9641, 0.9803]``; alone where there is none."""
+    """Return a mean with its interval, ``0.9737 [0.9641, 0.9803]``; alone where there is none."""
     value_text, *ends = (score(number, "job", metric) for number in (value, low, high))
     return value_text if low is None or high is None else f"{value_text} [{', '.join(ends)}]"
 
 
 def delta(value: float | None, metric: str, kind: Kind = "delta") -> str:
-    """A metric's difference, with its sign: ``+0.020``."""
+    """Return a metric's difference, with its sign: ``+0.020``."""
     return signed(value, decimals(kind, metric))
 
 
@@ -77,27 +77,27 @@ def photon_density(value: float | None) -> str:
 
 
 def overlap(value: float | None) -> str:
-    """A disc overlap, 0 to 1: ``0.700``."""
+    """Return a disc overlap, 0 to 1: ``0.700``."""
     return MISSING if value is None else f"{value:.3f}"
 
 
 def correlation(value: float | None) -> str:
-    """A correlation, -1 to 1: ``0.953``, or ``not defined``."""
+    """Return a correlation, -1 to 1: ``0.953``, or ``not defined``."""
     return UNDEFINED if value is None else f"{value:.3f}"
 
 
 def condition(dose: int, view: str) -> str:
-    """What a report is about: ``1,000 photons per exposure, dense view``."""
+    """Return what a report is about: ``1,000 photons per exposure, dense view``."""
     return f"{count(dose)} photons per exposure, {view} view"
 
 
 def percent(part: float, whole: float) -> str:
-    """A share: ``58.4 %``."""
+    """Return a share: ``58.4 %``."""
     return f"{100 * part / whole:.1f} %" if whole else MISSING
 
 
 def threshold(value: float) -> str:
-    """A limit that scores are held against: ``0.80``."""
+    """Return a limit that scores are held against: ``0.80``."""
     return f"{value:.2f}"
 
 
@@ -107,7 +107,7 @@ def cpu_seconds(value: float | None) -> str:
 
 
 def yes_no(flag: float | bool | None) -> str:
-    """A flag, whether it came as a truth value or as 0 and 1; ``N/A`` where there is none."""
+    """Return a flag that came as a truth value or as 0 and 1; ``N/A`` where there is none."""
     return MISSING if flag is None else "yes" if flag else "no"
 
 

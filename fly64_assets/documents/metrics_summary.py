@@ -15,7 +15,7 @@ COUNTS = ("n_images_total", "n_images_kept", "n_centres")
 
 
 def _scores(rows: Sequence[ScoreRow]) -> dict[str, dict[str, dict[str, float | None]]]:
-    """model -> metric -> {amplitude, phase} or {value}; None where a score is not defined."""
+    """Return model -> metric -> {amplitude, phase} or {value}; None for what is not defined."""
     scores: dict[str, dict[str, dict[str, float | None]]] = {}
     for row in rows:
         scores.setdefault(row.model, {})[row.metric] = (
@@ -49,7 +49,7 @@ def metrics_summary(
     view_metrics: Mapping[str, Mapping[str, Any]],
     compliance: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The summary of one condition.
+    """Return the summary of one condition.
 
     Args:
         manifest: the condition's comparison manifest, without failures.

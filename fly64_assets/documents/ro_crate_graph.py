@@ -19,7 +19,7 @@ Entity = Mapping[str, Any]
 
 
 def read_crate(hub: Path) -> dict[str, Any]:
-    """The crate's JSON object.
+    """Return the crate's JSON object.
 
     Raises:
         ValueError: there is none, or it is no JSON object with every key once.
@@ -60,7 +60,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def references(value: Any) -> list[str]:
-    """The identifiers that a property's value refers to, in order."""
+    """Return the identifiers that a property's value refers to, in order."""
     return [item["@id"] for item in as_list(value) if isinstance(item, Mapping) and "@id" in item]
 
 
@@ -80,15 +80,15 @@ class Graph:
         return {key: entity for key, entity in found if name in as_list(entity["@type"])}
 
     def properties(self, entity: Entity) -> list[Entity]:
-        """The PropertyValues of an entity, in order."""
+        """Return the PropertyValues of an entity, in order."""
         targets = references(entity.get("additionalProperty"))
         return [self.entities[key] for key in targets if key in self.entities]
 
     def stated(self, action: Entity) -> dict[str, Any]:
-        """propertyID -> value of an action's PropertyValues."""
+        """Return the values of an action's PropertyValues by their ``propertyID``."""
         return {str(p.get("propertyID")): p.get("value") for p in self.properties(action)}
 
     def inputs(self, action: Entity) -> list[Entity]:
-        """An action's inputs as it consumed them: each a PropertyValue with the data version."""
+        """Return an action's inputs as it consumed them, PropertyValues with data versions."""
         found = self.properties(action)
         return [entity for entity in found if entity.get("propertyID") == "input_data_version"]

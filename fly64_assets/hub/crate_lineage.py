@@ -58,7 +58,7 @@ class HubHome:
             raise InputError(root / CRATE, "", f"cannot be followed: {error!r}") from None
 
     def owner(self, path: str) -> Made:
-        """The making that the crate gives for ``path``.
+        """Return the making that the crate gives for ``path``.
 
         Raises:
             InputError: the crate gives none.
@@ -132,7 +132,7 @@ class HubHome:
         )
 
     def _input_key(self, given: Entity) -> _Key:
-        """An input as it was consumed, from its PropertyValue in the crate."""
+        """Return an input as it was consumed, from its PropertyValue in the crate."""
         entities = [self.graph.entities[target] for target in references(given["valueReference"])]
         files = {unquote(references(e["about"])[0]): e["value"] for e in entities}
         return _Key(given["name"], given["value"], tuple(sorted(files.items())))

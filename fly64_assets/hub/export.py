@@ -93,7 +93,7 @@ def export_hub(
 def finished_records(
     context: StudyContext, planner: Planner, condition: Condition
 ) -> dict[Product, Record]:
-    """The record of everything that a finished condition consists of.
+    """Return the record of everything that a finished condition consists of.
 
     Raises:
         NotTrusted: it is not finished; every reason is named.
@@ -150,7 +150,7 @@ def _refuse_content(hub: Path, *, clobber: bool) -> None:
 
 @contextmanager
 def _staging(hub: Path) -> Iterator[Path]:
-    """A folder beside ``hub``, gone afterwards; what a killed export left there goes as well."""
+    """Make a folder beside ``hub`` and remove it afterwards, with what a killed export left."""
     prefix = f".{hub.name}.exporting-"
     try:
         hub.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ def _staging(hub: Path) -> Iterator[Path]:
 
 
 def _hub_files(records: Mapping[Product, Record], condition: Condition) -> list[HubFile]:
-    """What the hub consists of, but for its RO-Crate, in the order of the catalogue."""
+    """Return what the hub consists of, but for its RO-Crate, in the order of the catalogue."""
     files = []
     for item in (item for item in PRODUCTS if item in records):
         for path, stored in records[item].provenance.files.items():
@@ -208,10 +208,10 @@ def _put_in_place(staging: Path, hub: Path, *, clobber: bool) -> Exported:
         if not clobber:
             raise InputError(hub, "--to", _difference(there, made))
         moved = _free_name(hub.with_name(f"{hub.name}.{utc_now().replace(':', '')}"))
-        os.rename(hub, moved)
+        hub.rename(moved)
     elif hub.is_dir():
         hub.rmdir()
-    os.rename(staging, hub)
+    staging.rename(hub)
     sync(hub.parent)
     return Exported("exported", _n_files(made), moved)
 

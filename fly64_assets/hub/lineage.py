@@ -1,17 +1,16 @@
 """The lineage of a file: what it was made from, down to the specimen, and what still holds of it.
 
 A file of a store is traced through the event log of its study's Dagster instance, a file of a hub
-through the hub's RO-Crate alone; where the two lie apart, ``lineage_store.py`` and
-``hub/crate_lineage.py`` read them. This module finds where a file belongs, walks the chain and
-compares it with the disk. It writes nothing. What any other file says of itself is read by
+through the hub's RO-Crate alone: ``lineage_store.py`` and ``crate_lineage.py`` read them, and
+``lineage_homes.py`` finds which of them a file belongs to. This module walks the chain and compares
+it with the disk. It writes nothing. What any other file says of itself is read by
 ``lineage_carried.py``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import Any, Protocol
 from fly64_assets.errors import InputError
 from fly64_assets.pipeline.store import not_as_kept
 from fly64_assets.study.hashing import sha256_of
-from fly64_assets.study.hub_layout import RO_CRATE
 
 LONGEST = 100
 """Makings in one line of descent; a study has about a dozen, so more were not exported by us."""
@@ -83,13 +81,13 @@ class Home(Protocol):
     root: Path
 
     def owner(self, path: str) -> Made:
-        """The current making of the asset that ``path`` belongs to; InputError where none is."""
+        """Return the current making of the asset that ``path`` belongs to, or raise InputError."""
 
     def made(self, key: Hashable) -> Made:
-        """The making that a consumer's key names."""
+        """Return the making that a consumer's key names."""
 
     def current(self, asset: str, partition: str | None) -> Made | None:
-        """The latest making of an asset."""
+        """Return the latest making of an asset."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ class Lineage:
         )
 
     def counts(self) -> dict[str, int]:
-        """Number of files in each state that occurs."""
+        """Count the files in each state that occurs."""
         states = [file.state for step in self.steps for file in step.files]
         return {state.value: states.count(state) for state in Match if state in states}
 
@@ -186,7 +184,7 @@ class _Walk:
 
 
 def trace(home: Home, path: str) -> Lineage:
-    """The chain of a file of a store or hub.
+    """Return the chain of a file of a store or hub.
 
     Args:
         home: where it lies.
@@ -214,7 +212,7 @@ def digest_on_disk(file: Path) -> str:
 
 
 def unknown_file(path: Path, problem: str) -> InputError:
-    """The refusal of a path that no record names; one that is no file is refused for that first.
+    """Return the refusal of a path that no record names, of one that is no file for that first.
 
     Args:
         path: what was asked for, whether it exists or not.
@@ -238,26 +236,3 @@ def seeds_of(settings: Mapping[str, Any], prefix: str = "") -> dict[str, int]:
         elif isinstance(value, int) and (key == "seed" or prefix.endswith("seeds.")):
             found[f"{prefix}{key}"] = value
     return found
-
-
-@contextmanager
-def home_of(path: Path) -> Iterator[tuple[Home, str] | None]:
-    """The store or hub that a file belongs to, open, with its path there; None where it is neither.
-
-    The file itself need not exist: one that is gone has a lineage as well.
-    """
-    path = Path(os.path.abspath(path))
-    for folder in path.parents:
-        if os.path.isfile(folder / RO_CRATE):
-            from fly64_assets.hub.crate_lineage import HubHome
-
-            yield HubHome(folder), path.relative_to(folder).as_posix()
-            return
-        store = folder / "store"
-        if store in path.parents and (folder / "dagster").is_dir():
-            from fly64_assets.hub.lineage_store import open_store
-
-            with open_store(folder) as home:
-                yield home, path.relative_to(store).as_posix()
-            return
-    yield None

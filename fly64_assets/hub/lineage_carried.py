@@ -40,13 +40,13 @@ class CarriedLineage:
         return all(state.state.holds for state in self.beside)
 
     def counts(self) -> dict[str, int]:
-        """Number of files beside it in each state that occurs."""
+        """Count the files beside it in each state that occurs."""
         states = [file.state for file in self.beside]
         return {state.value: states.count(state) for state in Match if state in states}
 
 
 def carried_lineage(path: Path) -> CarriedLineage:
-    """The provenance that a file carries in itself, wherever it lies.
+    """Return the provenance that a file carries in itself, wherever it lies.
 
     Args:
         path: an NPZ with ``_metadata``, or a JSON object with ``transformations``.
@@ -101,7 +101,7 @@ def _npz_metadata(path: Path) -> str | None:
 
 
 def _json_value(path: Path, text: str | bytes | None) -> Any:
-    """The value of a JSON text, ``None`` where it is none.
+    """Return the value of a JSON text, ``None`` where it is none.
 
     Raises:
         InputError: it is nested so deep, or has such characters, that it could not be shown.

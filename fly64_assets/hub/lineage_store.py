@@ -56,7 +56,7 @@ class StoreHome:
         self._current: dict[tuple[str, str | None], Made | None] = {}
 
     def owner(self, path: str) -> Made:
-        """The latest making of the product that ``path`` belongs to.
+        """Return the latest making of the product that ``path`` belongs to.
 
         Raises:
             InputError: it is no product's file, or no record names it.
@@ -138,7 +138,7 @@ def _made(provenance: Provenance, storage_id: int) -> Made:
 
 
 def owner_of(path: str) -> tuple[Product, Condition] | None:
-    """The product, and its condition, that a path of a store belongs to.
+    """Return the product, and its condition, that a path of a store belongs to.
 
     Args:
         path: relative to the store, POSIX.
@@ -157,7 +157,7 @@ def owner_of(path: str) -> tuple[Product, Condition] | None:
 
 @contextmanager
 def open_store(results: Path) -> Iterator[StoreHome]:
-    """The store of a study's results folder with its event log.
+    """Open the store of a study's results folder with its event log.
 
     Raises:
         InputError: the folder holds no Dagster instance of a study, or it cannot be opened.

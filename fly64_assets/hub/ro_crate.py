@@ -19,10 +19,10 @@ from urllib.parse import quote
 
 from fly64_assets.documents.provenance import InputRecord, Provenance
 from fly64_assets.hub.lineage import seeds_of
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.records import Record
 from fly64_assets.study.arms import ARMS, ITERATIVE
 from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.hub_layout import RO_CRATE, hub_path
 from fly64_assets.study.model import SPLITS, Study
 from fly64_assets.study.products import BY_KEY, PRODUCTS, Product
@@ -133,11 +133,11 @@ def write_ro_crate(
         file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())
-    os.replace(unfinished, hub / RO_CRATE)
+    unfinished.replace(hub / RO_CRATE)
 
 
 def describe(name: str) -> str:
-    """What a file of a hub holds, by its name."""
+    """Return what a file of a hub holds, by its name."""
     if name in DESCRIPTIONS:
         return DESCRIPTIONS[name]
     return "Log of a step" if name.endswith(".log") else "Output"
@@ -154,7 +154,7 @@ def _canonical(content: Any) -> str:
 
 
 def _without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings whose specimen, which may be given by a path, is named by its file alone."""
+    """Return settings whose specimen, which may be a path, is named by its file alone."""
     named = dict(settings)
     if "specimen" in named:
         named["specimen"] = PurePosixPath(str(named["specimen"])).name

@@ -36,7 +36,12 @@ from fly64_assets.pipeline.conventions import description
 from fly64_assets.pipeline.freshness import Planner, input_version
 from fly64_assets.pipeline.io_manager import Staged, StoredInput
 from fly64_assets.pipeline.partitions import partitions_definition
-from fly64_assets.pipeline.process import end_with_parent, limit_threads
+from fly64_assets.pipeline.process import (
+    end_with_parent,
+    limit_threads,
+    program_version,
+    utc_now,
+)
 from fly64_assets.pipeline.progress import reporter
 from fly64_assets.pipeline.records import Ledger
 from fly64_assets.solvers.interface import ProgressCallback
@@ -133,12 +138,33 @@ class PhaseRun:
             merged |= given.sha256_by_name()
         return merged
 
+    def made_from(
+        self, metadata: Mapping[str, Any], tool: str, **parameters: Any
+    ) -> dict[str, Any]:
+        """Return an input's DATA-001 metadata with this making as one transformation more.
+
+        Args:
+            metadata: of the input.
+            tool: what is done.
+            parameters: beside the settings that this product reads.
+        """
+        from fly64_assets.ptychography.data001.metadata import with_transformation
+
+        return with_transformation(
+            metadata,
+            tool=tool,
+            version=program_version(),
+            time=utc_now(),
+            parameters={**parameters, **self.settings},
+            inputs=self.input_hashes(),
+        )
+
     def section(self, name: str, kind: type[Section]) -> Section:
-        """A typed section of the study, from the settings that this product reads."""
+        """Return a typed section of the study, from the settings that this product reads."""
         return kind.model_validate(self.settings[name])
 
     def progress(self, label: str) -> ProgressCallback:
-        """A callback that tells the event log how far ``label`` is, how fast, and how long yet."""
+        """Return a callback that tells the event log how far ``label`` is, and how long yet."""
         return reporter(label, self.log, patterns_in=self._patterns_in)
 
     def _patterns_in(self, unit: str) -> int | None:
@@ -166,7 +192,7 @@ def _inputs(first: Product, keys: tuple[Key, ...]) -> dict[str, AssetIn]:
 
 
 def _deps(first: Product, keys: tuple[Key, ...]) -> list[AssetDep]:
-    """What is shown as upstream, and not handed to the step by Dagster."""
+    """Return what is shown as upstream, and not handed to the step by Dagster."""
     return [AssetDep(AssetKey(key), partition_mapping=_mapping(first, key)) for key in keys]
 
 
@@ -207,7 +233,7 @@ class PhaseAsset:
         return [_asset(context, products, self) for products in steps]
 
     def described(self, item: Product, arms: Sequence[str]) -> str:
-        """What one of its products is."""
+        """Return what one of its products is."""
         arm = next((arm for arm in ARMS if arm.name == item.arm), None)
         return self.about.format(
             split=item.split,

@@ -47,7 +47,7 @@ def write(
 
 
 def steps(store: Store, level: Level, condition: Condition) -> list[str]:
-    """The steps that the level's blocker names; [] where there is none."""
+    """Return the steps that the level's blocker names; [] where there is none."""
     path = path_of(store, level, condition)
     if not path.is_file():
         return []
@@ -56,7 +56,7 @@ def steps(store: Store, level: Level, condition: Condition) -> list[str]:
 
 
 def in_a_line(text: str) -> str:
-    """A blocker's text as one sentence: when, in which steps, why; without run and logs."""
+    """Return a blocker's text as one sentence: when, in which steps, why; without run and logs."""
     parts = [line.partition(": ") for line in text.splitlines()]
     told = [(name, value) for name, _, value in parts if name in ("time", "step", "exception")]
     (_, time), *stops = told or [("time", "an unknown time")]

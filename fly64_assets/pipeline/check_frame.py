@@ -4,11 +4,14 @@ All checks of one product are judged in one step, because starting a process cos
 of them; each stays a check of its own, with its own result and severity.
 """
 
+import csv
+import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dagster import (
     AssetCheckEvaluation,
@@ -23,32 +26,44 @@ from dagster import (
     TableRecord,
     multi_asset_check,
 )
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
 
 from fly64_assets.documents.provenance import FileRecord, Provenance
 from fly64_assets.pipeline.accelerator import limit_device
 from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.dagster_internals import EvaluationTarget
 from fly64_assets.pipeline.freshness import Planner, State
 from fly64_assets.pipeline.partitions import partitions_definition
 from fly64_assets.pipeline.process import end_with_parent, limit_threads
 from fly64_assets.pipeline.records import JUDGED_BY, Ledger, Record
 from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.rules.check import AS_WRITTEN, Check, Severity
+from fly64_assets.rules.files import Files, T
 from fly64_assets.rules.store import checks_of
 from fly64_assets.study.conditions import Condition, conditions_of
 from fly64_assets.study.model import Study
 from fly64_assets.study.products import BY_KEY, FILES, Product, products_in
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fly64_assets.ptychography.data001.dataset import Dataset
+
 
 @dataclass(frozen=True)
 class StoreCheckRun:
-    """The files of a study's store as a judge sees them (`rules.check.CheckRun`)."""
+    """The files of a study's store as a judge sees them (`rules.check.CheckRun`).
+
+    Attributes:
+        study: as its file says.
+        ledger: of the instance.
+        record: of the product as it was made last.
+        memory: what rules of one evaluation have found out, see `once`.
+    """
 
     study: Study
     ledger: Ledger
     record: Record
+    memory: dict[Any, Any] = field(default_factory=dict, compare=False)
 
     @property
     def product(self) -> Product:
@@ -77,6 +92,41 @@ class StoreCheckRun:
     def path(self, file: str) -> Path:
         return self.ledger.store.path(self.product, self.condition, file)
 
+    def has(self, file: str) -> bool:
+        return self.path(file).is_file()
+
+    def text(self, file: str) -> str:
+        return self.path(file).read_text("utf-8")
+
+    def json(self, file: str) -> dict[str, Any]:
+        return json.loads(self.text(file))
+
+    def table(self, file: str) -> list[dict[str, str]]:
+        with self.path(file).open(encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+
+    def arrays(self, file: str, *keys: str) -> "dict[str, np.ndarray]":
+        from fly64_assets.ptychography.data001 import npz
+
+        return npz.read_npz(self.path(file), keys or None)
+
+    def mapped(self, file: str, key: str) -> "np.ndarray":
+        from fly64_assets.ptychography.data001 import npz
+
+        return npz.open_array(self.path(file), key)
+
+    def dataset(self) -> "Dataset":
+        from fly64_assets.ptychography.data001.dataset import read_dataset
+
+        return read_dataset(self.path(self.product.files[0]))
+
+    def once(self, what: str, files: Mapping[str, Files], make: Callable[[], T]) -> T:
+        key = (what, *((file, owner.product.key) for file, owner in files.items()))
+        if key not in self.memory:
+            self.memory[key] = make()
+        found: T = self.memory[key]
+        return found
+
     def other(self, *key: str) -> "StoreCheckRun":
         product = BY_KEY[key]
         found = self.at(product, self.condition.restricted_to(product.per))
@@ -94,7 +144,7 @@ class StoreCheckRun:
         return self.ledger.store.altered({file.path: file})
 
     def _of(self, record: Record | None) -> "StoreCheckRun | None":
-        return None if record is None else StoreCheckRun(self.study, self.ledger, record)
+        return None if record is None else replace(self, record=record)
 
 
 def check_step(product: Product) -> str:
@@ -113,7 +163,7 @@ MEASURED = re.compile(r"([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?: [^\W\d_].*)?")
 
 
 def measured(outcomes: Iterable[RuleOutcome]) -> dict[str, float]:
-    """What was held against a bound, as numbers, which the UI plots over time.
+    """Return what was held against a bound, as numbers, which the UI plots over time.
 
     What has to be equal to something is left out: it does not move.
     """
@@ -261,17 +311,15 @@ def evaluate_everywhere(
             )
 
 
-def _target(record: Record) -> AssetCheckEvaluationTargetMaterializationData:
+def _target(record: Record) -> EvaluationTarget:
     made = datetime.fromisoformat(record.provenance.generated_at).timestamp()
-    return AssetCheckEvaluationTargetMaterializationData(
-        storage_id=record.storage_id, run_id=record.run_id, timestamp=made
-    )
+    return EvaluationTarget(storage_id=record.storage_id, run_id=record.run_id, timestamp=made)
 
 
 def build_checks(
     context: StudyContext, product: Product, checks: Collection[Check]
 ) -> AssetChecksDefinition:
-    """The product's checks as one step; each blocks where the catalogue says so."""
+    """Return the product's checks as one step; each blocks where the catalogue says so."""
     partitions = partitions_definition(context.study, product.per)
     specs = [
         AssetCheckSpec(

@@ -1,5 +1,7 @@
-"""Every asset check of chosen partitions as it stands now: what ``fly64 checks`` and the reports
-show. Nothing is evaluated here (``checks/``), and what still counts is the planner's to say."""
+"""Every asset check of chosen partitions as it stands now, for ``fly64 checks`` and reports.
+
+Nothing is evaluated here (``rules/``), and what still counts is the planner's to say.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ class CheckRow:
 
 
 def rows_of(planner: Planner, item: Product, condition: Condition) -> list[CheckRow]:
-    """The checks of one product as they stand for what is there now."""
+    """Return the checks of one product as they stand for what is there now."""
     return [
         CheckRow(
             item.name,
@@ -64,6 +66,6 @@ def rows_of_conditions(planner: Planner, conditions: Iterable[Condition]) -> lis
 
 
 def tally(rows: Iterable[CheckRow]) -> dict[str, int]:
-    """Number of checks in each state, all four of them."""
+    """Count the checks in each state, all four of them."""
     states = [row.status for row in rows]
     return {state: states.count(state) for state in STATES}

@@ -72,7 +72,7 @@ class StoredCheckpoint:
         return self.folder / FILE
 
     def load(self) -> Snapshot | None:
-        """The snapshot of an interrupted run of this fingerprint, ``None`` where there is none."""
+        """Return the snapshot of an interrupted run of this fingerprint, or None."""
         if not self.path.is_file():
             return None
         try:
@@ -98,7 +98,7 @@ class StoredCheckpoint:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_npz(unfinished, {**snapshot.arrays, STATE: self._described(snapshot)})
             _seal(unfinished)
-            os.replace(unfinished, self.path)
+            unfinished.replace(self.path)
             sync(self.folder)
         except OSError as error:
             self.log(
@@ -109,7 +109,7 @@ class StoredCheckpoint:
                 unfinished.unlink()
 
     def part(self, name: str) -> StoredCheckpoint:
-        """The checkpoint of one of several solver calls in a step; it goes with the whole."""
+        """Return the checkpoint of one solver call of several in a step; it goes with the whole."""
         return StoredCheckpoint(
             self.folder / name, f"{self.fingerprint} {name}", self.log, self.spent
         )
@@ -132,7 +132,7 @@ class StoredCheckpoint:
         return np.array(json.dumps(described, allow_nan=False))
 
     def _read(self) -> Snapshot:
-        """Raises InputError for what is not whole or not of this fingerprint."""
+        """Raise InputError for what is not whole or not of this fingerprint."""
         from fly64_assets.ptychography.data001.npz import read_npz
 
         _require_seal(self.path)
@@ -177,7 +177,7 @@ def _require_seal(path: Path) -> None:
 
 
 def _seals(file: Any) -> tuple[bytes, bytes]:
-    """What the seal of an open file has to be, and what it is."""
+    """Return what the seal of an open file has to be, and what it is."""
     digest = hashlib.sha256()
     remaining = file.seek(0, os.SEEK_END) - SEAL_BYTES
     file.seek(0)

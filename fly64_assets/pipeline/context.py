@@ -23,7 +23,7 @@ class StudyContext:
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> StudyContext:
-        """Raises InputError for a study file that breaks a rule, or a store of another version."""
+        """Read the study; InputError for one that breaks a rule, or a store of another version."""
         study = load_study(path)
         store = Store.of(study)
         store.require_schema()

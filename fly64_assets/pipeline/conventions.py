@@ -33,6 +33,6 @@ BY_GROUP = {
 
 
 def description(item: Product, about: str, study: Study) -> str:
-    """What an asset is, the units and axes of its phase, and where its files lie, as Markdown."""
+    """Say what an asset is, its phase's units and axes, and where its files lie, in Markdown."""
     files = ", ".join(f"`{name}`" for name in files_in(item, study))
     return f"{about}\n\n{BY_GROUP[item.group]}\n\nIn the store, `{item.folder}`: {files}."

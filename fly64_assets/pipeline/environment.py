@@ -31,7 +31,7 @@ SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def settled_environment() -> dict[str, str]:
-    """This process's variables with those that decide results set by us or left out."""
+    """Return this process's variables, with those that decide results set or left out."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -66,7 +66,8 @@ def settle() -> None:
         del os.environ[name]
     os.environ.update(settled)
     strict = [one for one in warnings.filters if one[0] == "error"]
-    warnings.filters[:] = [one for one in warnings.filters if one not in strict]
+    kept = [one for one in warnings.filters if one not in strict]
+    warnings.filters[:] = kept  # type: ignore[index]
     sys.warnoptions[:] = [one for one in sys.warnoptions if not one.startswith("error")]
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that has no such letter shows its number

@@ -10,7 +10,6 @@ schedule.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from fly64_assets.errors import NotTrusted
 from fly64_assets.pipeline import blockers, stored_records
 from fly64_assets.pipeline.records import CheckState, Ledger, Record
 from fly64_assets.study.conditions import Condition
-from fly64_assets.study.hashing import sha256_of
+from fly64_assets.study.hashing import digest, sha256_of
 from fly64_assets.study.model import Study, specimen_path
 from fly64_assets.study.products import (
     BY_KEY,
@@ -64,7 +63,7 @@ class Lack:
     inherited: bool = False
 
     def passed_on(self, product: Product) -> str:
-        """The reason as it is given for what is made from ``product``."""
+        """Return the reason as it is given for what is made from ``product``."""
         return self.reason if self.inherited else f"{product.name} is {self.state}: {self.reason}"
 
 
@@ -86,14 +85,8 @@ class Verdict:
         return f"{self.product.name} {self.condition}: {self.state} ({self.reason})"
 
 
-def digest(content: Any) -> str:
-    """sha256 of JSON with sorted keys: equal for equal content, whatever the order."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def input_version(consumer: Product, made: Provenance) -> str:
-    """What has to stay the same of an input for its consumer to stay fresh.
+    """Return what has to stay the same of an input for its consumer to stay fresh.
 
     Its data version; for a consumer that quotes the files themselves, their bytes.
     """
@@ -145,7 +138,7 @@ class Planner:
         return sha256_of(path) if path.is_file() else "missing"
 
     def settings(self, product: Product, condition: Condition) -> dict[str, Any]:
-        """What the product reads of the study, as JSON values; the specimen's with its bytes."""
+        """Return what the product reads of the study, the specimen's with its bytes, as JSON."""
         settings = dict(product.settings(self.study, condition))
         if not product.inputs and not product.gathers:
             settings["specimen_sha256"] = self.specimen_sha256
@@ -167,12 +160,12 @@ class Planner:
         return json.loads(json.dumps(settings))
 
     def reported(self, product: Product, condition: Condition) -> list[Record]:
-        """What there is of the products whose checks such a product reports on."""
+        """Return what there is of the products whose checks such a product reports on."""
         found = (self.record(*each) for each in self.inputs_of(product, condition))
         return [record for record in found if record is not None]
 
     def gathered(self, product: Product) -> dict[Condition, list[Record]]:
-        """The records of every condition that such a product is made from now.
+        """Return the records of every condition that such a product is made from now.
 
         A condition counts when all that is asked of it may be consumed, see `trusted`.
         """
@@ -244,7 +237,7 @@ class Planner:
         return {"state": str(state), "reason": reason, "checks": digest(said)}
 
     def _distrust(self, product: Product, condition: Condition) -> Lack | None:
-        """What keeps a product from being consumed; None when nothing does."""
+        """Return what keeps a product from being consumed; None when nothing does."""
         lack = self.lack(product, condition)
         if lack is not None:
             return lack
@@ -298,7 +291,7 @@ class Planner:
             yield upstream, condition.restricted_to(upstream.per)
 
     def record(self, product: Product, condition: Condition) -> Record | None:
-        """The product's latest record, looked up once."""
+        """Return the product's latest record, looked up once."""
         if (product, condition) not in self._records:
             self._records[product, condition] = self.ledger.latest(product, condition)
         return self._records[product, condition]
@@ -378,7 +371,7 @@ class Planner:
         return State.FRESH, f"made {record.provenance.generated_at}"
 
     def trusted(self, product: Product, condition: Condition) -> Record:
-        """The record of an input that may be consumed. This is the guard of every consumer.
+        """Return the record of an input that may be consumed. This is the guard of every consumer.
 
         Raises:
             NotTrusted: it was never made, is stale or altered, or a blocking check did not pass for
@@ -401,7 +394,7 @@ class Planner:
 
 
 def _failures(checks: Iterable[CheckState]) -> Iterator[Lack]:
-    """What the checks of one product say against it, what failed before what is unchecked."""
+    """Yield what the checks of one product say against it, what failed before what is unchecked."""
     due = []
     for check in checks:
         if check.failed:

@@ -69,7 +69,7 @@ def prepare_instance(study: Study, study_file: Path, *, records_lost: bool = Fal
             write_whole(folder / UNPROVEN, text)
             with opened(folder, source, UNPROVEN) as instance:
                 record_owner.claim(instance, folder, study, source, anew=records_lost)
-            os.replace(folder / UNPROVEN, settings)
+            (folder / UNPROVEN).replace(settings)
         elif not settings.is_file() or settings.read_text("utf-8") != text:
             write_whole(settings, text)
     except OSError as error:
@@ -86,7 +86,7 @@ def prepare_instance(study: Study, study_file: Path, *, records_lost: bool = Fal
 def study_instance(
     study: Study, study_file: Path, *, records_lost: bool = False
 ) -> Iterator[DagsterInstance]:
-    """The study's instance, open; arguments and InputError as of `prepare_instance`."""
+    """Open the study's instance; arguments and InputError as of `prepare_instance`."""
     folder = prepare_instance(study, study_file, records_lost=records_lost)
     with opened(folder, _settings_file()) as instance:
         yield instance
@@ -94,7 +94,7 @@ def study_instance(
 
 @contextmanager
 def read_only_instance(study: Study) -> Iterator[DagsterInstance]:
-    """The study's instance for looking; an empty one in memory where none was made yet.
+    """Open the study's instance for looking; an empty one in memory where none was made yet.
 
     Raises:
         InputError: its settings cannot be used, or its records are not the study's.
@@ -126,7 +126,7 @@ def _read(file: Path) -> str:
 
 
 def _storage(file: Path, text: str) -> dict[str, Any]:
-    """What the settings say of where records are; empty: in files below the instance's folder."""
+    """Return what the settings say of where records are; empty: files in the folder."""
     try:
         content = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
@@ -162,7 +162,7 @@ def _kind(storage: dict[str, Any]) -> dict[str, list[str]]:
 
 @contextmanager
 def opened_to_read(folder: Path, source: Path) -> Iterator[DagsterInstance]:
-    """The instance of a folder, which may be another user's or on a read-only file system.
+    """Open the instance of a folder, which may be another user's or on a read-only file system.
 
     SQLite and Dagster write to a database also to read it. Where they may not, a copy is read.
 
@@ -206,7 +206,7 @@ def _copy_database(database: Path, copy: Path) -> None:
 
 @contextmanager
 def opened(folder: Path, source: Path, settings: str = SETTINGS) -> Iterator[DagsterInstance]:
-    """The instance of a folder.
+    """Open the instance of a folder.
 
     Args:
         folder: an instance's folder.

@@ -105,7 +105,7 @@ class StoreIOManager(IOManager):
         self._loading: tuple[Any, Planner] | None = None
 
     def load_input(self, context: InputContext) -> StoredInput:
-        """The input, vouched for.
+        """Return the input, vouched for.
 
         Raises:
             NotTrusted: see `Planner.trusted`.
@@ -146,7 +146,7 @@ class StoreIOManager(IOManager):
     def _exhibited(
         self, context: OutputContext, staged: Staged
     ) -> tuple[dict[str, Any], Callable[[], None]]:
-        """What there is to see of the staged files, drawn before they are in place.
+        """Return what there is to see of the staged files, drawn before they are in place.
 
         So a process that is ended while it draws has recorded nothing and left no file.
         """
@@ -240,7 +240,7 @@ def _require_unaltered(context: OutputContext, staged: Staged) -> None:
 
 
 def provenance_metadata(provenance: Provenance) -> dict[str, MetadataValue]:
-    """The provenance as people read it in the UI, and whole as JSON for the ledger."""
+    """Return the provenance as people read it in the UI, and whole as JSON for the ledger."""
     outputs = [
         {"path": record.path, "sha256": record.sha256, "bytes": record.bytes}
         for record in provenance.files.values()

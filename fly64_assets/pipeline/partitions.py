@@ -17,7 +17,7 @@ from fly64_assets.study.model import Study
 
 
 def partitions_definition(study: Study, per: Per) -> PartitionsDefinition | None:
-    """The partitions of an asset that exists once per study, dose or condition."""
+    """Return the partitions of an asset that exists once per study, dose or condition."""
     if per == "study":
         return None
     doses = StaticPartitionsDefinition(dose_keys(study))
@@ -28,7 +28,7 @@ def partitions_definition(study: Study, per: Per) -> PartitionsDefinition | None
 
 
 def dagster_key(condition: Condition) -> str | MultiPartitionKey | None:
-    """The key in the type that Dagster wants where a run is started."""
+    """Return the key in the type that Dagster wants where a run is started."""
     if condition.view is None:
         return condition.partition_key
     return MultiPartitionKey({"dose": str(condition.dose), "view": condition.view})

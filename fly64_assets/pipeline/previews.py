@@ -40,7 +40,7 @@ class Drawn:
 
 
 def title_of(product: Product, condition: Condition) -> str:
-    """What a product is and of which condition: ``test/dataset, 1,000 photons``."""
+    """Return what a product is and of which condition: ``test/dataset, 1,000 photons``."""
     parts = [product.name]
     parts += [] if condition.dose is None else [f"{condition.dose:,d} photons per exposure"]
     parts += [] if condition.view is None else [condition.view]
@@ -48,7 +48,7 @@ def title_of(product: Product, condition: Condition) -> str:
 
 
 def draw(subject: Subject, product: Product, warn: Warn) -> tuple[Exhibit, list[Drawn]]:
-    """What there is to see of a product, its pictures drawn; empty where that cannot be made out.
+    """Return what there is to see of a product, its pictures drawn; empty where nothing is.
 
     Args:
         subject: see `Subject`.
@@ -98,7 +98,7 @@ def keep(store: Store, product: Product, condition: Condition, drawn: list[Drawn
         unfinished = folder / f".{name}.{os.getpid()}"
         try:
             unfinished.write_bytes(content)
-            os.replace(unfinished, folder / name)
+            unfinished.replace(folder / name)
         finally:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
@@ -116,7 +116,7 @@ def exhibited(
     given: Callable[[str, str], Path],
     warn: Warn,
 ) -> tuple[dict[str, Any], Callable[[], None]]:
-    """The metadata that show a product, and what puts its pictures into place.
+    """Return the metadata that show a product, and what puts its pictures into place.
 
     Args:
         path: where one of the product's files lies now, by name.
@@ -154,14 +154,14 @@ def exhibited(
 
 
 def _linked(picture: Drawn, file: Path) -> MetadataValue:
-    """The picture as Markdown, with its caption and where it lies in the results folder."""
+    """Return the picture as Markdown, with its caption and where it lies in the results folder."""
     path = file.as_posix()
     shown = f"![{picture.name}]({served_address(path)})"
     return MetadataValue.md(f"{shown}\n\n{picture.caption} File: `{path}`.")
 
 
 def table_value(table: Table) -> MetadataValue:
-    """A table with the kinds of its columns, so that the UI sorts numbers as numbers."""
+    """Return a table with the kinds of its columns, so that the UI sorts numbers as numbers."""
     schema = TableSchema([TableColumn(name, kind) for name, kind in table.columns.items()])
     records = [TableRecord({name: row[name] for name in table.columns}) for row in table.rows]
     return MetadataValue.table(records, schema=schema)

@@ -41,7 +41,7 @@ class ProcessIdentity:
 
     @classmethod
     def of(cls, pid: int) -> ProcessIdentity | None:
-        """The process that has this number now; None when there is none or it has ended."""
+        """Return the process that has this number now; None when there is none or it has ended."""
         started = _started(pid)
         return None if started is None else cls(pid, started, _boot_id(), platform.node())
 
@@ -52,7 +52,7 @@ class ProcessIdentity:
 
     @classmethod
     def from_text(cls, text: str) -> ProcessIdentity | None:
-        """What ``str`` wrote; None for anything else."""
+        """Return what ``str`` wrote; None for anything else."""
         parts = text.split("/")
         if len(parts) != 4 or not (parts[0].isdigit() and parts[1].isdigit()):
             return None

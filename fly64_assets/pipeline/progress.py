@@ -63,7 +63,7 @@ def reporter(
     patterns_in: Callable[[str], int | None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> ProgressCallback:
-    """A callback that logs how far ``label`` is, at most every few seconds and at the end.
+    """Return a callback that logs how far ``label`` is, at most every few seconds and at the end.
 
     Args:
         label: what is computed.
@@ -97,14 +97,14 @@ def reporter(
 
 
 def _seen(progress: Progress) -> Iterator[tuple[str, float]]:
-    """The figures that are no speeds."""
+    """Yield the figures that are no speeds."""
     for name, value in progress.figures.items():
         if not name.endswith(PER_SECOND):
             yield name, value
 
 
 def _throughput(progress: Progress, rate: float | None, patterns: int | None) -> list[str]:
-    """The solver's own throughput, else patterns a second, else units a second."""
+    """Return the solver's own throughput, else patterns a second, else units a second."""
     if RATE in progress.figures:
         return [f"{progress.figures[RATE]:,.0f} patterns/s"]
     if rate is None:

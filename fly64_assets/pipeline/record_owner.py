@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import uuid
 from pathlib import Path
+from typing import Any
 
 from dagster import DagsterInstance
 
@@ -44,20 +45,20 @@ def claim(
     if "folder" not in here:
         here = {"folder": uuid.uuid4().hex}
         _write(folder, here)
-    if anew and _owner(instance) is None and here.pop("database", None):
+    if anew and _owner(instance) is None and here.pop("database", ""):
         _write(folder, here)
     if _owner(instance) is None and "database" not in here:
         mine = {"folder": here["folder"], "study": study.name}
         instance.daemon_cursor_storage.set_cursor_values({CURSOR: json.dumps(mine)})
     require(instance, folder, study, source)
     if "database" not in here:
-        _write(folder, {**here, "database": instance.run_storage.get_run_storage_id()})
+        _write(folder, {**here, "database": _database(instance)})
 
 
 def require(instance: DagsterInstance, folder: Path, study: Study, source: Path) -> None:
-    """Raises InputError where the records are not this folder's; claims and writes nothing."""
+    """Raise InputError where the records are not this folder's; claim and write nothing."""
     here, owner = _here(folder), _owner(instance)
-    number = instance.run_storage.get_run_storage_id()
+    number = _database(instance)
     if owner is not None and owner["folder"] != here.get("folder"):
         raise UnusableInstance(
             source,
@@ -76,7 +77,7 @@ def require(instance: DagsterInstance, folder: Path, study: Study, source: Path)
 
 
 def _require_utc(instance: DagsterInstance, source: Path) -> None:
-    """A database that writes its own zone's times makes every run hours older than it is."""
+    """Refuse a database that writes its own zone's times: every run would be hours older."""
     connect = getattr(instance.run_storage, "connect", None)
     if connect is None:
         return
@@ -105,3 +106,9 @@ def _write(folder: Path, content: dict[str, str]) -> None:
 def _owner(instance: DagsterInstance) -> dict[str, str] | None:
     found = instance.daemon_cursor_storage.get_cursor_values({CURSOR}).get(CURSOR)
     return json.loads(found) if found else None
+
+
+def _database(instance: DagsterInstance) -> str:
+    """Return the number that Dagster gave its database of runs when it made it."""
+    storage: Any = instance.run_storage  # its base class does not name what every one of them has
+    return str(storage.get_run_storage_id())

@@ -12,19 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagster import (
-    AssetCheckKey,
     AssetKey,
     AssetRecordsFilter,
     DagsterInstance,
+    EventLogEntry,
     EventLogRecord,
     MetadataValue,
+    deserialize_value,
 )
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
-from dagster._core.storage.event_log import SqlEventLogStorage
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from sqlalchemy import select
 
 from fly64_assets.documents.provenance import FAILED, NOT_RUN, PASSED, WARNING, Provenance
+from fly64_assets.pipeline.dagster_internals import CHECKS, check_table
 from fly64_assets.pipeline.process import utc_text
 from fly64_assets.pipeline.store import Store
 from fly64_assets.study.conditions import Condition
@@ -118,11 +117,11 @@ class Ledger:
         self.instance, self.store = instance, store
 
     def latest(self, product: Product, condition: Condition) -> Record | None:
-        """The latest materialization that carries a provenance record, or None."""
+        """Return the latest materialization that carries a provenance record, or None."""
         return self._latest(product, condition, None)
 
     def previous(self, record: Record) -> Record | None:
-        """The materialization before this one, or None."""
+        """Return the materialization before this one, or None."""
         return self._latest(record.product, record.condition, record.storage_id)
 
     def _latest(self, product: Product, condition: Condition, before: int | None) -> Record | None:
@@ -138,48 +137,45 @@ class Ledger:
         return _record_of(product, condition, found[0]) if found else None
 
     def checks(self, record: Record) -> list[CheckState]:
-        """The latest evaluation of each of the product's checks for this very materialization."""
+        """Return the latest evaluation of each of the product's checks of this very making."""
         product = record.product
-        latest = {found.key.name: found for found in self._evaluations(record)}
+        latest = dict(self._evaluations(record))
         return [
             _check_state(name, name in product.blocking_checks, latest.get(name))
             for name in product.checks
         ]
 
-    def _evaluations(self, record: Record) -> Iterator[AssetCheckExecutionRecord]:
-        """Every evaluation of this materialization that ended, in the order in which they ended.
+    def _evaluations(self, record: Record) -> Iterator[tuple[str, EventLogEntry]]:
+        """Yield the evaluations of this materialization that ended, in the order of their ends.
 
         Dagster numbers a check's row when its run is created, and its own queries take the highest
         number. Where runs overlap, that row may be of another materialization, of a run that never
         got so far, or older than a lower one.
         """
-        table, key = AssetCheckExecutionsTable.c, AssetKey(record.product.key)
         query = (
-            select(AssetCheckExecutionsTable)
+            select(CHECKS.c.check_name, CHECKS.c.evaluation_event)
             .where(
-                table.asset_key == key.to_string(),
-                table.check_name.in_(record.product.checks),
-                table.materialization_event_storage_id == record.storage_id,
+                CHECKS.c.asset_key == AssetKey(record.product.key).to_string(),
+                CHECKS.c.check_name.in_(record.product.checks),
+                CHECKS.c.materialization_event_storage_id == record.storage_id,
+                CHECKS.c.evaluation_event.is_not(None),
             )
-            .order_by(table.evaluation_event_storage_id)
+            .order_by(CHECKS.c.evaluation_event_storage_id)
         )
-        storage = self.instance.event_log_storage
-        assert isinstance(storage, SqlEventLogStorage)  # as are all that come with Dagster
-        with storage.index_connection() as connection:
-            rows = connection.execute(query).mappings().all()
-        for row in rows:
-            yield AssetCheckExecutionRecord.from_db_row(row, AssetCheckKey(key, row["check_name"]))
+        with check_table(self.instance) as connection:
+            assert connection is not None  # all storages that come with Dagster are databases
+            rows = connection.execute(query).all()
+        for name, event in rows:
+            yield name, deserialize_value(event, EventLogEntry)
 
     def altered(self, record: Record) -> str | None:
-        """What no longer matches the record on disk; None when every byte does."""
+        """Return what no longer matches the record on disk; None when every byte does."""
         return self.store.altered(record.provenance.files)
 
 
-def _check_state(
-    name: str, blocking: bool, execution: AssetCheckExecutionRecord | None
-) -> CheckState:
-    evaluation = execution.evaluation if execution else None
-    if execution is None or execution.event is None or evaluation is None:
+def _check_state(name: str, blocking: bool, entry: EventLogEntry | None) -> CheckState:
+    evaluation = entry.asset_check_evaluation if entry else None
+    if entry is None or evaluation is None:
         return CheckState(name, blocking, None)
     study = evaluation.metadata.get(JUDGED_BY)
     return CheckState(
@@ -188,6 +184,6 @@ def _check_state(
         evaluation.passed,
         evaluation.severity.value,
         evaluation.description or "",
-        utc_text(execution.event.timestamp),
+        utc_text(entry.timestamp),
         str(study.value) if study else "",
     )

@@ -34,7 +34,7 @@ NOTICE = (
 
 
 def settled_planner(context: StudyContext, instance: DagsterInstance) -> Planner:
-    """A planner for a command that shows how things stand, with the page as it says.
+    """Return a planner for a command that shows how things stand, with the page as it says.
 
     Where the results cannot be written the page stays as it is; the command's answer is the same.
     """
@@ -68,7 +68,7 @@ def _settle(planner: Planner, record: Record) -> bool:
 
 
 def _misleads(planner: Planner, record: Record, *, whole: bool) -> str:
-    """What the page shows as finished and is not so any more; empty where all of it still is.
+    """Return what the page shows as finished and is not so any more; empty where all is.
 
     A page that lacks a dose that was added since, or is not of the newest code, misleads nobody.
     """

@@ -39,7 +39,7 @@ SERVED = "/fly64"
 
 
 def results_folder(study: Study) -> Path:
-    """The folder of everything that a study makes: ``$FLY64_RESULTS`` or ``results``, by name.
+    """Return the folder of all that a study makes: ``$FLY64_RESULTS`` or ``results``, by name.
 
     Raises:
         InputError: no results can lie there.
@@ -95,7 +95,7 @@ KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 
 
 def not_as_kept(root: Path, path: str) -> str | None:
-    """What lies at a path of a store or hub that is never kept there, in words.
+    """Return what lies at a path of a store or hub that is never kept there, in words.
 
     Nothing is opened: a named pipe would keep its reader waiting, and a link leads to bytes that
     may be others the next time.
@@ -135,7 +135,7 @@ def write_whole(path: Path, text: str) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text(text, "utf-8")
     sync(unfinished)
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 class Store:
@@ -215,7 +215,7 @@ class Store:
 
     @contextmanager
     def staging(self, name: str) -> Iterator[Path]:
-        """An empty folder to make files in, for one writer at a time.
+        """Make an empty folder to make files in, for one writer at a time.
 
         The kernel drops the lock when its process dies, and the next writer empties what was left.
 
@@ -290,7 +290,7 @@ class Store:
                 self.relative(target / name), sha256_of(source), source.stat().st_size
             )
             _move_aside_folder(target / name)
-            os.replace(source, target / name)
+            source.replace(target / name)
             records.append(record)
         for name in set(product.files) - set(names):
             _move_aside_folder(target / name)
@@ -299,7 +299,7 @@ class Store:
         return tuple(records)
 
     def _make_folder(self, folder: Path) -> None:
-        """A folder of the store and those above it; a link in place of one goes, its target stays.
+        """Make a folder of the store and those above it; a link in place of one goes.
 
         Files that were moved into place through a link would lie elsewhere and hold nowhere.
         """
@@ -318,7 +318,7 @@ class Store:
             folder = folder.parent
 
     def superseded(self, product: Product, condition: Condition) -> list[Path]:
-        """The files that stop being true when ``product`` is written anew."""
+        """Return the files that stop being true when ``product`` is written anew."""
         found = []
         for key in product.supersedes:
             other = BY_KEY[key]
@@ -332,7 +332,7 @@ class Store:
             sync(path.parent)
 
     def altered(self, files: Mapping[str, FileRecord]) -> str | None:
-        """What no longer matches its record, in words; ``None`` when every byte does."""
+        """Return what no longer matches its record, in words; ``None`` when every byte does."""
         for path, record in files.items():
             problem = not_as_kept(self.root, path)
             if problem is not None:
@@ -362,7 +362,7 @@ def _move_aside_folder(path: Path) -> None:
 
 
 def _slug(name: str) -> str:
-    """A partition's name as a folder's."""
+    """Return a partition's name as a folder's."""
     return name.replace("/", ".").replace("|", "_")
 
 

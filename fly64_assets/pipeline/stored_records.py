@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from fly64_assets.study.products import Product
 
 LARGEST_BYTES = 16 << 20
 """Of a stored record; the study report of a hundred conditions has 3 MB."""
-SHOWN_AS = {
+SHOWN_AS: dict[str, Callable[[Any], MetadataValue]] = {
     "text": MetadataValue.text,
     "markdown": MetadataValue.md,
     "path": MetadataValue.path,
@@ -58,7 +58,7 @@ class StoredRecord:
     shown: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, MetadataValue]:
-        """What there is to see. Raises ValueError, KeyError or TypeError for what is none."""
+        """Return what there is to see, or raise ValueError, KeyError or TypeError."""
         return {name: SHOWN_AS[kind](value) for name, (kind, value) in self.shown.items()}
 
 
@@ -68,7 +68,7 @@ _READER = TypeAdapter(StoredRecord)
 def as_shown(metadata: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
     """Metadata, Dagster's or plain values, in the form that is stored."""
     normalized = AssetMaterialization("any", metadata=metadata).metadata
-    shown = {}
+    shown: dict[str, tuple[str, Any]] = {}
     for name, value in normalized.items():
         kind = type(value).__name__.removesuffix("MetadataValue").lower()
         if isinstance(value, TableMetadataValue):
@@ -93,7 +93,7 @@ def write(store: Store, product: Product, condition: Condition, record: StoredRe
 
 
 def read(store: Store, product: Product, condition: Condition) -> StoredRecord | None:
-    """What is stored of a product; None where nothing is.
+    """Return what is stored of a product; None where nothing is.
 
     Raises:
         InputError: it is no record: whatever else lies there.

@@ -20,18 +20,15 @@ from dagster import (
     MultiPartitionKey,
     RunsFilter,
 )
-from dagster._core.storage.tags import (
-    BACKFILL_ID_TAG,
-    MULTIDIMENSIONAL_PARTITION_PREFIX,
-    PARTITION_NAME_TAG,
-)
 
 from fly64_assets.errors import InputError
-from fly64_assets.pipeline.freshness import Planner, State, digest
+from fly64_assets.pipeline.dagster_internals import BACKFILL_TAG, DIMENSION_TAG, PARTITION_TAG
+from fly64_assets.pipeline.freshness import Planner, State
 from fly64_assets.pipeline.partitions import dagster_key
 from fly64_assets.pipeline.process import utc_text
 from fly64_assets.pipeline.process_identity import ProcessIdentity
 from fly64_assets.study.conditions import Condition, Per
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import Study
 from fly64_assets.study.products import (
     ALL_LEVELS,
@@ -154,7 +151,7 @@ def next_request(
     force: bool = False,
     unfinished: bool = False,
 ) -> RunRequest | None:
-    """What one level of a condition needs next; None when it is fresh.
+    """Return what one level of a condition needs next; None when it is fresh.
 
     What was made but never checked is checked first, in a run of its own: the checks decide what
     remains to be made.
@@ -169,7 +166,7 @@ def next_request(
     at = condition.restricted_to(level.per)
     products = level.products_in(planner.study)
     if unfinished:
-        products = [p for p in products if p.reads_checks and planner.reported(p, at)]
+        products = tuple(p for p in products if p.reads_checks and planner.reported(p, at))
     if level == STUDY_LEVEL and not any(map(planner.gathered, products[:1])):
         return None  # no condition has been finished yet
     verdicts = [planner.verdict(item, at) for item in products]
@@ -201,17 +198,17 @@ def affairs(planner: Planner, cell: Cell) -> str:
 
 
 def partition_tags(condition: Condition) -> dict[str, str]:
-    """The tags by which Dagster knows a run's partition; none for what exists once a study."""
+    """Return the tags by which Dagster knows a run's partition; none for what is once a study."""
     key = dagster_key(condition)
-    tags = {} if key is None else {PARTITION_NAME_TAG: str(key)}
+    tags = {} if key is None else {PARTITION_TAG: str(key)}
     if isinstance(key, MultiPartitionKey):
         for dimension, value in key.keys_by_dimension.items():
-            tags[f"{MULTIDIMENSIONAL_PARTITION_PREFIX}{dimension}"] = value
+            tags[f"{DIMENSION_TAG}{dimension}"] = value
     return tags
 
 
 def cells_of(run: DagsterRun) -> list[Cell]:
-    """What a run makes or checks, whoever started it and by whatever job; [] when it says nothing.
+    """Return what a run makes or checks, whoever started it; [] when it says nothing.
 
     The UI's own buttons and backfills run assets in a job of Dagster's, so the selection counts
     where there is one, and the job's name where there is none.
@@ -224,7 +221,7 @@ def cells_of(run: DagsterRun) -> list[Cell]:
     if not keys:
         levels = {level for level, name in JOBS.items() if name == run.job_name}
     try:
-        condition = Condition.from_partition_key(run.tags.get(PARTITION_NAME_TAG))
+        condition = Condition.from_partition_key(run.tags.get(PARTITION_TAG))
     except InputError:
         return []
     cells = [Cell.of(level, condition) for level in ALL_LEVELS if level in levels]
@@ -239,7 +236,7 @@ def _names_its_partition(cell: Cell) -> bool:
 
 
 def process_of(run: DagsterRun) -> ProcessIdentity | None:
-    """The process that carries the run out, as the run itself has said; None when it has not."""
+    """Return the process that carries the run out, as the run has said; None when it has not."""
     text, _, run_id = run.tags.get(PROCESS_TAG, "").rpartition("/")
     return ProcessIdentity.from_text(text) if run_id == run.run_id else None
 
@@ -255,13 +252,13 @@ def started_by(run: DagsterRun) -> str:
         return "the command line"
     if by_night(run):
         return f"the night of {run.tags[NIGHT_TAG]}"
-    if BACKFILL_ID_TAG in run.tags:
-        return f"backfill {run.tags[BACKFILL_ID_TAG]}"
+    if BACKFILL_TAG in run.tags:
+        return f"backfill {run.tags[BACKFILL_TAG]}"
     return "the web UI"
 
 
 def in_the_way(instance: DagsterInstance, cell: Cell, pid: int | None) -> str | None:
-    """The run that holds a cell, who started it and what to do; None where none says that it does.
+    """Return the run that holds a cell, who started it and what to do; None without one.
 
     One that makes what hangs on the cell holds it too. Of several that may, others wait for it: it
     is the one of the process that was last alone at it, else the one that is at work longest.
@@ -280,9 +277,9 @@ def in_the_way(instance: DagsterInstance, cell: Cell, pid: int | None) -> str | 
             found.append((process.pid != pid, since, run, theirs[0], process.pid))
     if not found:
         return None
-    _, since, run, theirs, number = min(found, key=lambda one: one[:2])
+    _, since, run, held, number = min(found, key=lambda one: one[:2])
     return (
-        f"{cell} waits for run {run.run_id[:8]} ({theirs}), which {started_by(run)} started at "
+        f"{cell} waits for run {run.run_id[:8]} ({held}), which {started_by(run)} started at "
         f"{utc_text(since)} (process {number}): let it end, or stop it where it was started or in "
         "the UI with Terminate"
     )
@@ -294,6 +291,6 @@ def by_command_line(run: DagsterRun) -> bool:
 
 
 def unfinished_runs(instance: DagsterInstance) -> Iterator[tuple[DagsterRun, list[Cell]]]:
-    """Runs that wait or are in progress, with their cells."""
+    """Yield runs that wait or are in progress, with their cells."""
     for run in instance.get_runs(RunsFilter(statuses=list(UNFINISHED))):
         yield run, cells_of(run)

@@ -86,11 +86,11 @@ class ViewPreview:
         )
 
     def scan_counts(self) -> dict[str, int]:
-        """split -> positions of its half of the scan."""
+        """Count the positions of each half of the scan."""
         return {split: len(self._scan.positions_px[split]) for split in SPLITS}
 
     def counts(self, view: str) -> dict[str, ViewCounts]:
-        """split -> what the view will hold.
+        """Say what each half of a view will hold.
 
         Raises:
             InfeasibleView: the scan cannot deliver the view, nothing of it could be held out in
@@ -99,7 +99,7 @@ class ViewPreview:
         """
         from fly64_assets.ptychography.overlap import select_view
 
-        counts = {}
+        counts: dict[str, ViewCounts] = {}
         for split in SPLITS:
             try:
                 selected = select_view(
@@ -162,7 +162,7 @@ class ViewPreview:
                 raise InfeasibleView("", "", f"{network.name}: {error}") from None
 
     def undefined(self, counts: Mapping[str, Mapping[str, ViewCounts]]) -> list[str]:
-        """What of the scores is not defined, a line a component; ``counts`` by view."""
+        """Return what of the scores is not defined, a line a component; ``counts`` by view."""
         where: dict[str, list[str]] = {}
         for view, splits in counts.items():
             for split, count in splits.items():

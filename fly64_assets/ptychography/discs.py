@@ -18,7 +18,7 @@ SUBPIXELS = 5
 
 
 def disc_overlap(distance_px: np.ndarray | float, diameter_px: float) -> np.ndarray:
-    """Common area of two equal discs over the area of one (contract, section 3).
+    """Return the common area of two equal discs over that of one (contract, section 3).
 
     With R = D/2: ``(2 R^2 acos(d / 2R) - (d / 2) sqrt(4 R^2 - d^2)) / (pi R^2)``; 1 at distance 0,
     0 from D on.

@@ -28,7 +28,7 @@ class NeededDose:
 
 
 def needed_dose(doses: Sequence[float], scores: Sequence[float], quality: float) -> NeededDose:
-    """The lowest dose from which on every measured score is at least ``quality``.
+    """Return the lowest dose from which on every measured score is at least ``quality``.
 
     A score that falls again at a higher dose does not count as reached before that.
 

@@ -174,7 +174,7 @@ def _full_groups(positions_px: np.ndarray, centres: np.ndarray, neighbours: int)
 
 
 def _combination(rank: int, size: int, chosen: int) -> list[int]:
-    """The ``rank``-th subset of ``chosen`` out of ``size``, in lexicographic order."""
+    """Return the ``rank``-th subset of ``chosen`` out of ``size``, in lexicographic order."""
     members, candidate = [], 0
     while chosen:
         with_candidate = math.comb(size - candidate - 1, chosen - 1)

@@ -98,7 +98,7 @@ def pooled_dose(paths: Sequence[str | Path], dose: float) -> Dose:
 
 
 def _sample(count: int, max_images: int | None) -> np.ndarray:
-    """Indices of at most ``max_images`` frames, evenly spread."""
+    """Return indices of at most ``max_images`` frames, evenly spread."""
     if max_images is None or max_images >= count:
         return np.arange(count)
     return np.linspace(0, count - 1, max_images).round().astype(np.intp)

@@ -150,7 +150,7 @@ class _Part:
 
 
 def _blocks(count: int, halves: SplitHalves) -> list[list[_Part]]:
-    """The scan in blocks of fixed size; dropped positions are in none."""
+    """Return the scan in blocks of fixed size; dropped positions are in none."""
     blocks = []
     for start in range(0, count, BLOCK_FRAMES):
         parts = []
@@ -165,7 +165,7 @@ def _blocks(count: int, halves: SplitHalves) -> list[list[_Part]]:
 
 
 def _chunks(part: _Part) -> Iterator[_Part]:
-    """The part's frames in order, a few at a time."""
+    """Yield the part's frames in order, a few at a time."""
     for start in range(0, len(part.scan), CHUNK_FRAMES):
         scan = part.scan[start : start + CHUNK_FRAMES]
         first = part.rows.start + start

@@ -18,7 +18,7 @@ def shipped_style() -> Path:
 
 
 def pyplot() -> Any:
-    """matplotlib's pyplot as it is shipped, drawing off screen."""
+    """Load matplotlib's pyplot as it is shipped, drawing off screen."""
     style = shipped_style()
     if "matplotlib" not in sys.modules:
         os.environ.update(MPLBACKEND="Agg", MATPLOTLIBRC=str(style))

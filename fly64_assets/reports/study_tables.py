@@ -76,7 +76,7 @@ def _in_order(rows: pd.DataFrame, columns: Sequence[str], metrics: Sequence[str]
 
 
 def relation_table(table: pd.DataFrame, relation: Relation) -> pd.DataFrame:
-    """The points of a relation, a row each, sorted along it.
+    """Return the points of a relation, a row each, sorted along it.
 
     Args:
         table: ``study_metrics``.
@@ -94,7 +94,7 @@ def relation_table(table: pd.DataFrame, relation: Relation) -> pd.DataFrame:
 
 
 def needed_rows(table: pd.DataFrame, levels: Sequence[float]) -> Iterator[dict[str, Any]]:
-    """The dose that each arm needs for each quality; its range from the ends of the intervals.
+    """Yield the dose that each arm needs for each quality, with its range.
 
     Args:
         table: ``study_metrics``.
@@ -142,7 +142,7 @@ def _needed(curve: pd.DataFrame, level: float) -> dict[str, Any]:
 
 
 def dose_text(row: Mapping[str, Any], column: str) -> str:
-    """A needed dose for people: ``2,503``, or ``≤ 1,000`` and ``> 10,000`` beyond what is measured.
+    """Return a needed dose for people: ``2,503``, or ``≤ 1,000`` beyond what is measured.
 
     Args:
         row: of ``dose_for_quality.csv``, numbers as numbers or as text.
@@ -158,7 +158,7 @@ def dose_text(row: Mapping[str, Any], column: str) -> str:
 
 
 def needed_text(row: Mapping[str, Any]) -> str:
-    """A needed dose with its range: ``2,503 (≤ 1,000 to > 10,000)``.
+    """Return a needed dose with its range: ``2,503 (≤ 1,000 to > 10,000)``.
 
     A range that says no more than the dose does is left out.
     """
@@ -169,7 +169,7 @@ def needed_text(row: Mapping[str, Any]) -> str:
 
 
 def score_text(mean: float, low: float, high: float, metric: str) -> str:
-    """A score with its interval: ``0.969 (0.954 to 0.981)``; alone where it has none."""
+    """Return a score with its interval: ``0.969 (0.954 to 0.981)``; alone where it has none."""
     if math.isnan(mean):
         return numbers.UNDEFINED
     shown, *ends = (numbers.score(value, "brief", metric) for value in (mean, low, high))
@@ -219,7 +219,7 @@ def _needed_lines(needed: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> l
 def page(
     study: str, table: pd.DataFrame, needed: Sequence[Mapping[str, Any]], confidence: float
 ) -> str:
-    """The study's answer in Markdown: needed doses, then the relations, all of the test half.
+    """Return the study's answer in Markdown: needed doses, then relations, of the test half.
 
     Args:
         study: its name.

@@ -8,10 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from fly64_assets.documents.provenance import FileRecord, Provenance
+from fly64_assets.documents.provenance import FileRecord
 from fly64_assets.ptychography.data001.rules import RuleOutcome
+from fly64_assets.rules.files import Files
 from fly64_assets.study.conditions import Condition
-from fly64_assets.study.model import Study
 from fly64_assets.study.products import Product
 
 
@@ -26,8 +26,8 @@ AS_WRITTEN = "bytes as written"
 """The rule of the check `products.FILES`."""
 
 
-class CheckRun(Protocol):
-    """What a judge works with: one product as it was made last, and what was made beside it.
+class CheckRun(Files, Protocol):
+    """A product in a store: its `Files`, and what only a store knows of it.
 
     Attributes:
         figures: the numbers that its materialization shows, by name.
@@ -35,22 +35,9 @@ class CheckRun(Protocol):
     """
 
     @property
-    def study(self) -> Study: ...
-    @property
-    def product(self) -> Product: ...
-    @property
-    def condition(self) -> Condition: ...
-    @property
-    def split(self) -> str: ...
-    @property
-    def provenance(self) -> Provenance: ...
-    @property
     def figures(self) -> Mapping[str, float]: ...
     @property
     def root(self) -> Path: ...
-
-    def path(self, file: str) -> Path:
-        """Return where a file of the product lies."""
 
     def other(self, *key: str) -> CheckRun:
         """Return another product of the same condition; LookupError where it was never made."""
@@ -66,6 +53,7 @@ class CheckRun(Protocol):
 
 
 Judge = Callable[[CheckRun], Iterable[RuleOutcome]]
+"""One that only asks for `Files` judges a hub's product as well."""
 
 
 @dataclass(frozen=True)

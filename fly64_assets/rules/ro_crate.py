@@ -139,7 +139,7 @@ def _references(crate: _Judge) -> Iterator[str]:
 
 
 def _licence(crate: _Judge) -> Iterator[str]:
-    """The root names its licence, and the crate describes it."""
+    """Ask that the root names its licence, and that the crate describes it."""
     targets = references(crate.entities[ROOT].get("license"))
     if not targets or not all(crate.entities.get(key, {}).get("name") for key in targets):
         yield f"{ROOT}: license: is {targets}, a described licence is wanted"
@@ -250,7 +250,7 @@ def _actions(crate: _Judge) -> Iterator[str]:
 
 
 def _inputs(crate: _Judge) -> Iterator[str]:
-    """What an action consumed is what its maker made: the same data, of a file in its objects."""
+    """Ask that what an action consumed is what its maker made: the same data."""
     actions = crate.of_type("CreateAction")
     maker = {target: a for a in actions.values() for target in references(a.get("result"))}
     for identifier, action in actions.items():
@@ -291,7 +291,7 @@ def _published(crate: _Judge) -> Iterator[str]:
 
 
 def _own_digest(crate: _Judge) -> Iterator[str]:
-    """The root's identifier is the sha256 of everything else in the crate, as canonical JSON."""
+    """Ask that the root's identifier is the sha256 of everything else in the crate."""
     root = crate.entities[ROOT]
     bare = {key: value for key, value in root.items() if key != "identifier"}
     graph = [bare if item is root else item for item in crate.document["@graph"]]

@@ -30,11 +30,9 @@ from dagster import (
     schedule,
     sensor,
 )
-from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
-from dagster._core.storage.tags import MAX_RETRIES_TAG, RUN_KEY_TAG
 
 from fly64_assets.pipeline.context import StudyContext
-from fly64_assets.pipeline.freshness import digest
+from fly64_assets.pipeline.dagster_internals import MAX_RETRIES_TAG, RUN_KEY_TAG
 from fly64_assets.pipeline.process import utc_text
 from fly64_assets.pipeline.targets import (
     NIGHT_TAG,
@@ -47,6 +45,7 @@ from fly64_assets.runs.dead_runs import reap
 from fly64_assets.runs.nightly import Decision, Start, decide_as_on_disk
 from fly64_assets.runs.restore import keep_missing
 from fly64_assets.runs.run_ends import note_end
+from fly64_assets.study.hashing import digest
 
 SCHEDULE = "complete_study_nightly"
 ASSET_JOB = "__ASSET_JOB"
@@ -129,8 +128,8 @@ def _tidy(context: StudyContext, tick: ScheduleEvaluationContext) -> None:
 def _is_on(instance: DagsterInstance) -> bool:
     """Whether the schedule was switched on."""
     return any(
-        state.status is InstigatorStatus.RUNNING
-        for state in instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)
+        state.status.value == "RUNNING"
+        for state in instance.all_instigator_state()
         if state.instigator_name == SCHEDULE
     )
 
@@ -221,7 +220,7 @@ def _reaper(context: StudyContext) -> SensorDefinition:
 
 
 def schedules(context: StudyContext) -> list[ScheduleDefinition]:
-    """What is switched on in the UI: the nightly completion."""
+    """Return what is switched on in the UI: the nightly completion."""
     return [_nightly(context)]
 
 

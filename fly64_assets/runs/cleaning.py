@@ -20,16 +20,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
-from dagster._core.storage.event_log import SqlEventLogStorage
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from sqlalchemy import select
 
 from fly64_assets.errors import InProgress
 from fly64_assets.hub.lineage_store import owner_of
 from fly64_assets.pipeline import checkpoints
 from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.dagster_internals import CHECKS, check_table
 from fly64_assets.pipeline.instance import DATABASES, instance_folder
 from fly64_assets.pipeline.records import MADE_IN
 from fly64_assets.pipeline.targets import study_cells
@@ -130,7 +130,7 @@ def _cleaned(
 def _runs(
     context: StudyContext, instance: DagsterInstance, keep_days: float, most: int | None
 ) -> Iterator[Removable]:
-    folder, storage = instance_folder(context.study), instance.event_log_storage
+    folder = instance_folder(context.study)
     records = {record.dagster_run.run_id: record for record in instance.get_run_records()}
     needed = _needed_runs(instance)
     before = time.time() - keep_days * 86_400
@@ -149,10 +149,9 @@ def _runs(
     def remove(run_id: str) -> None:
         if run_id in records:
             instance.delete_run(run_id)
-        if isinstance(storage, SqlEventLogStorage):  # Dagster leaves these rows behind
-            of_run = AssetCheckExecutionsTable.c.run_id == run_id
-            with storage.index_connection() as connection:
-                connection.execute(AssetCheckExecutionsTable.delete().where(of_run))
+        with check_table(instance) as connection:
+            if connection is not None:  # Dagster leaves these rows behind
+                connection.execute(CHECKS.delete().where(CHECKS.c.run_id == run_id))
         for path in left_by(run_id):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -168,11 +167,11 @@ def _runs(
 
 
 def _needed_runs(instance: DagsterInstance) -> set[str]:
-    """Runs that made or checked what is the latest of any product, or the one before it.
+    """Return runs that made or checked a product's latest making, or the one before it.
 
     Also in partitions that the study names no more: they are fresh again when it names them.
     """
-    storage, runs, latest = instance.event_log_storage, set(), set()
+    runs, latest = set(), set()
     for item in PRODUCTS:
         key = AssetKey(item.key)
         for partition in instance.get_materialized_partitions(key) or [None]:
@@ -184,20 +183,12 @@ def _needed_runs(instance: DagsterInstance) -> set[str]:
                 latest.add(event.storage_id)
                 made = event.asset_materialization
                 made_in = made.metadata.get(MADE_IN) if made else None
-                runs |= {event.run_id, *(made_in.value[:1] if made_in else ())}  # type: ignore[index]
-    if not isinstance(storage, SqlEventLogStorage):
-        return runs
-    table = AssetCheckExecutionsTable.c
-    query = select(
-        table.asset_key,
-        table.check_name,
-        table.partition,
-        table.materialization_event_storage_id,
-        table.run_id,
-    ).order_by(table.id.desc())
+                runs |= {event.run_id, *(cast(Any, made_in.value)[:1] if made_in else ())}
+    columns = ("asset_key", "check_name", "partition", "materialization_event_storage_id", "run_id")
+    query = select(*(CHECKS.c[name] for name in columns)).order_by(CHECKS.c.id.desc())
     seen: defaultdict[tuple, int] = defaultdict(int)
-    with storage.index_connection() as connection:
-        for *check, target, run_id in connection.execute(query):
+    with check_table(instance) as connection:
+        for *check, target, run_id in connection.execute(query) if connection is not None else ():
             seen[*check, target] += 1
             if target in latest and seen[*check, target] <= EVALUATIONS:
                 runs.add(run_id)
@@ -278,7 +269,7 @@ def _free_bytes(database: Path) -> int:
 
 
 def _vacuum(database: Path) -> None:
-    """Raises InProgress where another process has the database for itself."""
+    """Shrink the database; raise InProgress where another process has it for itself."""
     connection = sqlite3.connect(database, timeout=30, isolation_level=None)
     try:
         connection.execute("VACUUM")

@@ -6,16 +6,13 @@ import logging
 from dataclasses import dataclass
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, EventLogEntry
-from dagster._core.execution.stats import StepEventStatus
-from dagster._core.executor.child_process_executor import ChildProcessCrashException
-from dagster._utils.error import SerializableErrorInfo
 
 from fly64_assets.errors import InProgress
 from fly64_assets.pipeline.blockers import Stop
+from fly64_assets.pipeline.dagster_internals import STEP_CRASH, ErrorInfo
 
 FAILURES = ("failed", "check_failed", "run_failed")
 """Kinds of event that stop a run."""
-STEP_CRASH = ChildProcessCrashException.__name__
 
 
 @dataclass(frozen=True)
@@ -37,13 +34,13 @@ class StepEvent:
     error: str = ""
 
 
-def _root(error: SerializableErrorInfo | None) -> SerializableErrorInfo | None:
+def _root(error: ErrorInfo | None) -> ErrorInfo | None:
     while error is not None and error.cause is not None:
         error = error.cause
     return error
 
 
-def _message(error: SerializableErrorInfo | None) -> str:
+def _message(error: ErrorInfo | None) -> str:
     if error is None:
         return "failed without an error"
     if error.cls_name == "DagsterExecutionInterruptedError":
@@ -54,12 +51,12 @@ def _message(error: SerializableErrorInfo | None) -> str:
     return message.removeprefix("fly64_assets.errors.").splitlines()[0] if message else "failed"
 
 
-def _name(error: SerializableErrorInfo | None) -> str:
+def _name(error: ErrorInfo | None) -> str:
     return (error.cls_name or "") if error else ""
 
 
 def interesting(entry: EventLogEntry) -> StepEvent | None:
-    """The event in plain words; None for what only Dagster wants to know."""
+    """Return the event in plain words; None for what only Dagster wants to know."""
     event, step = entry.dagster_event, entry.step_key or ""
     if event is None:
         told = bool(step) and entry.level in (logging.INFO, logging.WARNING)
@@ -94,14 +91,14 @@ def _end_of_run(event) -> StepEvent:
 
 
 def stopping(events: list[StepEvent]) -> list[StepEvent]:
-    """What stopped a run: its steps and checks, and the run itself only where none of them did."""
+    """Return what stopped a run: its steps and checks, the run only where none of them did."""
     failures = [event for event in events if event.kind in FAILURES]
     of_steps = [event for event in failures if event.kind != "run_failed"]
     return of_steps or failures
 
 
 def failures_of(instance: DagsterInstance, run: DagsterRun) -> list[StepEvent]:
-    """What stopped a run that has ended, from its event log; [] where nothing did."""
+    """Return what stopped a run that has ended, from its event log; [] where nothing did."""
     told, cursor = [], None
     while True:
         page = instance.get_records_for_run(run.run_id, cursor)
@@ -124,7 +121,7 @@ def was_killed(failures: list[StepEvent]) -> bool:
 
 
 def stops_of(instance: DagsterInstance, run: DagsterRun) -> list[Stop] | None:
-    """What stopped a run that ended without success; None when it was refused and touched nothing.
+    """Return what stopped a run without success; None when it was refused, touching nothing.
 
     A run is refused when another one is at its partition. Of a run that was stopped as a whole, the
     steps that were at work are named.
@@ -135,7 +132,7 @@ def stops_of(instance: DagsterInstance, run: DagsterRun) -> list[Stop] | None:
     at_work = [
         step.step_key
         for step in instance.get_run_step_stats(run.run_id)
-        if step.status is StepEventStatus.IN_PROGRESS
+        if step.status is not None and step.status.value == "IN_PROGRESS"
     ]
     log = f"dagster/storage/{run.run_id}/compute_logs"
     return [

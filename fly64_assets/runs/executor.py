@@ -12,28 +12,29 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from dagster import (
+    DagsterEvent,
     DagsterInstance,
     DagsterRun,
+    Executor,
     ExecutorDefinition,
     InitExecutorContext,
     executor,
+    in_process_executor,
+    multiple_process_executor_requirements,
     raise_execution_interrupts,
 )
-from dagster._core.definitions.executor_definition import (
-    multiple_process_executor_requirements,
-)
-from dagster._core.events import DagsterEvent, EngineEventData
-from dagster._core.execution.context.system import PlanOrchestrationContext
-from dagster._core.execution.plan import instance_concurrency_context
-from dagster._core.execution.plan.plan import ExecutionPlan
-from dagster._core.execution.retries import RetryMode
-from dagster._core.executor.in_process import InProcessExecutor
-from dagster._core.executor.multiprocess import MultiprocessExecutor
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG, PARTITION_NAME_TAG
-from dagster._serdes import ConfigurableClassData
 
 from fly64_assets.errors import InProgress, InputError
 from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.dagster_internals import (
+    PARTITION_TAG,
+    RANGE_START_TAG,
+    EngineEventData,
+    ExecutionPlan,
+    MultiprocessExecutor,
+    PlanContext,
+    RetryMode,
+)
 from fly64_assets.pipeline.freshness import State
 from fly64_assets.pipeline.process import steps_run_here
 from fly64_assets.pipeline.process_identity import sign_children
@@ -56,9 +57,6 @@ WAIT_S = 1.0
 """A run that waits for another one looks so often whether that has ended."""
 MAX_STEPS = 2
 """Steps at once in a run; the solver pool keeps two solvers apart."""
-# A step that waits for the solver pool would ask for its place less and less often, in the end
-# every 15 s: a place that gets free between two trainings would lie idle for so long.
-instance_concurrency_context.MAX_CONCURRENCY_CLAIM_BLOCKED_INTERVAL = 1
 
 
 def run_lock_name(cell: Cell) -> str:
@@ -85,7 +83,7 @@ def held(store: Store, instance: DagsterInstance, cells: list[Cell]) -> Iterator
         yield
 
 
-def _sign(plan_context: PlanOrchestrationContext) -> None:
+def _sign(plan_context: PlanContext) -> None:
     run_id = plan_context.dagster_run.run_id
     plan_context.instance.add_run_tags(run_id, {PROCESS_TAG: f"{sign_children()}/{run_id}"})
 
@@ -103,12 +101,12 @@ def require_partition(study: Study, run: DagsterRun, steps: Iterable[str]) -> No
     kinds = {item.per for item in made if item.per != "study"}
     if not kinds:
         return
-    key = run.tags.get(PARTITION_NAME_TAG)
+    key = run.tags.get(PARTITION_TAG)
     if key is not None and kinds == {
         per for per in kinds if Condition.from_partition_key(key) in conditions_of(study, per)
     }:
         return
-    if ASSET_PARTITION_RANGE_START_TAG in run.tags:
+    if RANGE_START_TAG in run.tags:
         problem = "is of a range of partitions, and makes one only: choose 'Multiple runs'"
     elif key is not None:
         problem = f"is of partition {key}, which is none of this study's for what it would make"
@@ -124,8 +122,8 @@ def preloaded(instance: DagsterInstance) -> list[str]:
     The instance's storages are among them, because a step spends a second of CPU time on loading
     SQLAlchemy and what else opening the instance needs.
     """
-    parts = [part for part in instance.get_ref() if isinstance(part, ConfigurableClassData)]
-    return ["fly64_assets.definitions", *sorted({part.module_name for part in parts})]
+    modules = {getattr(part, "module_name", "") for part in instance.get_ref()}
+    return ["fly64_assets.definitions", *sorted(modules - {""})]
 
 
 class _StepProcesses(MultiprocessExecutor):
@@ -140,7 +138,7 @@ class _StepProcesses(MultiprocessExecutor):
         self._context = context
 
     def execute(
-        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+        self, plan_context: PlanContext, execution_plan: ExecutionPlan
     ) -> Iterator[DagsterEvent]:
         _sign(plan_context)
         steps = execution_plan.step_keys_to_execute
@@ -154,7 +152,7 @@ class _StepProcesses(MultiprocessExecutor):
             start_servers(self._context.study, steps, preloaded(plan_context.instance))
             yield from super().execute(plan_context, execution_plan)
 
-    def _is_needless(self, plan_context: PlanOrchestrationContext) -> bool:
+    def _is_needless(self, plan_context: PlanContext) -> bool:
         """Whether a night asked for this run, and another one has made it while it waited."""
         run, (cell, *_) = plan_context.dagster_run, (*cells_of(plan_context.dagster_run), None)
         items = [BY_KEY[tuple(key.path)] for key in run.asset_selection or ()]
@@ -163,9 +161,7 @@ class _StepProcesses(MultiprocessExecutor):
         planner = self._context.planner(plan_context.instance)
         return all(planner.verdict(i, cell.condition).state is State.FRESH for i in items)
 
-    def _hold(
-        self, plan_context: PlanOrchestrationContext, stack: ExitStack
-    ) -> Iterator[DagsterEvent]:
+    def _hold(self, plan_context: PlanContext, stack: ExitStack) -> Iterator[DagsterEvent]:
         """Hold the run's partitions; what nobody sits and waits for, waits until they are free.
 
         Raises:
@@ -186,31 +182,37 @@ class _StepProcesses(MultiprocessExecutor):
                 time.sleep(WAIT_S)
 
 
-class _ThisProcess(InProcessExecutor):
+class _ThisProcess(Executor):
     """Every step in the run's own process: for checks, which are shorter than a process's start."""
 
-    def __init__(self) -> None:
-        super().__init__(retries=RetryMode.ENABLED)
+    def __init__(self, dagsters: Executor) -> None:
+        self._dagsters = dagsters
+
+    @property
+    def retries(self) -> RetryMode:
+        return self._dagsters.retries
 
     def execute(
-        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+        self, plan_context: PlanContext, execution_plan: ExecutionPlan
     ) -> Iterator[DagsterEvent]:
         _sign(plan_context)
         with steps_run_here():
-            yield from super().execute(plan_context, execution_plan)
+            yield from self._dagsters.execute(plan_context, execution_plan)
 
 
 def step_processes(context: StudyContext) -> ExecutorDefinition:
-    """The executor of everything that makes something."""
+    """Make the executor of everything that makes something."""
 
     @executor(name="step_processes", requirements=multiple_process_executor_requirements())
-    def build(_: InitExecutorContext) -> MultiprocessExecutor:
+    def build(_: InitExecutorContext) -> Executor:
         return _StepProcesses(context)
 
     return build
 
 
 @executor(name="this_process")
-def this_process(_: InitExecutorContext) -> InProcessExecutor:
-    """The executor of jobs that only check."""
-    return _ThisProcess()
+def this_process(context: InitExecutorContext) -> Executor:
+    """Make the executor of jobs that only check."""
+    make = in_process_executor.executor_creation_fn
+    assert make is not None
+    return _ThisProcess(make(context._replace(executor_config={"retries": {"enabled": {}}})))

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from dagster import AssetKey, AssetRecordsFilter
 
@@ -175,14 +175,14 @@ class Forecast:
             carried = made.metadata.get(PROVENANCE) if made else None
             if carried is not None:
                 condition = Condition.from_partition_key(record.partition_key)
-                times.append((condition, float(carried.value["seconds"])))  # type: ignore[index]
+                times.append((condition, float(cast(Any, carried.value)["seconds"])))
         return times
 
     def those(self, *actions: Action) -> list[Planned]:
         return [planned for planned in self.planned if planned.action in actions]
 
     def seconds(self, *actions: Action) -> tuple[float, int]:
-        """Expected seconds of those actions one after the other, and of how many nothing is known.
+        """Return the seconds of those actions one after the other, and how many are unknown.
 
         What one computation makes together (both halves of a dataset) is counted once.
         """

@@ -19,10 +19,16 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
-from dagster._serdes import deserialize_value, serialize_value
+from dagster import (
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    RunsFilter,
+    deserialize_value,
+    serialize_value,
+)
 
 from fly64_assets.errors import InputError
 from fly64_assets.pipeline.context import StudyContext
@@ -84,7 +90,7 @@ class Decision:
 
 
 def decide(context: StudyContext, instance: DagsterInstance, night: str) -> Decision:
-    """What this night can start now, in the order of the levels.
+    """Return what this night can start now, in the order of the levels.
 
     Args:
         context: the study.
@@ -223,7 +229,7 @@ def _main() -> None:
         context = StudyContext.load(order["study"])
     except InputError as error:
         sys.exit(f"{error}")
-    with DagsterInstance.from_ref(deserialize_value(order["instance"])) as instance:
+    with DagsterInstance.from_ref(cast(Any, deserialize_value(order["instance"]))) as instance:
         decision = decide(context, instance, order["night"])
     starts = [start.to_json() for start in decision.starts]
     json.dump({"starts": starts, "left": decision.left}, sys.stdout)

@@ -144,7 +144,7 @@ def _unfinished(planner: Planner) -> Iterable[UnfinishedRun]:
 
 
 def orphans(context: StudyContext) -> list[str]:
-    """What doses, views and arms left that the study no longer names, relative to the store."""
+    """Return what doses, views and arms left that the study no longer names, in the store."""
     doses = {f"dose_{dose}" for dose in context.study.doses}
     views = set(context.study.views)
     root = context.store.root
@@ -239,7 +239,7 @@ def matrix_results(
     conditions: Iterable[Condition],
     matrix: MatrixOutcome,
 ) -> MatrixResults:
-    """What the asked conditions have come to, judged by the planner and not by the runs' status."""
+    """Return what the asked conditions have come to, judged by the planner alone."""
     counts = {"total": 0, "executed": 0, "success": 0, "failed": 0}
     broken: list[tuple[Condition, Verdict]] = []
     scored: list[ConditionResults] = []
@@ -274,7 +274,7 @@ def matrix_results(
 def _current_json(
     context: StudyContext, planner: Planner, name: str, condition: Condition
 ) -> dict[str, Any] | None:
-    """A summary's content, if it was made from what its inputs are now, failed ones included."""
+    """Return a summary's content, if it was made from what its inputs are now."""
     item = product(name)
     if planner.lack(item, condition) is not None:
         return None

@@ -17,20 +17,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataValue
-from dagster._core.definitions.data_version import (
-    CODE_VERSION_TAG,
-    DATA_VERSION_IS_USER_PROVIDED_TAG,
-    DATA_VERSION_TAG,
-    NULL_EVENT_POINTER,
-    get_input_data_version_tag,
-    get_input_event_pointer_tag,
-)
 
 from fly64_assets.documents.provenance import InputRecord, Provenance
 from fly64_assets.errors import InProgress, InputError
 from fly64_assets.pipeline import stored_records
-from fly64_assets.pipeline.content_versions import recomputed
+from fly64_assets.pipeline.check_frame import StoreCheckRun
 from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.dagster_internals import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_GIVEN_TAG,
+    DATA_VERSION_TAG,
+    NULL_EVENT,
+    input_tags,
+)
 from fly64_assets.pipeline.freshness import Verdict, consumed_version, fingerprint
 from fly64_assets.pipeline.io_manager import provenance_metadata
 from fly64_assets.pipeline.partitions import dagster_key
@@ -178,7 +177,9 @@ class _Restorer:
         return {path for path in self._own(at) if os.path.lexists(self.store.root / path)}
 
     def _prove(self, at: At, told: Provenance) -> None:
-        """Raises _NotProved for the first thing that a stored record says and that is not so."""
+        """Raise _NotProved for the first thing that a stored record says and that is not so."""
+        from fly64_assets.rules.data_versions import data_version_of
+
         item, condition = at
         study = self.context.study.name
         if (told.asset, told.partition) != (item.name, condition.partition_key):
@@ -204,7 +205,8 @@ class _Restorer:
         if told.fingerprint != expected:
             raise _NotProved("the fingerprint is not that of its code, settings and inputs")
         try:
-            version = recomputed(item, lambda file: self.store.path(item, condition, file))
+            record = Record(item, condition, NO_EVENT, "", "", told)
+            version = data_version_of(StoreCheckRun(self.context.study, self.ledger, record))
         except Exception as error:  # whatever its files make a reader raise
             raise _NotProved(f"its data cannot be read: {type(error).__name__}") from None
         if version not in (None, told.data_version):
@@ -227,8 +229,9 @@ class _Restorer:
         if not given.files or not {*given.files} <= {*self._own((source, origin))}:
             raise problem
         now = self.now.get((source, origin))
-        same = now is not None and _same_files(now, given)
-        if same and now.provenance.data_version != given.data_version:
+        if now is None or not _same_files(now, given):
+            return
+        if now.provenance.data_version != given.data_version:
             raise _NotProved(f"its record gives {name} another data version than it has")
 
     def _record(self, at: At, stored: StoredRecord) -> None:
@@ -282,17 +285,14 @@ def _unnumbered(provenance: Provenance) -> Provenance:
 
 
 def _version_tags(provenance: Provenance) -> Mapping[str, Any]:
-    """What Dagster itself notes on a materialization that a run makes."""
+    """Return what Dagster itself notes on a materialization that a run makes."""
     tags = {
         DATA_VERSION_TAG: provenance.data_version,
-        DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
+        DATA_VERSION_GIVEN_TAG: "true",
         CODE_VERSION_TAG: provenance.code_version,
     }
     for name, given in provenance.inputs.items():
         if name == given.asset:
-            key = AssetKey(given.asset.split("/"))
-            tags[get_input_data_version_tag(key)] = given.data_version
-            tags[get_input_event_pointer_tag(key)] = (
-                NULL_EVENT_POINTER if given.storage_id == NO_EVENT else str(given.storage_id)
-            )
+            event = NULL_EVENT if given.storage_id == NO_EVENT else str(given.storage_id)
+            tags |= input_tags(given.asset, given.data_version, event)
     return tags

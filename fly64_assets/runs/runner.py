@@ -7,28 +7,25 @@ planner is asked again afterwards. Nothing here prints (``cli/``).
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from dagster import DagsterInstance, DagsterRun
-from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
-from dagster._core.execution.api import create_execution_plan, execute_run
-from dagster._core.remote_origin import (
-    ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteJobOrigin,
-    RemoteRepositoryOrigin,
-)
-from dagster._core.snap import snapshot_from_execution_plan
-from dagster._core.storage.tags import MAX_RETRIES_TAG
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._core.utils import make_new_run_id
 from sqlalchemy.exc import DBAPIError
 
 from fly64_assets.errors import InProgress
-from fly64_assets.pipeline import checkpoints
+from fly64_assets.pipeline import checkpoints, dagster_internals
 from fly64_assets.pipeline.context import StudyContext
+from fly64_assets.pipeline.dagster_internals import (
+    MAX_RETRIES_TAG,
+    ReconstructableJob,
+    create_run,
+    execute_run,
+    job_in,
+)
 from fly64_assets.pipeline.freshness import Planner, State
 from fly64_assets.pipeline.targets import (
     JOBS,
@@ -87,56 +84,26 @@ class MatrixOutcome:
     left: dict[Cell, Cell] = field(default_factory=dict)
 
 
-def _job(request: RunRequest) -> ReconstructableJob:
-    repository = ReconstructableRepository.for_module(MODULE, "defs", str(PROJECT_ROOT))
-    return ReconstructableJob(repository, JOBS[request.level]).get_subset(
-        asset_selection=frozenset(request.assets),
-        asset_check_selection=frozenset(request.checks),
-    )
+def remote_origin(job: str) -> Any:
+    """Return where the web UI finds one of our jobs."""
+    return dagster_internals.remote_origin(MODULE, LOCATION, REPOSITORY, job)
 
 
-def remote_origin(job: str) -> RemoteJobOrigin:
-    """Where the web UI finds a job: its Timeline and its buttons know runs that say so."""
-    target = LoadableTargetOrigin(executable_path=sys.executable, module_name=MODULE)
-    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, LOCATION)
-    return RemoteJobOrigin(RemoteRepositoryOrigin(location, REPOSITORY), job)
+def job_of(request: RunRequest) -> ReconstructableJob:
+    """Return the job of a request's level with the assets and checks that are asked for."""
+    name = JOBS[request.level]
+    return job_in(MODULE, str(PROJECT_ROOT), name, request.assets, request.checks)
 
 
 def _create(
     instance: DagsterInstance, run_id: str, job: ReconstructableJob, condition: Condition
 ) -> DagsterRun:
-    """Record a run that this process is about to carry out, with all that repeating it needs.
-
-    Dagster's own way for a job in this process forgets which checks were chosen, and where the web
-    UI finds the job.
-    """
-    definition = job.get_definition()
+    """Record a run that this process is about to carry out."""
     # Whoever started it here sees it fail; the daemon is not to start it again.
     tags = {**partition_tags(condition), LAUNCH_TAG: run_id, MAX_RETRIES_TAG: "0"}
     config = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    plan = create_execution_plan(definition, config, instance_ref=instance.get_ref(), tags=tags)
-    return instance.create_run(
-        job_name=job.job_name,
-        run_id=run_id,
-        run_config=config,
-        status=None,
-        tags=tags,
-        root_run_id=None,
-        parent_run_id=None,
-        step_keys_to_execute=plan.step_keys_to_execute,
-        execution_plan_snapshot=snapshot_from_execution_plan(
-            plan, definition.get_job_snapshot_id()
-        ),
-        job_snapshot=definition.get_job_snapshot(),
-        parent_job_snapshot=definition.get_parent_job_snapshot(),
-        asset_selection=job.asset_selection,
-        asset_check_selection=job.asset_check_selection,
-        resolved_op_selection=None,
-        op_selection=None,
-        remote_job_origin=remote_origin(job.job_name),
-        job_code_origin=job.get_python_origin(),
-        asset_graph=definition.asset_layer.asset_graph,
-    )
+    origin = remote_origin(job.job_name)
+    return create_run(instance, run_id, job, origin, tags=tags, config=config)
 
 
 class _Follower(threading.Thread):
@@ -194,12 +161,12 @@ def execute(
     except InProgress as error:
         refused = StepEvent("run_failed", "-", str(error), error=InProgress.__name__)
         return RunOutcome(request, None, False, (refused,))
-    run_id = make_new_run_id()
+    run_id = str(uuid.uuid4())
     follower = _Follower(instance, run_id, request, listener)
     follower.start()
     try:
         interrupts.check()
-        job = _job(request)
+        job = job_of(request)
         result = execute_run(job, _create(instance, run_id, job, request.condition), instance)
         interrupts.check()
     except BaseException as error:

@@ -23,16 +23,11 @@ from multiprocessing import connection, forkserver, popen_forkserver, resource_t
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.forkserver import read_signed
 
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.executor import multiprocess
-from dagster._core.executor.child_process_executor import (
-    ChildProcessSystemErrorEvent,
-    execute_child_process_command,
-)
-from dagster._utils.error import serializable_error_info_from_exc_info
+from dagster import DagsterExecutionInterruptedError
 
 from fly64_assets.pipeline.accelerator import hidden_from
 from fly64_assets.pipeline.check_frame import check_step
+from fly64_assets.pipeline.dagster_internals import multiprocess
 from fly64_assets.pipeline.process import thread_limits
 from fly64_assets.runs import interrupts
 from fly64_assets.study.model import Study
@@ -85,7 +80,7 @@ class _Server(forkserver.ForkServer):
             super().ensure_running()
 
     def read_signed(self, descriptor: int) -> int:
-        """The number of the process that was asked for, once the server has loaded.
+        """Return the number of the process that was asked for, once the server has loaded.
 
         Raises:
             EOFError: the server has ended, or a signal to end came before it had loaded.
@@ -203,7 +198,7 @@ def _execute(context, command):
     try:
         if interrupts.received():
             raise EOFError
-        for event in execute_child_process_command(context, command):
+        for event in _DAGSTERS(context, command):
             begun = True
             yield event
     except EOFError:
@@ -212,8 +207,9 @@ def _execute(context, command):
         try:
             raise DagsterExecutionInterruptedError from None
         except DagsterExecutionInterruptedError:
-            info = serializable_error_info_from_exc_info(sys.exc_info())
-        yield ChildProcessSystemErrorEvent(0, info)
+            info = multiprocess.serializable_error_info_from_exc_info(sys.exc_info())
+        yield multiprocess.ChildProcessSystemErrorEvent(0, info)
 
 
+_DAGSTERS = multiprocess.execute_child_process_command
 multiprocess.execute_child_process_command = _execute

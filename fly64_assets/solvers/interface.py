@@ -48,7 +48,7 @@ class Measurement:
 
 
 def measurement_of(dataset: Dataset) -> Measurement:
-    """What a solver may see of a DATA-001 dataset: all but the object and the true patches."""
+    """Take what a solver may see of a DATA-001 dataset: all but object and true patches."""
     import numpy as np
 
     return Measurement(
@@ -163,7 +163,7 @@ class Checkpoint(Protocol):
     """
 
     def load(self) -> Snapshot | None:
-        """What an interrupted run left, ``None`` to start from nothing."""
+        """Return what an interrupted run left, ``None`` to start from nothing."""
 
     def save(self, snapshot: Snapshot) -> None:
         """Keep this one instead of the one before."""
@@ -213,7 +213,7 @@ class NetworkModule(Protocol):
         progress: ProgressCallback,
         checkpoint: Checkpoint,
     ) -> TrainedModel:
-        """The network, trained on a view of the train half with this seed."""
+        """Return the network, trained on a view of the train half with this seed."""
 
     def patches_of(
         self,
@@ -244,7 +244,7 @@ class IterativeModule(Protocol):
         progress: ProgressCallback,
         checkpoint: Checkpoint,
     ) -> IterativeReconstruction:
-        """The object of one half of a view."""
+        """Return the object of one half of a view."""
 
 
 def network_module(arm: Network) -> NetworkModule:

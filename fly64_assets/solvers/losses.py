@@ -90,7 +90,7 @@ class PhysicsLoss:
     def _predicted_object(
         self, turn: tf.Tensor, field: tf.Tensor, inputs: tf.Tensor, origin: tf.Tensor
     ) -> tf.Tensor:
-        """The field with the predicted frame in it: (b, T, T) complex64 around ``origin``.
+        """Return the field with the predicted frame in it: (b, T, T) complex64 around ``origin``.
 
         Args:
             turn, field: (b,) numbers.

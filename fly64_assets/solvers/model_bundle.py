@@ -137,7 +137,7 @@ class LoadedModel:
             )
 
     def network(self, threads: int) -> keras.Model:
-        """The Keras model: no pickle, no ``Lambda``, no class that this package does not use.
+        """Make the Keras model: no pickle, no ``Lambda``, no class but those of this package.
 
         Args:
             threads: of TensorFlow.
@@ -264,7 +264,7 @@ def load(folder: Path, *, expected_kind: str) -> LoadedModel:
 
 
 def _archive(model: keras.Model) -> bytes:
-    """The model's ``.keras`` archive without anything that depends on the time of saving."""
+    """Return the model's ``.keras`` archive without anything that depends on the time of saving."""
     saved = io.BytesIO()
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / MODEL_FILE
@@ -282,7 +282,7 @@ def _archive(model: keras.Model) -> bytes:
 
 
 def _without_addresses(node: Any, numbers: dict[int, int]) -> Any:
-    """A Keras configuration with its shared objects numbered in order.
+    """Return a Keras configuration with its shared objects numbered in order.
 
     Keras names them by their address in memory, which is another one in every process.
     """

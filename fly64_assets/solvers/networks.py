@@ -317,7 +317,7 @@ def _u_net(values: Any, design: NetworkDesign, name: str) -> Any:
 
 
 def _inputs(design: NetworkDesign) -> tuple[list[Any], Any]:
-    """The inputs that both networks have, and the layer of the known probe."""
+    """Return the inputs that both networks have, and the layer of the known probe."""
     size, group = design.patch_size, design.group_size
     inputs = [
         keras.Input((group, size, size), name="diffraction"),

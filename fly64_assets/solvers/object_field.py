@@ -107,7 +107,7 @@ class ObjectField:
         smoothness_counts: float,
         after_step: AfterStep = quiet,
     ) -> np.ndarray:
-        """The estimate after ``count`` steps from ``start``.
+        """Return the estimate after ``count`` steps from ``start``.
 
         Args:
             start: (H, W) complex64; the prior wants the difference from it to be smooth.
@@ -232,7 +232,7 @@ def _weighted_with_itself(values: np.ndarray) -> float:
 
 
 def _roughness(values: np.ndarray) -> np.ndarray:
-    """The negative discrete Laplacian, edges continued."""
+    """Return the negative discrete Laplacian, edges continued."""
     padded = np.pad(values, 1, mode="edge")
     around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
     return 4 * values - around

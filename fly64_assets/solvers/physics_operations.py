@@ -22,7 +22,7 @@ def corner_frequency(diffraction: tf.Tensor) -> tf.Tensor:
 
 
 def centred_frequency(diffraction: tf.Tensor) -> tf.Tensor:
-    """The inverse of `corner_frequency`."""
+    """Return the inverse of `corner_frequency`."""
     return tf.signal.fftshift(diffraction, axes=(-2, -1))
 
 
@@ -33,13 +33,13 @@ def far_field(exit_wave: tf.Tensor) -> tf.Tensor:
 
 
 def near_field(spectrum: tf.Tensor) -> tf.Tensor:
-    """The inverse of `far_field`."""
+    """Return the inverse of `far_field`."""
     side = spectrum.shape[-1]
     return tf.signal.ifft2d(spectrum) * tf.cast(side, tf.complex64)
 
 
 def shifted_probes(probe: tf.Tensor, subpixel: tf.Tensor) -> tf.Tensor:
-    """The probe moved by sub-pixel amounts with a Fourier phase ramp.
+    """Return the probe moved by sub-pixel amounts with a Fourier phase ramp.
 
     Args:
         probe: (N, N) complex64.
@@ -135,7 +135,7 @@ def intensity(spectrum: tf.Tensor) -> tf.Tensor:
 def exposures(
     patches: tf.Tensor, probe: tf.Tensor, intensity_scale: float, seed: tf.Tensor
 ) -> tf.Tensor:
-    """What a detector would measure of known patches: the forward model with photon noise.
+    """Return what a detector would measure of known patches: the forward model with photon noise.
 
     Args:
         patches: (b, N, N) complex64, the object at the scan positions.

@@ -408,7 +408,7 @@ def _options(settings: Settings, device: str, batch_size: int, seed: int) -> Any
 
 
 def _lsqml_options(settings: PtyChiSettings) -> Any:
-    """What only LSQML has."""
+    """Return the options of LSQML, with those that it alone has."""
     from ptychi import api
 
     options = api.LSQMLOptions()

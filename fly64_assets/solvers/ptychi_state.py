@@ -77,7 +77,7 @@ def write(
 
 
 def _within(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The arrays whose names begin so, by the rest of their names, in order."""
+    """Return the arrays whose names begin so, by the rest of their names, in order."""
     names = sorted(name for name in arrays if name.startswith(prefix))
     return {name.removeprefix(prefix): arrays[name] for name in names}
 

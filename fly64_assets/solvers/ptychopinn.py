@@ -115,7 +115,7 @@ class _LossRows:
         return np.concatenate([numbers, groups, targets], axis=1).astype(np.int32)
 
     def _usable(self, share: np.ndarray, unseen: np.ndarray) -> tuple[np.ndarray, float]:
-        """Groups that the estimate knows, as in reconstruction, beside patterns that it does not.
+        """Find groups that the estimate knows, as in use, beside patterns that it does not.
 
         A loss on patterns that were seen would teach the network to bring back their noise.
 
@@ -232,7 +232,7 @@ def first_estimate(
     seed: int,
     after_step: AfterStep,
 ) -> np.ndarray:
-    """The physics estimate that no network has touched: (H, W) complex64."""
+    """Return the physics estimate that no network has touched: (H, W) complex64."""
     return field.improved(
         field.constant(),
         frames.images,

@@ -29,7 +29,7 @@ Predict = Callable[[list[np.ndarray]], np.ndarray]
 
 
 def field_of(measurement: Measurement, settings: PtychoPINNSettings, threads: int) -> ObjectField:
-    """The estimator of this measurement's object that the settings ask for."""
+    """Return the estimator of this measurement's object that the settings ask for."""
     asked = settings.field
     steps = FieldSteps(
         step=asked.step,
@@ -42,7 +42,7 @@ def field_of(measurement: Measurement, settings: PtychoPINNSettings, threads: in
 
 
 def predictor(network: keras.Model) -> Predict:
-    """Inputs of ``networks.build_refiner`` to frames, (B, S, S) complex64."""
+    """Compile what turns inputs of ``networks.build_refiner`` into frames, (B, S, S) complex64."""
     import tensorflow as tf
 
     compiled = tf.function(network, reduce_retracing=True, autograph=False)
@@ -90,7 +90,7 @@ class Frames:
         return thin(self._positions, spacing_px, np.arange(len(self._positions)))
 
     def inputs(self, field: np.ndarray, members: np.ndarray) -> list[np.ndarray]:
-        """The network's inputs for frames centred on the pixels of the members' positions.
+        """Return the network's inputs for frames centred on the pixels of the members' positions.
 
         Args:
             field: (H, W, 6), see `channels`.

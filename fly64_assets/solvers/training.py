@@ -37,7 +37,7 @@ class TrainingDiverged(RuntimeError):
 
 
 def epoch_rows(epoch: int, size: int, rows_of_pass: Callable[[int], np.ndarray]) -> np.ndarray:
-    """The rows of one epoch, when every epoch has ``size`` rows however many a pass has.
+    """Return the rows of one epoch, when every epoch has ``size`` rows however many a pass has.
 
     Passes over the data are strung together and cut into epochs of equal length, so that views
     with few and with many images are trained with the same number of steps.
@@ -74,7 +74,7 @@ class Companion(Protocol):
     """What changes with the weights from epoch to epoch, beside them."""
 
     def advance(self, epoch: int) -> None:
-        """Called after ``epoch``, from 0, but the last, while the model holds averaged weights."""
+        """Change after ``epoch``, from 0, but the last; the model holds averaged weights then."""
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """All of its state, for a snapshot; names without a slash."""
@@ -134,7 +134,7 @@ class _Course:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """The model with the running mean of its weights, then again with its weights."""
+        """Give the model the running mean of its weights, and its own weights back at the end."""
         own = self.model.get_weights()
         self.optimizer.finalize_variable_values(self.model.trainable_variables)
         yield

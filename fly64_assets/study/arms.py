@@ -121,12 +121,12 @@ ITERATIVE = tuple(arm for arm in ARMS if isinstance(arm, Iterative))
 
 
 def networks(names: Iterable[str]) -> tuple[Network, ...]:
-    """The networks among some arms, in the order of the table."""
+    """Return the networks among some arms, in the order of the table."""
     wanted = set(names)
     return tuple(arm for arm in NETWORKS if arm.name in wanted)
 
 
 def iterative(names: Iterable[str]) -> tuple[Iterative, ...]:
-    """The iterative solvers among some arms, in the order of the table."""
+    """Return the iterative solvers among some arms, in the order of the table."""
     wanted = set(names)
     return tuple(arm for arm in ITERATIVE if arm.name in wanted)

@@ -87,7 +87,7 @@ def _analyse(module: str, source: str) -> _Module:
 
 @cache
 def _remembered() -> dict[str, dict[str, object]]:
-    """What earlier processes found, by module and sha256 of its source: like ``.pyc`` files."""
+    """Return what earlier processes found, by module and sha256 of its source."""
     try:
         found: dict[str, dict[str, object]] = json.loads(MEMORY.read_text("utf-8"))
         return found
@@ -100,7 +100,7 @@ def _remember() -> None:
         MEMORY.parent.mkdir(exist_ok=True)
         unfinished = MEMORY.with_suffix(f".{os.getpid()}")
         unfinished.write_text(json.dumps(_remembered()), "utf-8")
-        os.replace(unfinished, MEMORY)
+        unfinished.replace(MEMORY)
     except OSError:  # a read-only installation is only slower
         pass
 

@@ -32,7 +32,7 @@ class Condition:
 
     @classmethod
     def from_partition_key(cls, key: str | None) -> Condition:
-        """The condition that a Dagster key names.
+        """Return the condition that a Dagster key names.
 
         Raises:
             InputError: it is neither a dose in decimal nor a dose and a view: no path is ever made
@@ -48,7 +48,7 @@ class Condition:
         return cls(int(dose), view or None)
 
     def restricted_to(self, per: Per) -> Condition:
-        """The part of this condition that an asset partitioned ``per`` sees."""
+        """Return the part of this condition that an asset partitioned ``per`` sees."""
         if per == "study":
             return Condition()
         return Condition(self.dose) if per == "dose" else self

@@ -22,7 +22,7 @@ _PART = re.compile(r"(?:\*|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/
 
 
 def cron_problem(text: str) -> str:
-    """What is wrong with a cron expression, to be read after it; empty where nothing is."""
+    """Return what is wrong with a cron expression, to be read after it; empty where nothing is."""
     fields = text.lower().split(" ")
     if len(fields) != len(_FIELDS):
         return "is no cron expression of five fields with a space between them, such as '0 2 * * *'"

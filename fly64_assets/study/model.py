@@ -190,7 +190,7 @@ def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolve(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A study file's content over that of the study it extends.
+    """Return a study file's content over that of the study it extends.
 
     A relative path is relative to the folder in which the file that names it really lies, links
     followed: it is the same file whichever way the study is reached.
@@ -228,7 +228,7 @@ def _is_path(specimen: str) -> bool:
 
 
 def study_path(path: str | Path | None = None) -> Path:
-    """The study file: ``path``, else ``$FLY64_STUDY``, else the project's ``study.yaml``.
+    """Return the study file: ``path``, else ``$FLY64_STUDY``, else the project's ``study.yaml``.
 
     Raises:
         UnreadableStudy: its name is not UTF-8.
@@ -293,7 +293,7 @@ _WANTED = {
 
 
 def _number_as_text(value: object) -> str:
-    """A remark on what looks like a number and is text: in quotes, or written ``1_000``."""
+    """Return a remark on what looks like a number and is text: in quotes, or written ``1_000``."""
     try:
         number = float(value) if isinstance(value, str) else math.nan
     except ValueError:

@@ -264,7 +264,7 @@ ADVISORY = ("times_and_paths", "drift")
 
 
 def _summary(module: str, *advisory: str) -> dict[str, Any]:
-    """What the products about both splits of a condition have in common."""
+    """Return what the products about both splits of a condition have in common."""
     return {
         "group": "g_comparison",
         "per": "condition",
@@ -495,7 +495,7 @@ def _build() -> tuple[Product, ...]:
 
 
 def _with_files_check(item: Product) -> Product:
-    """What has checks is checked for its bytes first, which always blocks."""
+    """Return what has checks is checked for its bytes first, which always blocks."""
     return replace(item, blocking_checks=(FILES, *item.blocking_checks)) if item.checks else item
 
 
@@ -515,7 +515,7 @@ def log_file(item: Product) -> str:
 
 
 def _reports(scored: Sequence[Product]) -> tuple[Product, ...]:
-    """What is written about a finished condition: manifests, logs, reports, pictures."""
+    """Return what is written about a finished condition: manifests, logs, reports, pictures."""
     keys = {group: tuple(i.key for i in scored if i.group == group) for group in PHASES}
     solved = (*keys["c_datasets"], *keys["d_views"], *keys["e_models"], *keys["f_reconstructions"])
     folder = "analysis/dose_{dose}/{view}"
@@ -603,7 +603,7 @@ def _reports(scored: Sequence[Product]) -> tuple[Product, ...]:
 
 
 def _of_the_study() -> tuple[Product, ...]:
-    """What is said of all doses and views together."""
+    """Return what is said of all doses and views together."""
     common: dict[str, Any] = {"group": "h_study", "per": "study", "stage": "study"}
     tables = ("fly64_assets.reports.study_tables", "fly64_assets.study.relations")
     metrics = Product(
@@ -677,25 +677,25 @@ BY_KEY: Mapping[Key, Product] = {product.key: product for product in PRODUCTS}
 
 
 def products_in(study: Study) -> tuple[Product, ...]:
-    """The products of a study: those of its arms, and those that every study has."""
+    """Return the products of a study: those of its arms, and those that every study has."""
     return tuple(item for item in PRODUCTS if item.arm is None or item.arm in study.arms)
 
 
 def inputs_in(item: Product, study: Study) -> tuple[Key, ...]:
-    """What a product is made from in a study."""
+    """Return what a product is made from in a study."""
     arms = {key: BY_KEY[key].arm for key in item.inputs}
     return tuple(key for key in item.inputs if arms[key] is None or arms[key] in study.arms)
 
 
 def gathers_in(item: Product, study: Study) -> tuple[Key, ...]:
-    """What a product is made from, of every condition of a study."""
+    """Return what a product is made from, of every condition of a study."""
     return tuple(
         key for key in item.gathers if BY_KEY[key].arm is None or BY_KEY[key].arm in study.arms
     )
 
 
 def files_in(item: Product, study: Study) -> tuple[str, ...]:
-    """What a product's files are called in a study, those of arms that are off left out."""
+    """Return what a product's files are called in a study, those of arms that are off left out."""
     off = {f"{arm.name}_frc_curve.csv" for arm in ARMS if arm.name not in study.arms}
     off |= {log_file(each) for each in PRODUCTS if each.arm and each.arm not in study.arms}
     return tuple(name for name in item.files if name not in off)

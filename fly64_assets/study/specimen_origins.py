@@ -40,7 +40,7 @@ def _shipped() -> dict[str, str]:
 
 
 def specimen_origin(source: str, sha256: str) -> dict[str, Any]:
-    """What is known of a specimen's file.
+    """Return what is known of a specimen's file.
 
     Args:
         source: its file name, without folders.
@@ -76,5 +76,5 @@ def origin_in(settings: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def licence_text() -> str:
-    """The notice that belongs beside every copy of a shipped specimen."""
+    """Return the notice that belongs beside every copy of a shipped specimen."""
     return (FOLDER / LICENCE_FILE).read_text("utf-8")

@@ -108,7 +108,7 @@ class _Values:
 
 
 def _scalar(text: str) -> Any:
-    """What a plain scalar means; an integer too where it is written ``1e3``.
+    """Return what a plain scalar means; an integer too where it is written ``1e3``.
 
     Raises:
         ValueError: a number that is not read as it stands there.
@@ -137,7 +137,7 @@ def _scalar(text: str) -> Any:
 
 
 def read_study_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a study file holds: text, numbers, truth values, None, lists, mappings.
+    """Return the mapping that a study file holds, of YAML 1.2's plain values.
 
     Raises:
         UnreadableStudy: there is no regular file of at most `LARGEST_BYTES` that can be read.

@@ -44,8 +44,8 @@ def _summary() -> dict:
     return metrics_summary(
         manifest,
         {split: _rows(split) for split in SPLITS},
-        {split: COUNTS for split in SPLITS},
-        {split: GOOD for split in SPLITS},
+        dict.fromkeys(SPLITS, COUNTS),
+        dict.fromkeys(SPLITS, GOOD),
     )
 
 
@@ -104,7 +104,9 @@ def test_a_missing_row_is_an_error_not_a_gap():
     tables["test"] = [row for row in tables["test"] if row.model != "Baseline"]
     manifest = comparison_manifest(1000, "dense", OK, ms_ssim_sigma_px=1.0)
     with pytest.raises(KeyError):
-        metrics_summary(manifest, tables, {s: COUNTS for s in SPLITS}, {s: GOOD for s in SPLITS})
+        metrics_summary(
+            manifest, tables, dict.fromkeys(SPLITS, COUNTS), dict.fromkeys(SPLITS, GOOD)
+        )
 
 
 def test_deltas_are_differences_of_the_means_and_of_each_split():
@@ -187,7 +189,7 @@ def test_phase_c_manifest_names_both_halves():
 
 
 def test_phase_d_bundle_holds_both_splits_of_one_version():
-    bundle = phase_manifests.metrics_bundle(1000, "dense", {split: METRICS for split in SPLITS})
+    bundle = phase_manifests.metrics_bundle(1000, "dense", dict.fromkeys(SPLITS, METRICS))
     assert list(bundle) == ["metrics_version", "dose", "view", "train", "test"]
     assert bundle["test"] == METRICS
     mixed = {"train": METRICS, "test": {**METRICS, "metrics_version": 2}}

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from dagster import AssetKey
 
 from fly64_assets.cli.lineage_command import lineage
-from fly64_assets.hub.lineage import Match, home_of, seeds_of, trace
+from fly64_assets.hub.lineage import Match, seeds_of, trace
+from fly64_assets.hub.lineage_homes import home_of
 from fly64_assets.hub.lineage_store import owner_of
 from fly64_assets.pipeline.process import utc_now
 from fly64_assets.ptychography.data001.dataset import read_dataset

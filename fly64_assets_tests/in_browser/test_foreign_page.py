@@ -184,6 +184,4 @@ def test_the_served_report_works_and_asks_for_nothing(served, page):  # noqa: F8
     divided = "stage => stage.style.getPropertyValue('--at')"
     assert box.locator(".stage").evaluate(divided) == "25%"
     assert page.evaluate("window.origin") == "null"
-    assert all(
-        one.startswith(served.ui.origin) or one.startswith("data:") for one in page.seen.requests
-    )
+    assert all(one.startswith((served.ui.origin, "data:")) for one in page.seen.requests)

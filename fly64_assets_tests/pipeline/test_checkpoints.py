@@ -110,9 +110,9 @@ def test_it_is_an_archive_without_pickle(checkpoint):
     checkpoint.save(snapshot())
     with np.load(checkpoint.path, allow_pickle=False) as archive:
         described = json.loads(str(archive["_state"]))
-        assert {name: archive[name].dtype.hasobject for name in archive.files} == {
-            name: False for name in archive.files
-        }
+        assert {name: archive[name].dtype.hasobject for name in archive.files} == dict.fromkeys(
+            archive.files, False
+        )
     assert described["fingerprint"] == "one fingerprint"
     objects = Snapshot(1, 6, "epoch", {"object": np.array([{}], object)})
     with pytest.raises(InputError, match="is pickled"):

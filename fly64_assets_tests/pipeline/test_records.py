@@ -103,7 +103,7 @@ def test_two_runs_of_one_partition_in_the_other_order_than_they_were_created(tmp
     items = tuple(product(split, "dataset") for split in ("train", "test"))
     request = RunRequest(LEVELS[1], Condition(1000), items, ())
     with made.opened() as (context, instance):
-        job = runner._job(request)
+        job = runner.job_of(request)
         runs = [runner._create(instance, str(uuid4()), job, request.condition) for _ in range(2)]
         for run in reversed(runs):
             assert execute_run(job, run, instance).success

@@ -19,7 +19,7 @@ from fly64_assets.ptychography.scoring.comparison import (
     score,
     scoring_area,
 )
-from fly64_assets.study.model import MODELS, ScoringSettings
+from fly64_assets.study.model import ScoringSettings
 from fly64_assets.study.specimen_origins import FOLDER
 
 SPECIMEN = FOLDER / "labyrinth.npz"
@@ -167,7 +167,6 @@ def test_the_table_has_every_row_of_every_model_in_order(table) -> None:
         "registration_applied",
         "computation_time_s",
     ]
-    assert scoring.missing_rows(table.rows) == []
     for row in table.rows:
         applies_to_value = row.metric in scoring.RECORDED
         assert (row.value is not None) == applies_to_value
@@ -367,14 +366,6 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path) -> None:
         scoring.read_csv(tmp_path / "binary.csv")
 
 
-def test_missing_rows_are_named(table) -> None:
-    rows = [row for row in table.rows if (row.model, row.metric) != ("Baseline", "frc50")]
-    assert scoring.missing_rows(rows) == [("Baseline", "frc50")]
-    only = [row for row in table.rows if row.model != "PtyChi"]
-    assert scoring.missing_rows(only) == [("PtyChi", name) for name in ROW_NAMES]
-    assert scoring.missing_rows([]) == [(model, name) for model in MODELS for name in ROW_NAMES]
-
-
 CONSTANT = {
     "amplitude": np.exp(1j * np.angle(TRUTH)).astype(np.complex64),
     "phase": (np.abs(TRUTH) * np.exp(0.3j)).astype(np.complex64),
@@ -404,7 +395,6 @@ def test_a_component_without_contrast_is_blank_and_the_other_as_ever(component, 
     scoring.write_csv(path, table.rows)
     names = scoring.row_names(settings)
     assert [row.metric for row in scoring.read_csv(path)] == 2 * list(names)
-    assert not scoring.missing_rows(scoring.read_csv(path), objects, names)
     text = path.read_text("utf-8")
     line = next(line for line in text.splitlines() if line.startswith("PtyChi,mae,"))
     path.write_text(text.replace(line, "PtyChi,mae,,0.1,"), "utf-8")

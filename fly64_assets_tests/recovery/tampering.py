@@ -323,7 +323,7 @@ def _(t: Trial) -> None:
 def _(t: Trial) -> None:
     path = t.pick()
     shutil.copyfile(path, path.with_name("copy"))
-    os.replace(path.with_name("copy"), path)
+    path.with_name("copy").replace(path)
 
 
 @kind("a file has a second name elsewhere", SAME)

@@ -212,6 +212,11 @@ def keys_of(requests):
     return [str(request.run_key).split(" ", 1)[1].rsplit(" ", 2)[0] for request in requests]
 
 
+def reports(dose):
+    """What is still started where the scores failed: it says which checks failed."""
+    return [f"report_condition {dose}|{view}" for view in VIEWS]
+
+
 def verdict(context, instance, condition, *key):
     return context.planner(instance).verdict(product(*key), condition)
 
@@ -226,6 +231,7 @@ def test_two_nights_with_a_dose_added_and_a_code_version_changed(
         "simulate_datasets 1000",
         "run_condition 1000|dense",
         "run_condition 1000|sparse",
+        *reports(1000),
     ]
     dataset = verdict(study, instance, Condition(1000), "train", "dataset")
     assert dataset.state is State.FRESH
@@ -241,6 +247,8 @@ def test_two_nights_with_a_dose_added_and_a_code_version_changed(
         "run_condition 1000|sparse",
         "run_condition 2000|dense",
         "run_condition 2000|sparse",
+        *reports(1000),
+        *reports(2000),
     ]
     after = verdict(study, instance, Condition(1000), "train", "dataset")
     assert after.state is State.FRESH and after.record.storage_id > dataset.record.storage_id
@@ -250,7 +258,7 @@ def test_two_nights_with_a_dose_added_and_a_code_version_changed(
     # Nothing was started twice in a night.
     runs = instance.get_runs()
     keys = [run.tags[RUN_KEY_TAG] for run in runs]
-    assert len(set(keys)) == len(keys) == 4 + 6
+    assert len(set(keys)) == len(keys) == 6 + 10
     assert {run.tags[NIGHT_TAG] for run in runs} == {"2026-01-02T02:00:00Z", "2026-01-03T02:00:00Z"}
 
 

@@ -234,7 +234,7 @@ def assert_inputs_came_first(steps: list[Step]) -> None:
     compared = 0
     for (key, partition), step in maker.items():
         item, at = product(*key), Condition.from_partition_key(partition)
-        for upstream in map(lambda k: product(*k), item.inputs):
+        for upstream in (product(*key) for key in item.inputs):
             first = maker.get((upstream.key, str(at.restricted_to(upstream.per))))
             if first is not None and first is not step:
                 assert first.ended <= step.begun, f"{item.name} {at} before {upstream.name}"

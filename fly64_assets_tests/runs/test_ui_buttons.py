@@ -21,7 +21,7 @@ from fly64_assets.pipeline.instance import read_only_instance, study_instance
 from fly64_assets.pipeline.store import RESULTS_VARIABLE
 from fly64_assets.pipeline.targets import JOBS, LAUNCH_TAG, RunRequest, by_command_line
 from fly64_assets.runs.executor import require_partition
-from fly64_assets.runs.runner import _job
+from fly64_assets.runs.runner import job_of
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.products import LEVELS, product
 from fly64_assets_tests.conftest import TINY, fly64
@@ -147,7 +147,7 @@ def test_a_launchpad_without_a_partition_fails_with_that_sentence(write_study, m
     context = StudyContext.load(file)
     request = RunRequest(DATASETS, Condition(), DATASETS.products_in(context.study), ())
     with study_instance(context.study, file) as instance:
-        result = execute_job(_job(request), instance, raise_on_error=False)
+        result = execute_job(job_of(request), instance, raise_on_error=False)
         assert not result.success
         (failed,) = [e for e in result.all_events if e.event_type is DagsterEventType.RUN_FAILURE]
         assert "this run of train/dataset, test/dataset: has no partition" in str(

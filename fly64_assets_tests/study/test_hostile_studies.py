@@ -223,7 +223,7 @@ def test_plan_refuses_what_cannot_run(write_study, changes, parts):
 def test_extremes_that_run_are_planned(write_study):
     study = write_study(
         doses=[1, 10**12],
-        seeds={name: 2**32 - 1 for name in ("simulation", "grouping", "subsampling")},
+        seeds=dict.fromkeys(("simulation", "grouping", "subsampling"), 2**32 - 1),
         ptychopinn={**TINY["ptychopinn"], "depth": 1, "frame_px": 12},
         automation={"cron": "*/5 0-23/2 1,15 jan-jun mon-fri"},
     )

@@ -82,5 +82,5 @@ SCHEMAS = {
 
 
 def schema_of(path: str) -> Schema | None:
-    """The schema of a hub's file; None for files that are neither JSON nor CSV."""
+    """Return the schema of a hub's file; None for files that are neither JSON nor CSV."""
     return next((schema for schema in SCHEMAS.values() if schema.is_of(path)), None)

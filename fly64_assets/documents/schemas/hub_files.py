@@ -265,7 +265,7 @@ def comparison_manifest() -> Json:
 
 
 def _both(metric: str) -> Json:
-    """A score of each component; null where the truth has no contrast and the metric needs it."""
+    """Return a score of each component; null where it needs a contrast that is not there."""
     kinds = {name: number(f"of the {name}") for name in COLUMNS}
     if metric in NEED_CONTRAST:
         kinds = {name: null_or(kind) for name, kind in kinds.items()}
@@ -337,7 +337,7 @@ def metrics_summary() -> Json:
 
 def _by_reference(value: Json) -> Json:
     """PtychoPINN minus each other published arm: metric, then component."""
-    metrics = {name: value for name in HEADLINES}
+    metrics = dict.fromkeys(HEADLINES, value)
     differences = record("MS-SSIM: positive is better; MAE: negative is better", metrics)
     others = {f"vs_{name}": differences for name in MODELS[1:]}
     return record(f"{MODELS[0]} minus each other published arm", others)
@@ -475,7 +475,7 @@ def check_report() -> Json:
 
 
 def verification_report() -> Json:
-    """What ``fly64 verify`` found."""
+    """Return what ``fly64 verify`` found."""
     row = record(
         "one check",
         {
@@ -505,7 +505,7 @@ def verification_report() -> Json:
 
 
 def ro_crate() -> Json:
-    """The least that a hub's RO-Crate has: more is in the RO-Crate specification."""
+    """Return the least that a hub's RO-Crate has: more is in the RO-Crate specification."""
     reference = record("reference", {"@id": text("of an entity")})
     entity = {
         "type": "object",
@@ -545,7 +545,7 @@ def ro_crate() -> Json:
 
 
 def data001_metadata() -> Json:
-    """The ``_metadata`` of a DATA-001 file."""
+    """Return the ``_metadata`` of a DATA-001 file."""
     return record(
         "The JSON text in _metadata of a DATA-001 file.",
         {

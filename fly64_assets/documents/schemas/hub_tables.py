@@ -24,7 +24,7 @@ def _table(description: str, *fields: Field, key: tuple[str, ...]) -> dict[str, 
 
 
 def _field(name: str, kind: str, description: str, **constraints: Any) -> Field:
-    """A column; it is filled in every row unless ``required=False``."""
+    """Return a column; it is filled in every row unless ``required=False``."""
     constraints = {"required": True, **constraints}
     return {"name": name, "type": kind, "description": description, "constraints": constraints}
 

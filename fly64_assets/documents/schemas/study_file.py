@@ -17,7 +17,7 @@ EXTENDS = {
 
 
 def study() -> dict[str, Any]:
-    """A complete study file."""
+    """Return a complete study file."""
     content = Study.model_json_schema()
     _name_the_rules(content)
     content["title"] = "study"
@@ -25,7 +25,7 @@ def study() -> dict[str, Any]:
 
 
 def study_extending() -> dict[str, Any]:
-    """A study file that says ``extends:`` and lists only what differs."""
+    """Return a study file that says ``extends:`` and lists only what differs."""
     content = copy.deepcopy(study())
     for name, section in content["$defs"].items():
         if name != "ViewSettings":  # a view replaces the one that it is named after
@@ -37,7 +37,7 @@ def study_extending() -> dict[str, Any]:
 
 
 def _name_the_rules(content: dict[str, Any]) -> None:
-    """What validators of the models check and pydantic does not tell, as far as a schema can."""
+    """Return what validators of the models check and pydantic does not tell, as far as it goes."""
     name = f"^{NAME_PATTERN.pattern}$"
     properties = content["properties"]
     properties["name"]["pattern"] = name

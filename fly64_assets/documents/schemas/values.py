@@ -33,7 +33,7 @@ def flag(description: str) -> Json:
 
 
 def null_or(value: Json) -> Json:
-    """The value, or null where it does not apply."""
+    """Return the value, or null where it does not apply."""
     return {**value, "type": [value["type"], "null"]}
 
 
@@ -44,7 +44,7 @@ def listed(description: str, items: Json, **bounds: int) -> Json:
 def record(
     description: str, properties: Mapping[str, Json], *, optional: Iterable[str] = ()
 ) -> Json:
-    """An object with these keys and no other; all of them but the optional ones are there."""
+    """Return an object with these keys and no other, all there but the optional ones."""
     leave = set(optional)
     return {
         "type": "object",
@@ -56,7 +56,7 @@ def record(
 
 
 def mapping(description: str, keys: Json, values: Json) -> Json:
-    """An object whose keys are not known beforehand."""
+    """Return an object whose keys are not known beforehand."""
     return {
         "type": "object",
         "description": description,

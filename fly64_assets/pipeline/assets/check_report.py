@@ -8,8 +8,8 @@ from dagster import MetadataValue
 
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.check_states import rows_of, tally
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.process import utc_now
+from fly64_assets.study.hashing import digest
 
 
 @phase_asset(

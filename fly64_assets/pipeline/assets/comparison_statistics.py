@@ -9,10 +9,10 @@ from dagster import MetadataValue
 
 from fly64_assets.documents import formatting as numbers
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.ptychography.scoring.names import HEADLINES
 from fly64_assets.solvers.replicates import array_name
 from fly64_assets.study import arms
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import SPLITS, ScoringSettings, StatisticsSettings
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def make_statistics(run: PhaseRun) -> Outcome:
 
 
 def _shown(found: Mapping[str, list[Statistic]]) -> dict[str, Any]:
-    """The headline differences as a table for people, and how many of them are settled."""
+    """Return the headline differences as a table, and how many of them are settled."""
     rows = [
         (split, row)
         for split, given in found.items()

@@ -17,11 +17,11 @@ from dagster import MetadataValue
 from fly64_assets.documents import formatting as numbers
 from fly64_assets.documents.files import write_rows
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
-from fly64_assets.pipeline.process import program_version, utc_now
+from fly64_assets.pipeline.process import utc_now
 from fly64_assets.ptychography.scoring.names import COLUMNS, HEADLINES
 from fly64_assets.solvers.interface import Measurement, measurement_of
 from fly64_assets.study import arms
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import ScoringSettings
 from fly64_assets.study.relations import COMPONENTS
 
@@ -133,7 +133,9 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
         "data_ranges": dict(table.data_ranges),
         "fitted": {model: _fitted(detail) for model, detail in table.models.items()},
         "warnings": [asdict(warning) for warning in table.warnings],
-        "transformations": _transformations(run, split, dataset),
+        "transformations": run.made_from(dataset.metadata, "compare", split=split)[
+            "transformations"
+        ],
     }
     run.write_json("scoring.json", content)
     log(
@@ -161,23 +163,13 @@ def _compare(run: PhaseRun, split: str, dataset: Dataset, log: _Log) -> Outcome:
     return Outcome(digest([repr(timeless), array_digest(stored)]), shown)
 
 
-def _transformations(run: PhaseRun, split: str, dataset: Dataset) -> list[dict[str, Any]]:
-    """The view's provenance and the comparison of everything that went in."""
-    from fly64_assets.ptychography.data001.metadata import with_transformation
-
-    described = with_transformation(
-        dataset.metadata,
-        tool="compare",
-        version=program_version(),
-        time=utc_now(),
-        parameters={"split": split, **run.settings},
-        inputs=run.input_hashes(),
-    )
-    return described["transformations"]
+def _transformations(run: PhaseRun, dataset: Dataset) -> list[dict[str, Any]]:
+    """Return the view's provenance and the comparison of everything that went in."""
+    return run.made_from(dataset.metadata, "compare", split=run.split)["transformations"]
 
 
 def _fitted(detail: ModelScore) -> dict[str, Any]:
-    """The ambiguities that were removed, and the MS-SSIM terms before clamping."""
+    """Return the ambiguities that were removed, and the MS-SSIM terms before clamping."""
     aligned = detail.aligned
     return {
         "shift_px": list(aligned.shift_px),
@@ -232,7 +224,9 @@ def compare(run: PhaseRun) -> Outcome:
         content = {
             "status": "failed",
             "error": reason,
-            "transformations": _transformations(run, split, dataset),
+            "transformations": run.made_from(dataset.metadata, "compare", split=split)[
+                "transformations"
+            ],
         }
         run.write_json("scoring.json", content)
         return Outcome(digest(reason), {"status": f"failed: {reason}"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dagster import MetadataValue
 
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
+from fly64_assets.study.hashing import digest
 
 
 @phase_asset(

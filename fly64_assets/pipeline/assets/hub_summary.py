@@ -7,7 +7,6 @@ from pathlib import Path
 from dagster import MetadataValue
 
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.reports.condition.costs import costs_of
 from fly64_assets.reports.condition.summary import (
     MadeBy,
@@ -16,6 +15,7 @@ from fly64_assets.reports.condition.summary import (
     summary_context,
 )
 from fly64_assets.study import hub_layout as layout
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import SPLITS
 
 

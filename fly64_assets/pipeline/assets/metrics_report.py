@@ -8,7 +8,7 @@ from typing import Any
 from dagster import MetadataValue
 
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import SPLITS
 
 

@@ -7,23 +7,14 @@ from typing import Any
 
 from fly64_assets.documents.files import read_json
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.process import program_version, utc_now
 from fly64_assets.solvers.interface import network_module
 
 
 def _bundle(run: PhaseRun, model, metadata: Mapping[str, Any]) -> Outcome:  # noqa: ANN001 - Keras
-    """The bundle's files, and what they say of ``model``, trained on a view with ``metadata``."""
-    from fly64_assets.ptychography.data001.metadata import with_transformation
+    """Stage the bundle's files, and return what they say of ``model``."""
     from fly64_assets.solvers import model_bundle
 
-    trained = with_transformation(
-        metadata,
-        tool="train",
-        version=program_version(),
-        time=utc_now(),
-        parameters={"model": model.kind, **run.settings},
-        inputs=run.input_hashes(),
-    )
+    trained = run.made_from(metadata, "train", model=model.kind)
     model_bundle.save(
         model,
         run.staging,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
-from fly64_assets.pipeline.process import program_version, utc_now
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import OverlapSettings, Seeds, ViewSettings
 
 if TYPE_CHECKING:
@@ -15,12 +14,11 @@ if TYPE_CHECKING:
     from fly64_assets.ptychography.overlap import View
 
 
-def _restrict(dataset: Dataset, view: View, transformation: Mapping[str, object]) -> Dataset:
-    """The view's frames of a dataset, with the groups as further arrays."""
+def _restrict(dataset: Dataset, view: View, metadata: Mapping[str, Any]) -> Dataset:
+    """Return the view's frames of a dataset, with the groups as further arrays."""
     import numpy as np
 
     from fly64_assets.ptychography.data001.dataset import Dataset
-    from fly64_assets.ptychography.data001.metadata import with_transformation
     from fly64_assets.ptychography.data001.npz import release
 
     kept = view.image_index
@@ -34,7 +32,7 @@ def _restrict(dataset: Dataset, view: View, transformation: Mapping[str, object]
         ycoords_start=dataset.ycoords_start[kept],
         scan_index=dataset.scan_index[kept],
         patches=None if dataset.patches is None else np.asarray(dataset.patches[kept]),
-        metadata=with_transformation(dataset.metadata, **transformation),
+        metadata=metadata,
         extra={
             "centre_index": view.centre_index,
             "full_groups": view.full_groups,
@@ -78,13 +76,7 @@ def make_view(run: PhaseRun) -> Outcome:
     restricted = _restrict(
         dataset,
         view,
-        {
-            "tool": "overlap_view",
-            "version": program_version(),
-            "time": utc_now(),
-            "parameters": {"split": split, "view": run.condition.view, **run.settings},
-            "inputs": given.sha256_by_name(),
-        },
+        run.made_from(dataset.metadata, "overlap_view", split=split, view=run.condition.view),
     )
     scale = dataset.metadata["physics"]["intensity_scale"]
     photons = float((np.square(restricted.diffraction, dtype=np.float64)).sum() * scale**2)

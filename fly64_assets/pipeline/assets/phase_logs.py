@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fly64_assets.errors import NotTrusted
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.io_manager import StoredInput
 from fly64_assets.pipeline.step_logs import RunLog
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.products import log_file
 
 
@@ -38,7 +38,7 @@ def make_logs(run: PhaseRun) -> Outcome:
 
 
 def _written_before(run: PhaseRun, given: StoredInput, lost: str) -> str:
-    """The log of a step whose run is no longer recorded, from the file that was made of it.
+    """Return the log of a step whose run is no longer recorded, from the file made of it.
 
     Raises:
         NotTrusted: there is none of that very making.

@@ -7,8 +7,8 @@ from typing import Any
 
 from fly64_assets.documents import phase_manifests
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.study.arms import ITERATIVE, NETWORKS, Iterative, Network
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import SPLITS
 
 

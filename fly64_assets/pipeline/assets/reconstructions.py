@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fly64_assets.documents.files import write_rows
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.process import program_version, utc_now
+from fly64_assets.pipeline.process import utc_now
 from fly64_assets.solvers.interface import iterative_module, measurement_of
 
 
@@ -19,7 +19,7 @@ def reconstruct_view(run: PhaseRun) -> Outcome:
     import numpy as np
 
     from fly64_assets.ptychography.data001.dataset import read_dataset
-    from fly64_assets.ptychography.data001.metadata import to_json, with_transformation
+    from fly64_assets.ptychography.data001.metadata import to_json
     from fly64_assets.ptychography.data001.npz import array_digest, write_npz
 
     arm, split = run.arm, run.split
@@ -36,14 +36,7 @@ def reconstruct_view(run: PhaseRun) -> Outcome:
         "reconstructed_probe": result.probe,
         "algorithm": np.array(result.algorithm),
     }
-    described = with_transformation(
-        dataset.metadata,
-        tool="reconstruct",
-        version=program_version(),
-        time=utc_now(),
-        parameters={"model": arm.name, "split": split, **run.settings},
-        inputs=run.input_hashes(),
-    )
+    described = run.made_from(dataset.metadata, "reconstruct", model=arm.name, split=split)
     write_npz(
         run.staging / arm.file,
         {

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.process import program_version, utc_now
 from fly64_assets.solvers.interface import measurement_of, network_module
 from fly64_assets.solvers.replicates import array_name, training_seed
 from fly64_assets.study.model import SPLITS
@@ -81,7 +80,7 @@ def make_replicates(run: PhaseRun) -> Outcome:
     import numpy as np
 
     from fly64_assets.ptychography.data001.dataset import read_dataset
-    from fly64_assets.ptychography.data001.metadata import to_json, with_transformation
+    from fly64_assets.ptychography.data001.metadata import to_json
     from fly64_assets.ptychography.data001.npz import array_digest, write_npz
 
     views = {
@@ -95,14 +94,7 @@ def make_replicates(run: PhaseRun) -> Outcome:
         objects, told = _train_again(run, number, views)
         arrays |= objects
         trainings.append(told)
-    described = with_transformation(
-        views["train"].metadata,
-        tool="train_again",
-        version=program_version(),
-        time=utc_now(),
-        parameters={"model": run.arm.name, **run.settings},
-        inputs=run.input_hashes(),
-    )
+    described = run.made_from(views["train"].metadata, "train_again", model=run.arm.name)
     arrays["trainings"] = np.array(json.dumps(trainings, sort_keys=True, allow_nan=False))
     write_npz(run.staging / "replicates.npz", {**arrays, "_metadata": np.array(to_json(described))})
     shown = {"further_trainings": len(trainings)}

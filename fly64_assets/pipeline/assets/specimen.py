@@ -49,7 +49,7 @@ def _metadata(run: PhaseRun, probe_power: float) -> dict[str, Any]:
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    """The text's JSON object; empty for anything else, as a specimen's metadata is optional."""
+    """Return the text's JSON object; empty for anything else, as metadata are optional."""
 
     def refuse(constant: str) -> float:
         raise ValueError(f"{constant} is no JSON number")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import SPLITS
 
 

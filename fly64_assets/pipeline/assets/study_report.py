@@ -12,9 +12,10 @@ import yaml
 from fly64_assets.documents.files import read_columns, read_rows
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
 from fly64_assets.pipeline.check_states import rows_of
-from fly64_assets.pipeline.freshness import Planner, digest
+from fly64_assets.pipeline.freshness import Planner
 from fly64_assets.pipeline.records import Record
 from fly64_assets.study.conditions import Condition
+from fly64_assets.study.hashing import digest
 from fly64_assets.study.model import SPLITS
 from fly64_assets.study.products import PRODUCTS, Product, product
 
@@ -25,7 +26,7 @@ FILE = "study_report.html"
 
 
 def scored_products(study: Mapping[str, Any]) -> list[Product]:
-    """What leads to a condition's scores in a study, in the catalogue's order."""
+    """Return what leads to a condition's scores in a study, in the catalogue's order."""
     arms = (None, *study["arms"])
     return [item for item in PRODUCTS if item.stage == "score" and item.arm in arms]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from dagster import MetadataValue
@@ -12,21 +11,9 @@ from fly64_assets.documents.deltas import intervals, metrics_delta_summary
 from fly64_assets.documents.formatting import delta_lines
 from fly64_assets.errors import InputError
 from fly64_assets.pipeline.asset_frame import Outcome, PhaseRun, phase_asset
-from fly64_assets.pipeline.freshness import digest
 from fly64_assets.pipeline.process import utc_now
+from fly64_assets.study.hashing import digest, timeless
 from fly64_assets.study.model import SPLITS
-
-
-def _version(content: Mapping[str, Any]) -> str:
-    """Content without times: neither the moment of writing nor how long a solver took."""
-    timing = ("generated_at", "computation_time_s", "source_metrics_sha256")
-
-    def strip(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: strip(item) for key, item in value.items() if key not in timing}
-        return [strip(item) for item in value] if isinstance(value, list) else value
-
-    return digest(strip(dict(content)))
 
 
 @phase_asset(
@@ -49,7 +36,7 @@ def make_manifest(run: PhaseRun) -> Outcome:
     )
     run.write_json("comparison_manifest.json", content)
     shown = {name: content[name] for name in ("n_jobs", "n_executed", "n_success", "n_failed")}
-    return Outcome(_version(content), shown)
+    return Outcome(digest(timeless(content)), shown)
 
 
 def _compliance(run: PhaseRun, split: str) -> dict[str, Any]:
@@ -99,7 +86,7 @@ def make_summary(run: PhaseRun) -> Outcome:
         for name, value in values.items()
         if name.startswith("mean_") and value is not None
     }
-    return Outcome(_version(content), shown)
+    return Outcome(digest(timeless(content)), shown)
 
 
 @phase_asset(
@@ -131,4 +118,4 @@ def make_deltas(run: PhaseRun) -> Outcome:
     }
     lines = "\n".join(delta_lines(content["deltas"]))
     shown["deltas"] = MetadataValue.md(f"```\n{lines}\n```")
-    return Outcome(_version(content), shown)
+    return Outcome(digest(timeless(content)), shown)

@@ -85,7 +85,7 @@ class Dataset:
 
     @property
     def intensity_scale(self) -> float:
-        """counts = (diffraction * intensity_scale)**2."""
+        """Return the scale: counts = (diffraction * intensity_scale)**2."""
         return float(self.metadata["physics"]["intensity_scale"])
 
     def arrays(self) -> dict[str, np.ndarray]:

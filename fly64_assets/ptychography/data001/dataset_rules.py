@@ -64,7 +64,7 @@ class _Table:
 
 
 def structure_outcomes(headers: Mapping[str, ArrayHeader]) -> list[RuleOutcome]:
-    """The rules that need no values: keys, pickles, dtypes and shapes.
+    """Return the rules that need no values: keys, pickles, dtypes and shapes.
 
     Args:
         headers: of every array in the file, from `npz.describe_npz`.
@@ -235,7 +235,7 @@ def _metadata(table: _Table, load: Callable[[str], np.ndarray]) -> dict[str, Any
 
 
 def _counts(table: _Table, diffraction: np.ndarray, metadata: Mapping[str, Any]) -> None:
-    """Simulated amplitudes are square roots of whole counts; intensities or casts are not."""
+    """Ask that simulated amplitudes are square roots of whole counts."""
     if metadata["transformations"][0]["tool"] != "simulate":
         return
     scale = metadata["physics"]["intensity_scale"]
@@ -345,7 +345,7 @@ def check_data001(path: str | Path) -> list[RuleOutcome]:
 
 
 def failures(rows: list[RuleOutcome]) -> Iterator[RuleOutcome]:
-    """The rules that do not hold, in order."""
+    """Return the rules that do not hold, in order."""
     return (row for row in rows if not row.ok)
 
 

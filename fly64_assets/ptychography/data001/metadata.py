@@ -78,7 +78,7 @@ def with_transformation(
     parameters: Mapping[str, Any],
     inputs: Mapping[str, str],
 ) -> Metadata:
-    """A copy of ``metadata`` with one more record; the earlier ones are never edited.
+    """Return a copy of ``metadata`` with one more record; the earlier ones are never edited.
 
     Args:
         metadata: what the input dataset says.
@@ -134,7 +134,7 @@ def to_json(metadata: Mapping[str, Any]) -> str:
 
 
 def versioned(metadata: Mapping[str, Any]) -> Metadata:
-    """The part of metadata that belongs to the data version.
+    """Return the part of metadata that belongs to the data version.
 
     Left out are, at any depth, `CIRCUMSTANCES`, and the transformations' inputs: the hash of an
     input file covers the time at which that file was made, and what went in shows in the arrays.
@@ -184,7 +184,7 @@ def _missing(mapping: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 
 def creation_problem(metadata: Mapping[str, Any]) -> str:
-    """What is wrong with ``creation``; empty when nothing is."""
+    """Return what is wrong with ``creation``; empty when nothing is."""
     creation = metadata.get("creation")
     if not isinstance(creation, Mapping):
         return "missing"
@@ -194,7 +194,7 @@ def creation_problem(metadata: Mapping[str, Any]) -> str:
 
 
 def physics_problem(metadata: Mapping[str, Any], patch_size: int | None) -> str:
-    """What is wrong with ``physics`` (N must be ``patch_size`` where given); empty when nothing."""
+    """Return what is wrong with ``physics``; N must be ``patch_size`` where that is given."""
     physics = metadata.get("physics")
     if not isinstance(physics, Mapping):
         return "missing"
@@ -214,7 +214,7 @@ def physics_problem(metadata: Mapping[str, Any], patch_size: int | None) -> str:
 
 
 def transformations_problem(metadata: Mapping[str, Any]) -> str:
-    """What is wrong with the list of transformations; empty when nothing is."""
+    """Return what is wrong with the list of transformations; empty when nothing is."""
     records = metadata.get("transformations")
     if not isinstance(records, list):
         return "missing"

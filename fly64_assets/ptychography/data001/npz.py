@@ -84,7 +84,7 @@ def release(array: np.ndarray) -> None:
 
 
 def _raw(array: np.ndarray) -> memoryview | bytes:
-    """The values' bytes in C order, without a copy where they already lie so."""
+    """Return the values' bytes in C order, without a copy where they already lie so."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.nbytes else b""
 
 
@@ -142,7 +142,7 @@ def _write_member(archive: zipfile.ZipFile, offset: int, key: str, array: np.nda
 
 @contextmanager
 def _archive(path: str | Path) -> Iterator[zipfile.ZipFile]:
-    """An open archive; every way in which the file is none becomes an `InputError`."""
+    """Yield an open archive; every way in which the file is none becomes an `InputError`."""
     path = Path(path)
     if not path.exists():
         raise MissingFile(path, "", "does not exist")
@@ -256,7 +256,7 @@ def _size_problem(header: ArrayHeader, info: zipfile.ZipInfo) -> str:
 
 
 def describe_npz(path: str | Path) -> dict[str, ArrayHeader]:
-    """The header of every array, no values; object arrays are described, not refused.
+    """Return the header of every array, no values; object arrays are described, not refused.
 
     Raises:
         InputError: the file is missing, empty, damaged or no NPZ archive.

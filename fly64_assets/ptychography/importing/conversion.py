@@ -272,7 +272,7 @@ class Conversion:
 def _fill(
     places: dict[str, np.ndarray], object_: np.ndarray, probe: np.ndarray, scale: float
 ) -> Fill:
-    """What stands in for masked values: the expected counts, whole as counts are."""
+    """Return what stands in for masked values: the expected counts, whole as counts are."""
     positions = np.stack([places["ycoords"], places["xcoords"]], axis=1)
     cutter = PatchCutter(object_, len(probe), padding_px=PATCH_PADDING_PX)
 

@@ -168,7 +168,7 @@ def _masks_of_the_file(source: Source, side: int) -> Iterator[str]:
 def bad_frames(
     log: ChangeLog, frames: Frames, found: Statistics, mask: Mask, pairs: np.ndarray | None
 ) -> np.ndarray:
-    """Number the frames to leave out: not finite, empty, or an earlier one once more.
+    """Return the numbers of frames to leave out: not finite, empty, or there before.
 
     Args:
         log: asked, where it was not stated what to do.

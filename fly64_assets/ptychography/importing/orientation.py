@@ -163,7 +163,7 @@ class Comparison:
         return np.square(self._mean(model) - measured).sum(axis=(1, 2))
 
     def _mean(self, model: np.ndarray) -> np.ndarray:
-        """The mean amplitude that counts of this expectation show, in the same units."""
+        """Return the mean amplitude that counts of this expectation show, in the same units."""
         if self._scale is None:
             return model
         return mean_root(np.square(model, dtype=np.float64) * self._scale**2) / self._scale
@@ -248,7 +248,7 @@ def sample_size(side: int) -> int:
 
 
 def mean_root(mean: np.ndarray) -> np.ndarray:
-    """The mean of the square root of Poisson counts of this mean."""
+    """Return the mean of the square root of Poisson counts of this mean."""
     roots = np.sqrt(mean)
     few = MEAN_ROOTS[np.minimum(roots * STEPS + 0.5, len(MEAN_ROOTS) - 1).astype(np.int32)]
     return np.where(mean < FINE, few, roots - 0.125 / np.maximum(roots, 1))

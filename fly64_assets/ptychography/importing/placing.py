@@ -212,7 +212,7 @@ class Placing:
         return [fits[best], fits[1 - best]]
 
     def _ask_better(self, finding: Finding, own: Way) -> Way:
-        """The way to go on with; questions the file's own where the data speak against it."""
+        """Return the way to go on with; ask where the data speak against the file's own."""
         better, others = finding.better, finding.others
         told = f"forward residual {finding.residual:.3f} as stored"
         if better and self._contradicts(better, own):

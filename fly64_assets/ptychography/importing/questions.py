@@ -192,11 +192,11 @@ class Answers:
     start: str | None = None
 
     def given(self) -> dict[str, Any]:
-        """What was stated, by option."""
+        """Return what was stated, by option."""
         return {name: value for name, value in asdict(self).items() if value not in (None, {}, ())}
 
     def stated(self) -> dict[str, Any]:
-        """What was stated, as JSON values; file names without their folders."""
+        """Return what was stated, as JSON values; file names without their folders."""
         given = self.given()
         for name in ("probe", "object"):
             if name in given:
@@ -216,6 +216,6 @@ def is_file(mask: str) -> bool:
 
 
 def option(name: str, value: Any = "") -> str:
-    """A field of `Answers` as the command line writes it, with its value if there is one."""
+    """Return a field of `Answers` as the command line writes it, with its value if any."""
     flag = "--key" if name == "keys" else f"--{name.replace('_', '-')}"
     return f"{flag} {value}" if value != "" else flag

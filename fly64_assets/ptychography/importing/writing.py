@@ -75,7 +75,7 @@ def refuse_target(source: str | Path, target: str | Path, *, force: bool) -> Non
 
 
 def _nearest(target: Path) -> Path:
-    """The nearest parent that exists, whatever it is."""
+    """Return the nearest parent that exists, whatever it is."""
     return next(folder for folder in target.absolute().parents if os.path.exists(folder))
 
 
@@ -128,7 +128,7 @@ def import_file(
                     raise InputError(source, row.key, f"{problem}{row.expected}")
                 refuse_target(source, target, force=force)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(made, target)
+                made.replace(target)
     return ImportReport(
         tuple(conversion.log.changes),
         tuple(rules),
@@ -159,7 +159,7 @@ def _staging(target: Path) -> Iterator[Path]:
 def _metadata(
     conversion: Conversion, program_version: str, git_commit: str | None, created: str
 ) -> Metadata:
-    """The file's own metadata or new ones, with one record more."""
+    """Return the file's own metadata or new ones, with one record more."""
     scale, log = conversion.intensity_scale, conversion.log
     if conversion.metadata is not None:
         base = dict(conversion.metadata)

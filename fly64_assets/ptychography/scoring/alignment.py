@@ -182,7 +182,7 @@ def _refuse_degenerate(reconstruction: np.ndarray, area: tuple[slice, slice]) ->
 def _with_context(
     canvas: np.ndarray, area: tuple[slice, slice], max_shift_px: float
 ) -> tuple[np.ndarray, int]:
-    """The area with a margin for shifting, and the margin; repeated edges beyond the canvas."""
+    """Cut the area with a margin for shifting, and give both; edges repeat beyond the canvas."""
     margin = int(np.ceil(max_shift_px)) + TAPER_PX
     indices = (
         np.clip(np.arange(part.start - margin, part.stop + margin), 0, side - 1)
@@ -231,7 +231,7 @@ def _plane_factor(plane: _PhasePlane, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _fit_phase_plane(image: np.ndarray, target: np.ndarray) -> _PhasePlane:
-    """The plane that, taken out of ``image``, leaves the least squared misfit to ``target``.
+    """Return the plane that, taken out of ``image``, leaves the least squared misfit to ``target``.
 
     Minimising ``sum abs(image exp(-i plane) - s target)^2`` over offset and slopes, at the best s,
     is maximising ``abs(sum image conj(target) exp(-i slope . r))``: a peak in Fourier space,

@@ -40,7 +40,7 @@ class GridMap:
 
 
 def on_grid(values: np.ndarray, shape: tuple[int, int], scale: int = 0) -> GridMap:
-    """A map of `metrics.ms_ssim_maps` laid on the area's pixels.
+    """Return a map of `metrics.ms_ssim_maps` laid on the area's pixels.
 
     At scale s a value belongs to the 2^s x 2^s pixels under its window's middle, so that it counts
     in a block by what it covers there, and the mean stays the map's.
@@ -59,7 +59,7 @@ def on_grid(values: np.ndarray, shape: tuple[int, int], scale: int = 0) -> GridM
 
 
 def whole(values: np.ndarray) -> GridMap:
-    """A map with a value for each pixel of the area."""
+    """Return a map with a value for each pixel of the area."""
     return GridMap(np.asarray(values, dtype=np.float64), np.ones(values.shape, dtype=bool))
 
 
@@ -112,7 +112,7 @@ class BlockResampling:
         self._present: dict[bytes, np.ndarray] = {}
 
     def interval(self, resampled: np.ndarray, confidence: float) -> tuple[float, float]:
-        """Ends of the expanded percentile interval (Hesterberg, Am. Stat. 69, 371, 2015).
+        """Return the expanded percentile interval (Hesterberg, Am. Stat. 69, 371, 2015).
 
         Percentiles of few blocks are too narrow: by the spread that a sample loses to its own mean,
         and by taking the normal distribution for Student's. The levels are moved out for both.

@@ -19,7 +19,7 @@ from fly64_assets.ptychography.scoring import metrics, reference_ms_ssim
 from fly64_assets.ptychography.scoring.alignment import Aligned, DegenerateReconstruction, align
 from fly64_assets.ptychography.scoring.metrics import METRICS, FrcCurve, MsSsim
 from fly64_assets.study.arms import NAMES
-from fly64_assets.study.model import MODELS, ScoringSettings
+from fly64_assets.study.model import ScoringSettings
 
 STRICT_SUFFIX = "_strict"
 CENSORED = "frc50_censored"
@@ -155,7 +155,7 @@ def scoring_area(
     split_line_y_px: float,
     probe_diameter_px: float,
 ) -> Area:
-    """The area that all models of one split are compared on (contract, section 4).
+    """Return the area that all models of one split are compared on (contract, section 4).
 
     The bounding box of the split's group centres, less a strip of half a probe diameter along the
     split line, which the other half illuminated as well. ``train`` is the half with smaller y.
@@ -206,7 +206,7 @@ def phases(truth: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def data_ranges(truth: np.ndarray) -> dict[str, float | None]:
-    """The range of amplitude (1) and phase (rad) of a complex array; None without contrast.
+    """Return the range of amplitude (1) and phase (rad) of a complex array; None without contrast.
 
     Args:
         truth: (h, w) complex, in the scoring area.
@@ -215,6 +215,73 @@ def data_ranges(truth: np.ndarray) -> dict[str, float | None]:
         "amplitude": metrics.data_range(np.abs(truth)),
         "phase": metrics.data_range(phases(truth, truth)[0], 1.0),
     }
+
+
+@dataclass(frozen=True, eq=False)
+class ImageScores:
+    """What a score table holds of one image of an area.
+
+    Attributes:
+        rows: row name -> component -> value; None where the metric is not defined.
+        ms_ssim: by (row name, component), so that the terms behind a value can be read.
+        frc: curve per component in which the truth has contrast; none of a strict image.
+    """
+
+    rows: Mapping[str, Mapping[str, float | None]]
+    ms_ssim: Mapping[tuple[str, str], MsSsim]
+    frc: Mapping[str, FrcCurve]
+
+
+def image_scores(
+    truth: np.ndarray, image: np.ndarray, settings: ScoringSettings, *, strict: bool = False
+) -> ImageScores:
+    """Score one image by every metric: the one place that says which scores an image has.
+
+    Args:
+        truth: (h, w) complex, in the scoring area.
+        image: the same, aligned to it.
+        settings: smoothing, FRC threshold and optional rows.
+        strict: whether only the global phase was removed; then the rows are named so, and those
+            that are not taken of such an image are left out.
+    """
+    truth, image = truth.astype(np.complex128), image.astype(np.complex128)
+    suffix = STRICT_SUFFIX if strict else ""
+    pairs = {"amplitude": (np.abs(truth), np.abs(image)), "phase": phases(truth, image)}
+    ranges = data_ranges(truth)
+    rows: dict[str, dict[str, float | None]] = {
+        name + suffix: dict.fromkeys(pairs)
+        for name, definition in METRICS.items()
+        if definition.strict or not strict
+    }
+    terms: dict[tuple[str, str], MsSsim] = {}
+    curves: dict[str, FrcCurve] = {}
+    if not strict:
+        rows[CENSORED] = dict.fromkeys(pairs)
+    for component, pair in pairs.items():
+        rows["mae" + suffix][component] = metrics.mae(*pair)
+        rows["mse" + suffix][component] = metrics.mse(*pair)
+        span = ranges[component]
+        if span is None:
+            continue
+        multi = metrics.ms_ssim(*pair, data_range=span, sigma_px=settings.ms_ssim_sigma_px)
+        terms["ms_ssim" + suffix, component] = multi
+        rows["psnr" + suffix][component] = metrics.psnr(*pair, data_range=span)
+        rows["ssim" + suffix][component] = metrics.ssim(*pair, data_range=span)
+        rows["ms_ssim" + suffix][component] = multi.value
+        if not strict:
+            curve = curves[component] = metrics.frc(*pair, settings.frc_threshold)
+            rows["frc50"][component] = curve.frc50
+            rows[CENSORED][component] = float(curve.censored)
+    if settings.reference_ms_ssim and not strict:
+        defined = [component for component, span in ranges.items() if span is not None]
+        published = reference_ms_ssim.by_component(
+            pairs["amplitude"],
+            pairs["phase"],
+            sigma_px=settings.ms_ssim_sigma_px,
+            defined=defined,
+        )
+        rows[REFERENCE] = {component: published.get(component) for component in pairs}
+    return ImageScores(rows, terms, curves)
 
 
 def score(
@@ -251,8 +318,11 @@ def score(
             aligned = align(reconstruction, truth, area.slices, max_shift_px=settings.max_shift_px)
         except DegenerateReconstruction as error:
             raise DegenerateReconstruction(f"{model}: {error}") from None
-        detail, values = _score_model(aligned, inside, ranges, settings)
-        values |= _recorded(aligned, computation_time_s[model])
+        fitted = image_scores(inside, aligned.object, settings)
+        strict = image_scores(inside, aligned.strict, settings, strict=True)
+        detail = ModelScore(aligned, fitted.frc, {**fitted.ms_ssim, **strict.ms_ssim})
+        recorded = _recorded(aligned, computation_time_s[model])
+        values = {**fitted.rows, **strict.rows, **recorded}
         rows += [ScoreRow(model, name, **values[name]) for name in row_names(settings)]
         models[model] = detail
         warnings += _warnings(model, detail, settings)
@@ -277,47 +347,6 @@ def _check_models(
             f"computation times are for {sorted(computation_time_s)}, reconstructions for "
             f"{sorted(reconstructions)}"
         )
-
-
-def _score_model(
-    aligned: Aligned,
-    truth: np.ndarray,
-    ranges: Mapping[str, float | None],
-    settings: ScoringSettings,
-) -> tuple[ModelScore, dict[str, dict[str, float]]]:
-    """Details, and per row name the value of each component, as far as it is defined."""
-    values: dict[str, dict[str, float]] = {name: {} for name in row_names(settings)}
-    terms: dict[tuple[str, str], MsSsim] = {}
-    curves: dict[str, FrcCurve] = {}
-    for suffix, image in (("", aligned.object), (STRICT_SUFFIX, aligned.strict)):
-        image = image.astype(np.complex128)
-        pairs = {"amplitude": (np.abs(truth), np.abs(image)), "phase": phases(truth, image)}
-        for component, pair in pairs.items():
-            values["mae" + suffix][component] = metrics.mae(*pair)
-            values["mse" + suffix][component] = metrics.mse(*pair)
-            span = ranges[component]
-            if span is None:
-                continue
-            multi = metrics.ms_ssim(*pair, data_range=span, sigma_px=settings.ms_ssim_sigma_px)
-            terms["ms_ssim" + suffix, component] = multi
-            for name, value in {
-                "psnr": metrics.psnr(*pair, data_range=span),
-                "ssim": metrics.ssim(*pair, data_range=span),
-                "ms_ssim": multi.value,
-            }.items():
-                values[name + suffix][component] = value
-            if not suffix:
-                curve = curves[component] = metrics.frc(*pair, settings.frc_threshold)
-                values["frc50"][component] = curve.frc50
-                values[CENSORED][component] = float(curve.censored)
-        if settings.reference_ms_ssim and not suffix:
-            values[REFERENCE] = reference_ms_ssim.by_component(
-                pairs["amplitude"],
-                pairs["phase"],
-                sigma_px=settings.ms_ssim_sigma_px,
-                defined={name for name, span in ranges.items() if span is not None},
-            )
-    return ModelScore(aligned, curves, terms), values
 
 
 def _recorded(aligned: Aligned, seconds: float) -> dict[str, dict[str, float]]:
@@ -383,7 +412,7 @@ def _text(row: ScoreRow, value: float | None) -> str:
 def read_csv(path: Path) -> tuple[ScoreRow, ...]:
     """Read and check a score table; see `write_csv`.
 
-    Whether every model and metric is there is a question of its own: `missing_rows`.
+    Whether every model and metric is there is a question of its own.
 
     Raises:
         InputError: the file is missing or not UTF-8, or a line has an unknown model or metric, a
@@ -446,13 +475,3 @@ def _is_possible(row_name: str, value: float) -> bool:
     if row_name == REFERENCE:
         return reference_ms_ssim.DEFINITION.contains(value)
     return METRICS[row_name.removesuffix(STRICT_SUFFIX)].contains(value)
-
-
-def missing_rows(
-    rows: Iterable[ScoreRow],
-    models: Iterable[str] = MODELS,
-    names: Iterable[str] = ROW_NAMES,
-) -> list[tuple[str, str]]:
-    """(model, metric) of every row that a complete table of ``models`` has and ``rows`` lacks."""
-    present, names = {(row.model, row.metric) for row in rows}, tuple(names)
-    return [(model, name) for model in models for name in names if (model, name) not in present]

@@ -56,7 +56,7 @@ def local_ms_ssim(
 
 
 def _to_finest(term: np.ndarray, scale: int, shape: tuple[int, ...]) -> np.ndarray:
-    """A scale's map, interpolated linearly at the pixels of the finest scale."""
+    """Return a scale's map, interpolated linearly at the pixels of the finest scale."""
     if scale == 0:
         return term
     # Pixel i of a scale covers the finest pixels from i * 2^scale on.

@@ -206,7 +206,7 @@ class MsSsim:
 
 
 def ms_ssim_scales(shape: tuple[int, int]) -> int:
-    """The largest number of scales, at most 5, with shorter side >= 11 * 2^(scales - 1).
+    """Return the largest number of scales, at most 5, with shorter side >= 11 * 2^(scales - 1).
 
     Raises:
         ValueError: the shorter side is below 11 px.
@@ -260,7 +260,7 @@ def ms_ssim_maps(
     sigma_px: float = 0.0,
     margin_px: int = 0,
 ) -> list[np.ndarray]:
-    """The maps whose means are the terms of `ms_ssim`, before clamping, finest scale first.
+    """Return the maps whose means are the terms of `ms_ssim`, before clamping, finest scale first.
 
     Contrast-structure, at the last scale times luminance. At scale s, from 0, a pixel stands for
     one 11 px window on the arrays averaged over 2^s px.
@@ -398,7 +398,7 @@ def frc(truth: np.ndarray, image: np.ndarray, threshold: float) -> FrcCurve:
 
 
 def _windowed_spectrum(array: np.ndarray) -> tuple[np.ndarray, float]:
-    """The spectrum of the windowed array, and the size of coefficients that are mere rounding."""
+    """Return the spectrum of the windowed array, and the size of mere rounding in it."""
     # The periodic Hann window reaches exactly one frequency step to either side.
     window = np.multiply.outer(
         *(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n) for n in array.shape)

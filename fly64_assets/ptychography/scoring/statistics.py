@@ -145,7 +145,7 @@ def with_mean(
 
 
 def mean_of(halves: Sequence[Judged]) -> Judged:
-    """What can be said of the mean over the halves of the scan, from their own resamples.
+    """Return what can be said of the mean over the halves of the scan, from their own resamples.
 
     Blocks of the halves are drawn independently of each other. A training is drawn once for all of
     them: it is one network that reconstructs both, so what its seed does to one half it may do to
@@ -217,7 +217,7 @@ def _training(
 def _maps(
     truth: np.ndarray, image: np.ndarray, *, data_range: float | None, sigma_px: float
 ) -> dict[str, list[GridMap]]:
-    """The maps whose means make the scores, on the area's pixels."""
+    """Return the maps whose means make the scores, on the area's pixels."""
     shape, error = truth.shape, truth - image
     errors = {"mae": [whole(np.abs(error))], "mse": [whole(error**2)]}
     if data_range is None:

@@ -42,7 +42,7 @@ class Cost:
     reconstruction_cpu_s: Mapping[str, float]
 
     def figure(self, column: str) -> float | None:
-        """What a column of `COLUMNS` holds."""
+        """Return what a column of `COLUMNS` holds."""
         by_split = column in self.reconstruction_cpu_s
         return self.reconstruction_cpu_s[column] if by_split else getattr(self, column)
 
@@ -72,11 +72,11 @@ class Products(Protocol):
     """The condition's products by their keys."""
 
     def __call__(self, *key: str) -> Stored:
-        """The product of a key."""
+        """Return the product of a key."""
 
 
 def costs_of(models: Iterable[str], product: Products) -> list[Cost]:
-    """What each arm of a condition cost, from bundles, scoring and the provenance of the steps."""
+    """Return what each arm of a condition cost, from bundles, scoring and records."""
     wanted = list(models)
     inference = {
         split: read_json(product(split, "comparison").path("scoring.json"))["cpu_seconds"]
@@ -134,7 +134,7 @@ def cost_table(costs: Sequence[Cost]) -> Table:
 
 
 def figure_text(cost: Cost, column: str) -> str:
-    """A figure of `COLUMNS` as it is shown."""
+    """Return a figure of `COLUMNS` as it is shown."""
     value = cost.figure(column)
     return _count(value) if column in COUNTS else numbers.cpu_seconds(value)
 

@@ -21,7 +21,7 @@ HEADER = ("over", "minus", "metric", "mean", "low", "high", "sign settled", "cov
 
 
 def how_sure(delta_summary: Mapping[str, Any], statistics: Statistics) -> dict[str, Any]:
-    """What the macro ``how_sure`` in ``_tables.j2`` shows."""
+    """Return what the macro ``how_sure`` in ``_tables.j2`` shows."""
     return {
         "confidence": f"{100 * delta_summary['intervals']['confidence']:g} %",
         "scores": score_interval_table(statistics),

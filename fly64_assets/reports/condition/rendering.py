@@ -70,7 +70,7 @@ def _environment() -> Environment:
 
 
 def render(file_name: str, context: Mapping[str, Any]) -> str:
-    """The text of a file: template ``<file_name>.j2`` filled from ``context``.
+    """Return the text of a file: template ``<file_name>.j2`` filled from ``context``.
 
     Raises:
         jinja2.TemplateNotFound: no such template.

@@ -78,7 +78,7 @@ class Sources:
 
 
 def shown_scores(sources: Sources, model: str, metric: str, names: Iterable[str]) -> list[str]:
-    """A model's aggregates of a metric as text; names as in `Sources.aggregate`."""
+    """Return a model's aggregates of a metric as text; names as in `Sources.aggregate`."""
     return [
         numbers.score(sources.aggregate(model, metric, name), "aggregate", metric) for name in names
     ]

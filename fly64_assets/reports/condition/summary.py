@@ -79,7 +79,7 @@ def summary_context(
     made: Sequence[MadeBy],
     hashes: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What the template of ``summary.md`` is filled with.
+    """Return what the template of ``summary.md`` is filled with.
 
     Args:
         study: its name.

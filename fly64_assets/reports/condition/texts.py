@@ -54,7 +54,7 @@ def contexts(sources: Sources) -> dict[str, Context]:
 
 
 def without_times(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """A metrics summary in which every computation took no time: what its data version sees."""
+    """Return a metrics summary in which no computation took time, as its data version sees it."""
 
     def of_model(scores: Mapping[str, Any]) -> dict[str, Any]:
         return {**scores, "computation_time_s": {"value": 0.0}}
@@ -67,7 +67,7 @@ def without_times(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _common(sources: Sources) -> Context:
-    """What several reports show: title, counts, datasets with their photons."""
+    """Return what several reports show: title, counts, datasets with their photons."""
     manifest = sources.manifest
     dose, view = manifest["filters"]["dose"], manifest["filters"]["view"]
     outcomes = (manifest["n_jobs"], *(manifest[f"n_{name}"] for name in OUTCOMES))
@@ -354,7 +354,7 @@ def _aggregate_highlights(sources: Sources) -> Context:
 
 
 def _grids(sources: Sources) -> list[Context]:
-    """The two tables of phase deltas: a row for the means and one a split."""
+    """Return the two tables of phase deltas: a row for the means and one a split."""
     condition = sources.condition
     return [
         {

@@ -22,7 +22,7 @@ NOT_SETTLED, NO_INTERVAL, EQUAL = "not settled", "no interval", "equal"
 def better_of_two(
     delta: float | None, interval: Mapping[str, Any] | None, other: str, metric: str
 ) -> str:
-    """The better one of PtychoPINN and another arm, or why none is named.
+    """Return the better one of PtychoPINN and another arm, or why none is named.
 
     Args:
         delta: PtychoPINN minus the other, of the first training; None where it is missing.
@@ -43,7 +43,7 @@ def better_of_two(
 def best(
     scores: Mapping[str, float], rows: Iterable[Statistic], metric: str, component: str
 ) -> str:
-    """The arm, or the arms, that no other beats, and the others that it is not settled against.
+    """Return the arms that no other beats, and the others that it is not settled against.
 
     ``PtyChi, not settled against PtychoPINN, no interval against Baseline``; a bare name is settled
     against all others.

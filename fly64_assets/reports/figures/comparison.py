@@ -153,7 +153,7 @@ def heatmap_plot(
     *,
     title: str,
 ) -> None:
-    """The truth, and under it every model's local scores, phase and amplitude, on one scale.
+    """Draw the truth, and under it every model's local scores, on one scale.
 
     Args:
         path: PNG to write.

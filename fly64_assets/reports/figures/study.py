@@ -70,7 +70,7 @@ WRITTEN_OUT = 1e6
 
 
 def _logarithmic(axis: Axes, values: pd.Series) -> None:
-    """A logarithmic x axis about ``values``, with as many numbers on it as have room.
+    """Make a logarithmic x axis about ``values``, with as many numbers as have room.
 
     Left alone, matplotlib numbers every minor tick of less than a decade, one over the other.
     """
@@ -93,7 +93,7 @@ def _logarithmic(axis: Axes, values: pd.Series) -> None:
 
 
 def labelled(values: Sequence[float], low: float, high: float) -> list[str]:
-    """What a tick at each value of a logarithmic axis from ``low`` to ``high`` says.
+    """Return what a tick at each value of a logarithmic axis from ``low`` to ``high`` says.
 
     Args:
         values: ascending.
@@ -114,7 +114,7 @@ def labelled(values: Sequence[float], low: float, high: float) -> list[str]:
 
 
 def _measured(axis: Axes, values: pd.Series) -> None:
-    """A logarithmic x axis with a tick, and a number where it has room, at every value."""
+    """Make a logarithmic x axis with a tick, and a number where it has room, at every value."""
     _logarithmic(axis, values)
     places = sorted(values.unique())
     axis.set_xticks(places, labelled(places, *axis.get_xlim()))
@@ -122,7 +122,7 @@ def _measured(axis: Axes, values: pd.Series) -> None:
 
 
 def _linear(axis: Axes, values: pd.Series) -> None:
-    """A linear x axis about ``values`` with a few numbers on it."""
+    """Make a linear x axis about ``values`` with a few numbers on it."""
     from matplotlib.ticker import MaxNLocator
 
     low, high = values.min(), values.max()
@@ -193,7 +193,7 @@ class _Drawn:
 
 
 def _curves(axis: Axes, drawn: _Drawn, rows: pd.DataFrame) -> None:
-    """A line a curve, with a bar for each point's interval; the axis has its limits already."""
+    """Draw a line a curve, with a bar for each point's interval, into axes with limits."""
     import numpy as np
 
     x, logarithmic = drawn.relation.x, axis.get_xscale() == "log"
@@ -285,7 +285,7 @@ def _ylabel(metric: str, component: str) -> str:
 
 
 def _empty_panels(rows: int, columns: int, **shared: str) -> tuple[Figure, np.ndarray]:
-    """A figure of the common width and its (rows, columns) axes, which share x."""
+    """Return a figure of the common width and its (rows, columns) axes, which share x."""
     size = WIDTH_IN, AROUND_IN + ROW_IN * rows
     return pyplot().subplots(
         rows, columns, figsize=size, layout="constrained", squeeze=False, sharex=True, **shared

@@ -30,7 +30,7 @@ BY_GROUP: Mapping[str, Mapping[str, Exhibitor]] = {
 
 
 def exhibitor_of(product: Product) -> Exhibitor | None:
-    """The function that shows a product; None where there is nothing more to see."""
+    """Return the function that shows a product; None where there is nothing more to see."""
     name: str = product.key[-1]
     if name in BY_NAME:
         return BY_NAME[name]

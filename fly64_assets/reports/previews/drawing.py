@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def new_figure(
     title: str, rows: int, columns: int, size: tuple[float, float], **more: Any
 ) -> tuple[Figure, np.ndarray]:
-    """A figure and its (rows, columns) axes; ``size`` in inches."""
+    """Return a figure and its (rows, columns) axes; ``size`` in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -44,7 +44,7 @@ def image(
     origin: tuple[float, float] = (0.0, 0.0),
     **more: Any,
 ) -> None:
-    """An image with its colour bar and axes in px, y downwards.
+    """Draw an image with its colour bar and axes in px, y downwards.
 
     Args:
         values: (h, w) real.
@@ -79,7 +79,7 @@ def without_global_phase(object_: np.ndarray) -> np.ndarray:
 def phase_and_amplitude(
     axes: Sequence[Axes], object_: np.ndarray, origin: tuple[float, float] = (0.0, 0.0)
 ) -> None:
-    """The two panels of a complex image, each with its colour bar."""
+    """Draw the two panels of a complex image, each with its colour bar."""
     phase, amplitude = without_global_phase(object_), np.abs(object_)
     for axis, values, title, label, colours in (
         (axes[0], phase, "phase, mean removed", "rad", style.PHASE_MAP),
@@ -89,7 +89,7 @@ def phase_and_amplitude(
 
 
 def png(draw: Callable[[], Figure]) -> bytes:
-    """What ``draw`` makes as a PNG of its full size, without time and program."""
+    """Return what ``draw`` makes as a PNG of its full size, without time and program."""
     # What it says of fonts and caches of this machine would enter the step's log.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     written = io.BytesIO()

@@ -39,7 +39,7 @@ def _centre_of_mass(power: np.ndarray) -> tuple[float, float]:
 
 
 def _disc(axis: Axes, centre: tuple[float, float], diameter: float, colour: str, **more) -> None:
-    """A circle about (y, x)."""
+    """Draw a circle about (y, x)."""
     from matplotlib.patches import Circle
 
     more = {"fill": False, "linewidth": 1.2, **more}
@@ -242,7 +242,7 @@ def dataset(subject: Subject) -> Exhibit:
 
 
 def overlap_view(subject: Subject) -> Exhibit:
-    """The scan, the view's images, group centres with their discs, and how much discs overlap."""
+    """Show the scan, the view's images, group centres with discs, and how much they overlap."""
     from fly64_assets.ptychography.data001.npz import read_npz
     from fly64_assets.ptychography.discs import disc_overlap
 

@@ -34,7 +34,7 @@ PLOTTED = ("ssim", "psnr", "frc50")
 
 
 def _finite(value: float | None) -> float | None:
-    """An infinite score (PSNR of an equal image) has no place on an axis or in JSON."""
+    """Return an infinite score (PSNR of an equal image) has no place on an axis or in JSON."""
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -57,7 +57,7 @@ def _score_rows(rows: Sequence[ScoreRow]) -> Iterator[Row]:
 
 
 def comparison(subject: Subject) -> Exhibit:
-    """The comparison plot with its errors, FRC curves, every score; nothing of a failed one."""
+    """Show the comparison plot with its errors, FRC curves, every score."""
     from fly64_assets.ptychography.scoring.comparison import read_csv
 
     table = subject.path("comparison_metrics.csv")
@@ -108,7 +108,7 @@ def comparison(subject: Subject) -> Exhibit:
 
 
 def _intervals(axis: Axes, labels: Sequence[str], rows: Sequence[Any]) -> None:
-    """A mark and a bar for each row with ``mean``, ``low`` and ``high``, the first at the top."""
+    """Draw a mark and a bar for each row with ``mean``, ``low`` and ``high``, from the top."""
     for place, row in enumerate(rows):
         colour = style.ARMS[0 if row.settled else 1][0]
         if row.low is not None and row.high is not None:
@@ -122,7 +122,7 @@ def _intervals(axis: Axes, labels: Sequence[str], rows: Sequence[Any]) -> None:
 
 
 def comparison_statistics(subject: Subject) -> Exhibit:
-    """The headline differences with their intervals."""
+    """Return the headline differences with their intervals."""
     from fly64_assets.ptychography.scoring.metrics import METRICS
     from fly64_assets.ptychography.scoring.statistics import read_statistics
 
@@ -189,7 +189,7 @@ def metrics_summary(subject: Subject) -> Exhibit:
 
 
 def metrics_delta_summary(subject: Subject) -> Exhibit:
-    """The deltas as a table, with intervals: of the means over the splits, and of each split."""
+    """Return the deltas as a table, with intervals: of the means, and of each split."""
     from fly64_assets.ptychography.scoring.metrics import METRICS
 
     content = read_json(subject.path("metrics_delta_summary.json"))
@@ -221,7 +221,7 @@ def metrics_delta_summary(subject: Subject) -> Exhibit:
 
 
 def check_report(subject: Subject) -> Exhibit:
-    """The state of every check of the condition."""
+    """Return the state of every check of the condition."""
     content = read_json(subject.path("check_report.json"))
     columns = "asset check status severity blocking time reason"
     return Exhibit(tables={"checks": Table.of(columns, content["checks"])})
@@ -282,7 +282,7 @@ def study_metrics(subject: Subject) -> Exhibit:
 
 
 def dose_response(_: Subject) -> Exhibit:
-    """The study's plots, which are files of the product."""
+    """Return the study's plots, which are files of the product."""
     return Exhibit(
         tuple(
             StoredPicture(

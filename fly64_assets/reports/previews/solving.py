@@ -74,7 +74,7 @@ def model(subject: Subject) -> Exhibit:
 
 
 def replicates(subject: Subject) -> Exhibit:
-    """The further trainings side by side: their losses, and what they make of the test view."""
+    """Show the further trainings side by side: their losses, and what they make of a view."""
     from fly64_assets.ptychography.data001.npz import read_npz
     from fly64_assets.solvers.replicates import array_name
 
@@ -127,7 +127,7 @@ def replicates(subject: Subject) -> Exhibit:
 
 
 def _scanned(subject: Subject, split: str) -> tuple[slice, slice]:
-    """The bounding box of a view's positions, on the canvas."""
+    """Return the bounding box of a view's positions, on the canvas."""
     from fly64_assets.ptychography.data001.npz import read_npz
 
     path = subject.input(f"{split}/overlap_view", f"{split}.npz")
@@ -139,7 +139,7 @@ def _scanned(subject: Subject, split: str) -> tuple[slice, slice]:
 
 
 def reconstruction(subject: Subject) -> Exhibit:
-    """The object in the scanned area, and how the loss fell."""
+    """Return the object in the scanned area, and how the loss fell."""
     from fly64_assets.ptychography.data001.npz import read_npz
 
     (arm,) = [arm for arm in ARMS if arm.name == subject.arm]

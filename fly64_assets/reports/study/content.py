@@ -138,7 +138,7 @@ def _plot(name: str, source: str) -> dict[str, str]:
 
 
 def telling_plots(rows: Sequence[Row]) -> list[str]:
-    """The plots that have more than one point a curve: of one dose there is no curve over doses."""
+    """Return the plots that have more than one point a curve."""
     doses, views = ({row[key] for row in rows} for key in ("dose", "view"))
     several = {
         "quality_by_dose": len(doses) > 1,
@@ -165,7 +165,7 @@ def _matrix(
     scores: Scores,
     quality: Scale,
 ) -> list[dict[str, Any]]:
-    """A row a dose, a cell a view."""
+    """Return a row a dose, a cell a view."""
     return [
         {
             "dose": numbers.count(dose),
@@ -243,7 +243,7 @@ def _condition(
 
 
 def _costs(where: str, costs: Sequence[Cost]) -> list[dict[str, Any]]:
-    """A line an arm; its row is named by the condition, or by all of them, and the arm."""
+    """Return a line an arm; its row is named by the condition, or by all of them, and the arm."""
     return [
         {
             "model": cost.model,

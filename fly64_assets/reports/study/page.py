@@ -25,7 +25,7 @@ def _environment() -> Environment:
 
 
 def render_page(content: Mapping[str, Any]) -> str:
-    """The page that `content.report_content` describes.
+    """Return the page that `content.report_content` describes.
 
     Raises:
         jinja2.UndefinedError: a template uses a name that the content does not hold.

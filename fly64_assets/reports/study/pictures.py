@@ -67,7 +67,7 @@ def _palette(colours: str) -> np.ndarray:
 
 
 def shared_scales(truths: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, Scale]:
-    """The scales of a page, from every truth on it.
+    """Return the scales of a page, from every truth on it.
 
     Args:
         truths: (phase in rad, amplitude) of each, (H, W).
@@ -94,7 +94,7 @@ def shared_scales(truths: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, 
 
 
 def data_uri(values: np.ndarray, scale: Scale) -> str:
-    """A picture for an ``img``'s ``src``: equal values, equal bytes.
+    """Return a picture for an ``img``'s ``src``: equal values, equal bytes.
 
     Args:
         values: (H, W) finite real, row 0 at the top.

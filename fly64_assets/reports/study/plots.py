@@ -19,7 +19,7 @@ DECIMALS = 2
 
 
 def inline_svg(source: str, name: str, description: str) -> str:
-    """An SVG file of matplotlib as an element of an HTML page.
+    """Return an SVG file of matplotlib as an element of an HTML page.
 
     Its names become the page's own (two plots use the same ones), its ink the page's, its paper
     none, an arm's colour a variable that a dark theme may lighten; metadata and size go.

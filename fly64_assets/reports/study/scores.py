@@ -44,7 +44,7 @@ class Score:
 
 
 def row_key(row: Row, columns: Sequence[str] = KEY) -> str:
-    """The name of a table's row: its key columns, joined."""
+    """Return the name of a table's row: its key columns, joined."""
     return "|".join(row[column] for column in columns)
 
 
@@ -65,7 +65,7 @@ class Scores:
 
 
 def score_of(row: Row, *, signed: bool = False, style: str = "") -> Score:
-    """A row's mean and interval; of a difference, with its sign, whether it is settled too."""
+    """Return a row's mean and interval; of a difference, with sign and whether it is settled."""
     ends = [_number(row, end, signed=signed) if row[end] else "" for end in ("low", "high")]
     mark = words = ""
     if row["reference"] and row["mean"]:
@@ -83,7 +83,7 @@ def _number(row: Row, column: str, *, signed: bool) -> str:
 
 
 def needed_doses(needed: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """The dose that each arm needs, of the test half, a line a row of ``dose_for_quality.csv``."""
+    """Yield the dose that each arm needs, of the test half, a line a row of the table."""
     for row in needed:
         if row["split"] == SHOWN_SPLIT:
             yield {
@@ -102,7 +102,7 @@ def metric_lines(
     metric: str,
     strict: bool,
 ) -> Iterator[dict[str, Any]]:
-    """A line a component: every arm's score, then the first arm's differences to the others."""
+    """Yield a line a component: every arm's score, then the first arm's differences."""
     definition = METRICS[metric]
     subject, *others = arms
     name = f"{metric}{STRICT_SUFFIX}" if strict else metric

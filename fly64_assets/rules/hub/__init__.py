@@ -1,8 +1,8 @@
 """``fly64 verify``: every rule of the contract about a hub, as a named check.
 
-Independent of what writes a hub: names, formats and numbers are derived here a second time, and no
-module that makes a file of a hub is imported. ``checks.py`` is the frame, ``reading.py`` the way to
-files; the others hold the rules, split by subject.
+What a product's files must hold is asked by the rules of its asset checks (``of_products.py``,
+``phases.py``); the other modules hold what only a hub has. No module that makes a file of a hub is
+imported. ``checks.py`` is the frame, ``reading.py`` the way to files.
 """
 
 from __future__ import annotations
@@ -12,26 +12,15 @@ from pathlib import Path
 from fly64_assets.errors import InputError
 from fly64_assets.rules.hub import (
     check_report,
-    comparisons,
     crate,
     data_versions,
-    datasets,
-    delta_intervals,
     files,
     logs,
-    metadata,
-    models,
     origins,
-    recomputed,
-    reconstructions,
+    phases,
     rendered_again,
-    replicates,
-    scores,
-    statistics,
-    summaries,
     texts,
     times,
-    views,
 )
 from fly64_assets.rules.hub.checks import CHECKS, Check, Finding, in_order
 from fly64_assets.rules.hub.contract import CRATE, MANIFEST
@@ -39,9 +28,7 @@ from fly64_assets.rules.hub.reading import Hub, Memory
 from fly64_assets.rules.hub.report import Outcome, Report, run_checks, write_report
 
 SUBJECTS = (
-    *(files, texts, logs, metadata, datasets, views, models),
-    *(replicates, reconstructions, scores, recomputed, comparisons, statistics),
-    *(delta_intervals, summaries, rendered_again, check_report),
+    *(files, texts, logs, phases, rendered_again, check_report),
     *(crate, data_versions, origins, times),
 )
 """The modules that hold rules."""
@@ -64,7 +51,7 @@ __all__ = [
 
 
 def require_hub(root: str | Path) -> Path:
-    """The folder of a hub, whatever state it is in.
+    """Return the folder of a hub, whatever state it is in.
 
     Raises:
         InputError: there is no hub: no folder, or one with neither of the two files that say that
@@ -80,5 +67,5 @@ def require_hub(root: str | Path) -> Path:
 
 
 def open_hub(root: str | Path, memory: Memory | None = None) -> Hub:
-    """The hub in a folder. Raises InputError as `require_hub` does."""
+    """Return the hub in a folder. Raises InputError as `require_hub` does."""
     return Hub(require_hub(root), memory or Memory())

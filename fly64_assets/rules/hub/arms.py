@@ -36,10 +36,10 @@ def _stated(hub: Hub) -> tuple[str, ...]:
 
 
 def networks(hub: Hub) -> tuple[Network, ...]:
-    """The arms that are trained."""
+    """Return the arms that are trained."""
     return registry.networks(arms(hub))
 
 
 def iterative(hub: Hub) -> tuple[Iterative, ...]:
-    """The arms that reconstruct each half by themselves."""
+    """Return the arms that reconstruct each half by themselves."""
     return registry.iterative(arms(hub))

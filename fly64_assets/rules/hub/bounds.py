@@ -59,11 +59,12 @@ def may_unpack(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            ending = zipfile._EndRecData(file)  # what ZipFile goes by as well
+            ending = zipfile._EndRecData(file)  # type: ignore[attr-defined] # as ZipFile does
             if ending is None:
                 return ""
-            if ending[zipfile._ECD_SIZE] > LARGEST_DIRECTORY:
-                return f"has a directory of {ending[zipfile._ECD_SIZE]:,} bytes; it is not read"
+            size = ending[zipfile._ECD_SIZE]  # type: ignore[attr-defined]
+            if size > LARGEST_DIRECTORY:
+                return f"has a directory of {size:,} bytes; it is not read"
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
             size = file.seek(0, os.SEEK_END)

@@ -7,31 +7,18 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from fly64_assets.reports.condition.check_report import COLUMNS
 from fly64_assets.rules.hub import contract
-from fly64_assets.rules.hub.arms import arms, networks
+from fly64_assets.rules.hub.arms import arms
 from fly64_assets.rules.hub.checks import Broken, Finding, check, compare
 from fly64_assets.rules.hub.crate_graph import Step, steps
-from fly64_assets.rules.hub.models import history
+from fly64_assets.rules.hub.of_products import warns
 from fly64_assets.rules.hub.reading import Hub
-from fly64_assets.rules.hub.recomputed import (
-    alignments,
-    fitted_scores,
-    further_alignments,
-    phase_pair,
-    strict_scores,
-    truth_inside,
-)
-from fly64_assets.study.model import SPLITS
 
 CHECKS_JSON = "analysis/check_report.json"
 STATES = ("passed", "warning", "failed", "not run")
 HOLDS = re.compile(r"[1-9]\d* rules hold")
 """What a check that passed says."""
-LEAST_CONTRAST = 0.02
-"""Of the truth's standard deviation: what varies less is nearly constant."""
 
 
 def _rows(hub: Hub) -> list[dict[str, Any]]:
@@ -125,7 +112,7 @@ def check_times(hub: Hub) -> Iterator[Finding]:
     "a check that passed counts its rules; what can only be warned of is warned of when it is so",
 )
 def check_reasons(hub: Hub) -> Iterator[Finding]:
-    known = _warned_of(hub)
+    known = warns(hub)
     for row in _rows(hub):
         status, reason = row.get("status"), str(row.get("reason"))
         if bool(HOLDS.fullmatch(reason)) != (status == "passed") or not reason.strip():
@@ -134,37 +121,3 @@ def check_reasons(hub: Hub) -> Iterator[Finding]:
         if warned is not None and (status == "warning") != warned:
             expected = "warning" if warned else "passed"
             yield Finding(CHECKS_JSON, f"{_place(row)} status", f"is {status!r}, not {expected!r}")
-
-
-def _warned_of(hub: Hub) -> dict[str, bool]:
-    """Check -> whether the hub's own files are what it warns of; drift needs an older one."""
-    found = {"comparison_statistics contrast": False}
-    for split in SPLITS:
-        aligned, truth = alignments(hub, split).values(), truth_inside(hub, split)
-        scored = (fitted_scores(hub, split), strict_scores(hub, split))
-        terms = [
-            term
-            for models in scored
-            for rows in models.values()
-            for some in rows["terms"].values()
-            for term in some
-        ]
-        found[f"{split}/comparison registration"] = not all(a.registration_applied for a in aligned)
-        found[f"{split}/comparison ms_ssim_terms"] = min(terms) < 0
-        flat = [_nearly_constant(made.object, truth) for made in aligned]
-        found[f"{split}/comparison contrast"] = any(flat)
-        again = [
-            made is None or _nearly_constant(made.object, truth)
-            for made in further_alignments(hub, split)
-        ]
-        found["comparison_statistics contrast"] |= any(again)
-    for network in networks(hub):
-        losses = [row["validation_loss"] for row in history(hub, network.name)]
-        worse = len(losses) > 1 and not min(losses) < losses[0]
-        found[f"{network.asset}_model loss_improved"] = worse
-    return found
-
-
-def _nearly_constant(image: np.ndarray, truth: np.ndarray) -> bool:
-    pairs = (phase_pair(truth, image), (np.abs(truth), np.abs(image)))
-    return any(made.std() < LEAST_CONTRAST * true.std() for true, made in pairs)

@@ -6,10 +6,12 @@ holds yields nothing. A judge that cannot go on raises `Broken`, which is a find
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from fly64_assets.rules.values import NOTHING, differing
+from fly64_assets.rules.values import close as close
 
 if TYPE_CHECKING:
     from fly64_assets.rules.hub.reading import Hub
@@ -94,70 +96,21 @@ def check(name: str, file: str, rule: str) -> Callable[[Judge], Judge]:
     return register
 
 
-@dataclass(frozen=True)
-class Where:
-    """In an expected value: any value for which ``holds`` is true."""
-
-    description: str
-    holds: Callable[[Any], bool]
-
-
-ROUNDING = 1e-13
-
-
-def close(expected: float, found: Any, relative: float) -> bool:
-    """Whether ``found`` is a finite number within ``relative`` of ``expected``; 0: equal.
-
-    A tolerance also lets pass what rounding leaves of a zero.
-    """
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        return False
-    rounding = ROUNDING if relative else 0.0
-    return abs(found - expected) <= relative * max(abs(expected), abs(found)) + rounding
-
-
 def differences(
     expected: Any, found: Any, *, relative: float = 0.0, key: str = ""
 ) -> Iterator[tuple[str, str]]:
-    """(key, reason) of every place where a JSON value is not the expected one, keys included.
-
-    Args:
-        expected: dictionaries, lists and scalars; `Where` stands for what is only described.
-        found: a parsed JSON value.
-        relative: tolerance of floats; 0 asks for the very double.
-        key: where both stand.
-    """
-    if isinstance(expected, Where):
-        if not expected.holds(found):
-            yield key, f"is {shown(found)}, expected {expected.description}"
-    elif isinstance(expected, Mapping):
-        if not isinstance(found, Mapping):
-            yield key, f"is {shown(found)}, expected an object"
-            return
-        for name in expected:
-            place = f"{key}.{name}" if key else str(name)
-            if name not in found:
-                yield place, "is missing"
-            else:
-                yield from differences(expected[name], found[name], relative=relative, key=place)
-        for name in found:
-            if name not in expected:
-                yield f"{key}.{name}" if key else str(name), "is no key of this file"
-    elif isinstance(expected, list | tuple):
-        if not isinstance(found, list) or len(found) != len(expected):
-            yield key, f"is {shown(found)}, expected a list of {len(expected)}"
-            return
-        for number, (one, other) in enumerate(zip(expected, found, strict=True)):
-            yield from differences(one, other, relative=relative, key=f"{key}[{number}]")
-    elif isinstance(expected, float):
-        if not isinstance(found, float) or not close(expected, found, relative):
-            yield key, f"is {shown(found)}, expected {expected!r}"
-    elif type(found) is not type(expected) or found != expected:
-        yield key, f"is {shown(found)}, expected {shown(expected)}"
+    """(key, reason) of every place where a JSON value is not the expected one; see `differing`."""
+    for place, wanted, stated in differing(expected, found, relative=relative, key=key):
+        if stated is NOTHING:
+            yield place, "is missing"
+        elif wanted is NOTHING:
+            yield place, "is no key of this file"
+        else:
+            yield place, f"is {shown(stated)}, expected {shown(wanted)}"
 
 
 def shown(value: Any) -> str:
-    """A value on one line, cut short."""
+    """Return a value on one line, cut short."""
     text = repr(value)
     return text if len(text) <= 120 else text[:117] + "..."
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from fly64_assets.rules.hub import contract
-from fly64_assets.rules.hub.checks import Broken, Finding, compare
+from fly64_assets.rules.hub.checks import Broken
 from fly64_assets.rules.hub.reading import Hub
 
 CIRCUMSTANCES = ("time", "version", "inputs")
@@ -41,7 +40,7 @@ class Step:
 
 
 def entities(hub: Hub) -> dict[str, dict[str, Any]]:
-    """The crate's entities by ``@id``."""
+    """Return the crate's entities by ``@id``."""
     graph = hub.json(contract.CRATE).get("@graph")
     if not isinstance(graph, list) or not all(isinstance(item, dict) for item in graph):
         raise Broken(contract.CRATE, "@graph", "is no list of entities")
@@ -49,7 +48,7 @@ def entities(hub: Hub) -> dict[str, dict[str, Any]]:
 
 
 def study(hub: Hub) -> dict[str, Any]:
-    """The study's settings."""
+    """Return the study's settings."""
     found = {}
     for identifier, entity in entities(hub).items():
         if identifier.startswith("#study/") and entity.get("propertyID") == "setting":
@@ -58,12 +57,6 @@ def study(hub: Hub) -> dict[str, Any]:
             except (KeyError, TypeError, ValueError) as error:
                 raise Broken(contract.CRATE, identifier, f"is no JSON: {error}") from None
     return found
-
-
-def digest(content: Any) -> str:
-    """sha256 of JSON with sorted keys: of settings and of summaries."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def setting(hub: Hub, section: str, name: str) -> Any:
@@ -119,61 +112,3 @@ def consumed_as_it_is(hub: Hub, asset: str, label: str) -> bool:
     if label.startswith("specimen/"):  # its file is no file of a hub, and is described all the same
         return consumed is not None and consumed == entities(hub).get("#specimen", {}).get("sha256")
     return place in hub.files and consumed == hub.sha256(place)
-
-
-def compare_inputs(
-    hub: Hub, asset: str, file: str, key: str, recorded: Any, paths: Mapping[str, str]
-) -> Iterator[Finding]:
-    """Findings where the inputs that a file records are not the files of the hub.
-
-    A step that was repeated gives a file with another time and the same data, and what was made
-    from the first is still right. Then the crate has to say so: the recorded hash is the one
-    that the crate says was consumed, and its data version is that of what is in the hub.
-
-    Args:
-        hub: the hub.
-        asset: that the file is of, as the crate names it.
-        file, key: where the inputs are recorded.
-        recorded: label -> sha256.
-        paths: label (``asset/file name``) -> path in the hub, of everything that must be there.
-    """
-    if not isinstance(recorded, dict) or set(recorded) != set(paths):
-        names = sorted(recorded) if isinstance(recorded, dict) else recorded
-        yield Finding(file, key, f"are {names}, expected {sorted(paths)}")
-        return
-    made = steps(hub)
-    for label, path in paths.items():
-        if recorded[label] == hub.sha256(path):
-            continue
-        given, step = label.rpartition("/")[0], made.get(asset, Step())
-        stated = made.get(given, Step()).stated.get("data_version")
-        same_data = stated is not None and step.versions.get(given) == stated
-        if not (same_data and recorded[label] == step.consumed.get(label)):
-            yield Finding(file, f"{key} {label}", f"is {recorded[label]}, not the sha256 of {path}")
-
-
-def compare_records(
-    file: str, key: str, expected: Any, found: Any, *, exactly: bool
-) -> Iterator[Finding]:
-    """Findings where earlier transformations are not those of the input.
-
-    Args:
-        file, key: where they stand.
-        expected: the input's transformations.
-        found: the same ones in what was made from it.
-        exactly: with times, versions and inputs; else what was consumed is a copy of other times.
-    """
-    if not exactly:
-        expected, found = _timeless(expected), _timeless(found)
-    yield from compare(file, expected, found, key=key)
-
-
-def _timeless(records: Any) -> Any:
-    if not isinstance(records, list):
-        return records
-    return [
-        {name: value for name, value in record.items() if name not in CIRCUMSTANCES}
-        if isinstance(record, dict)
-        else record
-        for record in records
-    ]

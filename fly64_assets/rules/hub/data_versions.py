@@ -1,112 +1,17 @@
-"""Checks of data versions: those that the crate states are those of what lies in the hub.
-
-"Same" has one definition (contract, section 1): the sha256 of arrays and of metadata without times,
-host, versions and commit. It is the platform's, as metrics and alignment are; what it is taken of,
-product by product, is written down here.
-"""
+"""The check of data versions: those that the crate states are those of what lies in the hub."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-from fly64_assets.errors import InputError
-from fly64_assets.ptychography.data001 import dataset as data001
-from fly64_assets.ptychography.data001 import npz
+from fly64_assets.rules.data_versions import data_version_of, of_arrays
 from fly64_assets.rules.hub import contract
-from fly64_assets.rules.hub.arms import iterative, networks
 from fly64_assets.rules.hub.checks import Broken, Finding, check
-from fly64_assets.rules.hub.crate_graph import Step, digest, steps
-from fly64_assets.rules.hub.models import weights_of
+from fly64_assets.rules.hub.crate_graph import Step, steps
+from fly64_assets.rules.hub.of_products import HubFiles, study_in
 from fly64_assets.rules.hub.reading import Hub
-from fly64_assets.rules.hub.reconstructions import reconstruction
-from fly64_assets.rules.hub.replicates import replicates_file
-from fly64_assets.rules.hub.views import metrics_path
 from fly64_assets.study.model import SPLITS
-
-SOLVED = ("reconstructed_object", "reconstructed_probe", "algorithm")
-TIMES = ("generated_at", "computation_time_s", "source_metrics_sha256")
-"""Keys of a summary, at any depth, that change with the moment it is written."""
-JUDGED_AS = ("asset", "check", "partition", "blocking", "severity", "status")
-MANIFESTS = {
-    "run_manifest.json": contract.RUN_MANIFEST,
-    "metrics_bundle.json": "data/phase_d/dose_{dose}/{view}/metrics_bundle.json",
-    "training_manifest.json": contract.TRAINING_MANIFEST,
-    "reconstruction_manifest.json": contract.RECONSTRUCTION_MANIFEST,
-}
-
-
-def timeless(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: timeless(item) for key, item in value.items() if key not in TIMES}
-    return [timeless(item) for item in value] if isinstance(value, list) else value
-
-
-def _of_dataset(hub: Hub, path: str) -> str:
-    def measure() -> str:
-        try:
-            return data001.data_version(hub.path(path))
-        except InputError as error:
-            raise Broken(path, error.key, error.problem) from None
-
-    return hub.once("data_version", [path], measure)
-
-
-def _of_arrays(hub: Hub, path: str, keys: tuple[str, ...]) -> str:
-    return hub.once("digest", [path], lambda: npz.array_digest(hub.arrays(path, *keys)), keys)
-
-
-def _of_checks(hub: Hub) -> str:
-    rows = hub.json("analysis/check_report.json")["checks"]
-    return digest([{**{k: row[k] for k in JUDGED_AS}, "time": "", "reason": ""} for row in rows])
-
-
-def _consumed(hub: Hub, asset: str) -> dict[str, str]:
-    """Asset -> data version of all that a step consumed."""
-    return steps(hub).get(asset, Step()).versions
-
-
-def _recomputed(hub: Hub) -> Iterator[tuple[str, Callable[[], str]]]:
-    """(asset, how its data version is computed) of all whose content the hub has in full."""
-    for split in SPLITS:
-        dataset, view = hub.dataset(split), hub.overlap_view(split)
-        yield "specimen", lambda path=dataset: _of_arrays(hub, path, ("objectGuess", "probeGuess"))
-        yield f"{split}/dataset", lambda path=dataset: _of_dataset(hub, path)
-        yield (
-            f"{split}/overlap_view",
-            lambda path=view, split=split: digest(
-                [_of_dataset(hub, path), hub.json(metrics_path(hub, split))]
-            ),
-        )
-        for arm in iterative(hub):
-            solved = reconstruction(hub, arm, split)
-            yield (
-                f"{split}/{arm.asset}_reconstruction",
-                lambda path=solved: _of_arrays(hub, path, SOLVED),
-            )
-    for network in networks(hub):
-        yield f"{network.asset}_model", lambda name=network.name: weights_of(hub, name).sha256
-    for network in networks(hub):
-        path, asset = replicates_file(hub, network.name), f"{network.asset}_replicates"
-        keys = tuple(sorted({*hub.arrays(path)} - {"_metadata"}))
-        yield asset, lambda path=path, keys=keys: _of_arrays(hub, path, keys)
-    yield "comparison_statistics", lambda: digest(hub.text(contract.STATISTICS))
-    for asset, path in (
-        ("comparison_manifest", contract.MANIFEST),
-        ("metrics_summary", contract.SUMMARY),
-        ("metrics_delta_summary", contract.DELTAS),
-    ):
-        yield asset, lambda path=path: digest(timeless(hub.json(path)))
-    yield (
-        "phase_manifests",
-        lambda: digest({name: hub.json(hub.named(path)) for name, path in MANIFESTS.items()}),
-    )
-    yield "phase_logs", lambda: digest(_consumed(hub, "phase_logs"))
-    yield "check_report", lambda: _of_checks(hub)
-    yield (
-        "hub_summary",
-        lambda: digest([_consumed(hub, "hub_summary"), hub.text(contract.INVENTORY)]),
-    )
+from fly64_assets.study.products import product, products_in
 
 
 @check(
@@ -116,16 +21,26 @@ def _recomputed(hub: Hub) -> Iterator[tuple[str, Callable[[], str]]]:
 )
 def data_versions(hub: Hub) -> Iterator[Finding]:
     made = steps(hub)
-    for asset, compute in _recomputed(hub):
-        stated = made.get(asset, Step()).stated.get("data_version")
+    for item in products_in(study_in(hub)):
+        files = HubFiles(hub, item)
+        if item.per == "study":  # a hub has the specimen in its datasets, and nothing of the study
+            continue
+        place = f"#make/{item.name} data_version"
         try:
-            found = compute()
+            found = data_version_of(files)
         except Broken as error:
             yield error.finding
             continue
-        except KeyError as error:
-            yield Finding(contract.CRATE, f"#make/{asset} data_version", f"nothing is {error}")
+        except Exception as error:  # anything may lie in a hub
+            yield Finding(contract.CRATE, place, f"cannot be computed: {type(error).__name__}")
             continue
-        if stated != found:
-            reason = f"is {stated}, what lies in the hub has {found}"
-            yield Finding(contract.CRATE, f"#make/{asset} data_version", reason)
+        stated = made.get(item.name, Step()).stated.get("data_version")
+        if found not in (None, stated):
+            yield Finding(contract.CRATE, place, f"is {stated}, what lies in the hub has {found}")
+    stated = made.get("specimen", Step()).stated.get("data_version")
+    for split in SPLITS:
+        files = HubFiles(hub, product(split, "dataset"))
+        found = of_arrays(files, files.product.files[0], ("objectGuess", "probeGuess"))
+        if found != stated:
+            reason = f"is {stated}, the {split} dataset's object and probe have {found}"
+            yield Finding(contract.CRATE, "#make/specimen data_version", reason)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import PurePosixPath
 
 from fly64_assets.errors import InputError
 from fly64_assets.ptychography.data001 import npz
+from fly64_assets.rules.archives import archive_problems, picture_problem
 from fly64_assets.rules.hub import contract
-from fly64_assets.rules.hub.archives import archive_problems, picture_problem
 from fly64_assets.rules.hub.arms import arms
 from fly64_assets.rules.hub.checks import Finding, check
 from fly64_assets.rules.hub.reading import Hub
@@ -86,7 +87,7 @@ def not_empty(hub: Hub) -> Iterator[Finding]:
 
 
 def listed(hub: Hub) -> list[str]:
-    """The paths in the inventory, as they stand there."""
+    """Return the paths in the inventory, as they stand there."""
     return hub.text(contract.INVENTORY).split("\n")[:-1]
 
 
@@ -132,7 +133,7 @@ def no_pickle(hub: Hub) -> Iterator[Finding]:
 def npz_intact(hub: Hub) -> Iterator[Finding]:
     for path in hub.files:
         if path.endswith(".npz"):
-            problem = hub.once("npz", [path], lambda path=path: _npz_problem(hub, path))
+            problem = hub.once("npz", [path], partial(_npz_problem, hub, path))
             if problem:
                 yield Finding(path, *problem)
 
@@ -159,7 +160,7 @@ def npz_nothing_else(hub: Hub) -> Iterator[Finding]:
 
     for path in hub.files:
         if path.endswith(".npz"):
-            for problem in hub.once("zip", [path], lambda path=path: problems(path)):
+            for problem in hub.once("zip", [path], partial(problems, path)):
                 yield Finding(path, "", problem)
 
 
@@ -171,6 +172,10 @@ def npz_nothing_else(hub: Hub) -> Iterator[Finding]:
 def pictures(hub: Hub) -> Iterator[Finding]:
     for path in hub.files:
         if path.endswith(".png"):
-            problem = hub.once("png", [path], lambda path=path: picture_problem(hub.content(path)))
+            problem = hub.once("png", [path], partial(_picture_problem, hub, path))
             if problem:
                 yield Finding(path, "", problem)
+
+
+def _picture_problem(hub: Hub, path: str) -> str:
+    return picture_problem(hub.content(path))

@@ -69,7 +69,7 @@ def log_step(hub: Hub) -> Iterator[Finding]:
 
 
 def _step_problems(lines: list[str], asset: str, step: str, end: str) -> Iterator[str]:
-    """What keeps a log from being the one of a step that made an asset at ``end``."""
+    """Yield what keeps a log from being the one of a step that made an asset at ``end``."""
     own = [(line[:20], line[21:]) for line in lines if not line.startswith(CAPTURED)]
     started = [(time, found[1]) for time, text in own if (found := STARTED.fullmatch(text))]
     finished = [(time, found[1]) for time, text in own if (found := FINISHED.fullmatch(text))]

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import numpy as np
@@ -48,6 +48,8 @@ SIGNS_OF_CHANGE = ("st_mode", "st_ino", "st_size", "st_mtime_ns")
 MOST_VALUES = 100_000
 """In a JSON text; a crate has a tenth of it."""
 
+T = TypeVar("T")
+
 
 class Memory:
     """What was computed from which content; safe to share between threads and between hubs."""
@@ -58,7 +60,7 @@ class Memory:
         self._guard = threading.Lock()
 
     def get(self, key: Any, make: Callable[[], Any]) -> Any:
-        """The value of ``key``, made once. What raises is made again by whoever asks next."""
+        """Return the value of ``key``, made once; what raises is made again by the next."""
         with self._guard:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
@@ -193,7 +195,7 @@ class Hub:
         return self.condition[1]
 
     def named(self, template: str, **more: str) -> str:
-        """A path with ``{dose}``, ``{view}`` and what else is given filled in."""
+        """Return a path with ``{dose}``, ``{view}`` and what else is given filled in."""
         return template.format(dose=self.dose, view=self.view, **more)
 
     @property
@@ -234,9 +236,10 @@ class Hub:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(attempt, by_size))
 
-    def once(self, what: str, paths: Sequence[str], make: Callable[[], Any], *also: Any) -> Any:
-        """``make()``, once for the content of ``paths`` (and the values ``also``)."""
-        return self.memory.get((what, *(self.sha256(path) for path in paths), *also), make)
+    def once(self, what: str, paths: Sequence[str], make: Callable[[], T], *also: Any) -> T:
+        """Return ``make()``, once for the content of ``paths`` (and the values ``also``)."""
+        found: T = self.memory.get((what, *(self.sha256(path) for path in paths), *also), make)
+        return found
 
     def content(self, path: str) -> bytes:
         try:
@@ -245,7 +248,7 @@ class Hub:
             raise Broken(path, "", f"cannot be read: {error.strerror or error}") from None
 
     def text(self, path: str) -> str:
-        """A text file; a mark at its start and CR are let pass, checks of their own find those."""
+        """Read a text; a mark at its start and CR pass, checks of their own find those."""
         try:
             return self.content(path).decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
@@ -257,9 +260,9 @@ class Hub:
         return found if found[-1] else found[:-1]
 
     def json(self, path: str) -> dict[str, Any]:
-        """A JSON file, strictly: an object, no key twice, no NaN, no infinity."""
+        """Return a JSON file, strictly: an object, no key twice, no NaN, no infinity."""
 
-        def parse() -> Any:
+        def parse() -> dict[str, Any]:
             try:
                 content = parse_json(self.text(path))
             except (ValueError, RecursionError) as error:
@@ -271,7 +274,7 @@ class Hub:
         return self.once("json", [path], parse)
 
     def table(self, path: str) -> list[list[str]]:
-        """A CSV file without quotes as its cells, header first."""
+        """Return a CSV file without quotes as its cells, header first."""
         return [line.split(",") for line in self.lines(path)]
 
     def arrays(self, path: str, *keys: str) -> dict[str, np.ndarray]:
@@ -295,7 +298,7 @@ class Hub:
             raise Broken(path, error.key, error.problem) from None
 
     def metadata(self, path: str) -> dict[str, Any]:
-        """The ``_metadata`` of a dataset."""
+        """Return the ``_metadata`` of a dataset."""
         stored = self.arrays(path, "_metadata")["_metadata"]
         try:
             parsed = parse_json(str(stored[()]))

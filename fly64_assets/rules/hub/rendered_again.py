@@ -18,18 +18,18 @@ from fly64_assets.reports.condition.rendering import render
 from fly64_assets.reports.condition.report_parts import Sources
 from fly64_assets.reports.condition.summary import MadeBy, is_hashed, summary_context
 from fly64_assets.reports.condition.texts import contexts
+from fly64_assets.rules import comparison_logs
 from fly64_assets.rules.hub import contract
 from fly64_assets.rules.hub.arms import arms, iterative, networks
 from fly64_assets.rules.hub.checks import Broken, Finding, check, shown
-from fly64_assets.rules.hub.comparisons import inference_cpu_seconds
 from fly64_assets.rules.hub.crate import study_name
 from fly64_assets.rules.hub.crate_graph import Step, setting, steps
-from fly64_assets.rules.hub.models import bundle_file
+from fly64_assets.rules.hub.of_products import HubFiles
+from fly64_assets.rules.hub.phases import files_of, view_metrics
 from fly64_assets.rules.hub.reading import Hub
 from fly64_assets.rules.hub.texts import walk
-from fly64_assets.rules.hub.views import metrics_path
 from fly64_assets.study.model import SPLITS
-from fly64_assets.study.products import PRODUCTS
+from fly64_assets.study.products import PRODUCTS, product
 
 CHECKS_JSON, CHECKS_MD = "analysis/check_report.json", "analysis/check_report.md"
 SUMMARY_MD = "summary/summary.md"
@@ -39,7 +39,7 @@ its longest cell."""
 
 
 def document(hub: Hub, path: str) -> dict[str, Any]:
-    """A JSON file in which no text is too long to be shown.
+    """Return a JSON file in which no text is too long to be shown.
 
     Raises:
         Broken: it cannot be read, or one is.
@@ -52,7 +52,7 @@ def document(hub: Hub, path: str) -> dict[str, Any]:
 
 
 def compare_texts(hub: Hub, path: str, expected: str) -> Iterator[Finding]:
-    """The first line in which a text is another than the expected one."""
+    """Yield the first line in which a text is another than the expected one."""
     found = hub.text(path)
     if found == expected:
         return
@@ -75,7 +75,7 @@ def _sources(hub: Hub) -> Sources:
         document(hub, contract.SUMMARY),
         document(hub, contract.DELTAS),
         statistics,
-        {split: document(hub, metrics_path(hub, split)) for split in SPLITS},
+        {split: document(hub, view_metrics(hub, split)) for split in SPLITS},
     )
 
 
@@ -101,10 +101,13 @@ def check_report(hub: Hub) -> Iterator[Finding]:
 
 
 def _costs(hub: Hub) -> Iterator[Cost]:
-    images = document(hub, metrics_path(hub, "train"))["n_images_kept"]
-    inference = {split: inference_cpu_seconds(hub, split) for split in SPLITS}
+    images = document(hub, view_metrics(hub, "train"))["n_images_kept"]
+    inference = {
+        split: comparison_logs.cpu_seconds(HubFiles(hub, product(split, "comparison")))
+        for split in SPLITS
+    }
     for network in networks(hub):
-        bundle = document(hub, bundle_file(hub, network.name, "bundle.json"))
+        bundle = document(hub, files_of(hub, *network.model_key).place("bundle.json"))
         yield Cost(
             network.name,
             bundle["n_parameters"],
@@ -115,7 +118,7 @@ def _costs(hub: Hub) -> Iterator[Cost]:
         )
     for arm in iterative(hub):
         epochs = int(setting(hub, arm.section, "epochs"))
-        spent = {s: _cpu_seconds(hub, f"{s}/{arm.asset}_reconstruction") for s in SPLITS}
+        spent = {str(s): _cpu_seconds(hub, f"{s}/{arm.asset}_reconstruction") for s in SPLITS}
         yield Cost(arm.name, None, None, epochs, None, spent)
 
 

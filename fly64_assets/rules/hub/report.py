@@ -51,7 +51,7 @@ class Report:
         return [outcome for outcome in self.outcomes if not outcome.ok]
 
     def to_json(self, generated_at: str) -> dict[str, Any]:
-        """The report with the digest of its own content."""
+        """Return the report with the digest of its own content."""
         content: dict[str, Any] = {
             "generated_at": generated_at,
             "hub": {"dose": self.dose, "view": self.view},
@@ -186,6 +186,6 @@ def write_report(root: Path, content: dict[str, Any]) -> None:
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from fly64_assets.rules.hub import contract
@@ -85,7 +86,7 @@ Problems = list[tuple[str, str]]
 def _in_every_text(
     hub: Hub, what: str, of_json: Callable[[Any], Problems], of_line: Callable[[str], str]
 ) -> Iterator[Finding]:
-    """A rule on every text of the hub but the captured lines of its logs; a file is read once."""
+    """Hold every text of the hub but captured log lines against a rule; each is read once."""
 
     def judge(path: str) -> Problems:
         if path.endswith(".json"):
@@ -102,7 +103,7 @@ def _in_every_text(
         if path == contract.REPORT:
             continue
         with suppress(Broken):  # what cannot be read is found by text.utf8 and json.valid
-            for key, reason in hub.once(what, [path], lambda path=path: judge(path)):
+            for key, reason in hub.once(what, [path], partial(judge, path)):
                 yield Finding(path, key, reason)
 
 
@@ -144,7 +145,7 @@ SORTED = ("/bundle.json",)
 
 
 def _layouts(path: str, content: Any) -> Iterator[str]:
-    """What the text of a JSON file may be; two where letters beyond ASCII may be escaped."""
+    """Yield what the text of a JSON file may be; two where letters beyond ASCII may be escaped."""
     indent = 1 if path == contract.CRATE else 2
     ordered = path == contract.CRATE or path.endswith(SORTED)
     for ascii_only in (False, True):
@@ -217,7 +218,7 @@ def is_moment(text: str) -> bool:
 
 
 def _moments(text: str) -> Iterator[str]:
-    """What in a text looks like a time, without the punctuation after it."""
+    """Yield what in a text looks like a time, without the punctuation after it."""
     if not any(mark in text for mark in ":.T"):
         return  # most texts: hashes, names, numbers
     for found in MOMENT.finditer(text):

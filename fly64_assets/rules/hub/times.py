@@ -6,19 +6,21 @@ That each is UTC is in ``texts.py``; when asset checks were evaluated in ``check
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from fly64_assets.rules.hub import contract
-from fly64_assets.rules.hub.arms import iterative, networks
 from fly64_assets.rules.hub.checks import Finding, check
 from fly64_assets.rules.hub.crate_graph import Step, consumed_as_it_is, steps
 from fly64_assets.rules.hub.logs import STARTED
-from fly64_assets.rules.hub.models import bundle_file
+from fly64_assets.rules.hub.of_products import HubFiles, study_in
 from fly64_assets.rules.hub.reading import Hub
-from fly64_assets.rules.hub.reconstructions import reconstruction
-from fly64_assets.rules.hub.replicates import replicates_file
-from fly64_assets.study.model import SPLITS
+from fly64_assets.rules.provenance import record_file, stated_by, states_records
+from fly64_assets.study.products import products_in
 
+STAMPED = {
+    "metrics_delta_summary": "metrics_delta_summary.json",
+    "check_report": "check_report.json",
+}
+"""Assets whose JSON file says when it was written."""
 OwnTimes = tuple[str, str, list[tuple[str, str]], int]
 """File, its asset, (key, UTC time) in order, and which of them is the first of its own making: the
 ones before are of what it was made from."""
@@ -32,7 +34,7 @@ def times_order(hub: Hub) -> Iterator[Finding]:
 
 
 def _pairs(hub: Hub) -> Iterator[tuple[tuple[str, str], tuple[str, str, str]]]:
-    """(what, UTC time) and (file, key, UTC time) that must not be earlier."""
+    """Yield (what, UTC time) and (file, key, UTC time) that must not be earlier."""
     made, own = steps(hub), list(_own_times(hub))
     for asset, step in made.items():
         moments = [(contract.CRATE, f"#make/{asset} endTime", step.end), *_began(hub, asset, own)]
@@ -63,48 +65,29 @@ def _began(hub: Hub, asset: str, own: Sequence[OwnTimes]) -> Iterator[tuple[str,
 
 
 def _own_times(hub: Hub) -> Iterator[OwnTimes]:
+    for item in products_in(study_in(hub)):
+        files = HubFiles(hub, item)
+        if states_records(files):
+            yield _of_records(files)
+        if item.key[-1] == "comparison":
+            log = files.place("comparison.log")
+            lines = hub.lines(log)
+            yield log, item.name, [("first", lines[0][:20]), ("last", lines[-1][:20])], 0
+        if item.name in STAMPED:
+            file = STAMPED[item.name]
+            made = str(files.json(file).get("generated_at"))
+            yield files.place(file), item.name, [("generated_at", made)], 0
 
-    def of_records(records: Any, key: str) -> list[tuple[str, str]]:
-        return [(f"{key}[{n}].time", str(record.get("time"))) for n, record in enumerate(records)]
 
-    for split in SPLITS:
-        for path, asset in (
-            (hub.dataset(split), "dataset"),
-            (hub.overlap_view(split), "overlap_view"),
-            *(
-                (reconstruction(hub, arm, split), f"{arm.asset}_reconstruction")
-                for arm in iterative(hub)
-            ),
-        ):
-            metadata = hub.metadata(path)
-            moments = [("_metadata creation.time", str(metadata["creation"]["time"]))]
-            moments += of_records(metadata["transformations"], "_metadata transformations")
-            if asset.endswith("_reconstruction"):
-                stamp = str(hub.arrays(path, "timestamp")["timestamp"])
-                moments.append(("timestamp", stamp))
-            first = 0 if asset == "dataset" else len(metadata["transformations"])
-            yield path, f"{split}/{asset}", moments, first
-        log = hub.comparison(split, "comparison.log")
-        lines = hub.lines(log)
-        moments = [("first line", lines[0][:20]), ("last", lines[-1][:20])]
-        yield log, f"{split}/comparison", moments, 0
-        scoring = hub.comparison(split, "scoring.json")
-        if scoring in hub.files:
-            records = hub.json(scoring).get("transformations", [])
-            moments = of_records(records, "transformations")
-            yield scoring, f"{split}/comparison", moments, len(moments) - 1
-    for network in networks(hub):
-        path, asset = bundle_file(hub, network.name, "bundle.json"), f"{network.asset}_model"
-        records = hub.json(path).get("transformations", [])
-        moments = of_records(records, "transformations")
-        yield path, asset, moments, len(moments) - 1
-    for network in networks(hub):
-        path, asset = replicates_file(hub, network.name), f"{network.asset}_replicates"
-        records = hub.metadata(path)["transformations"]
-        moments = of_records(records, "_metadata transformations")
-        yield path, asset, moments, len(moments) - 1
-    for path, asset in (
-        (contract.DELTAS, "metrics_delta_summary"),
-        ("analysis/check_report.json", "check_report"),
-    ):
-        yield path, asset, [("generated_at", str(hub.json(path).get("generated_at")))], 0
+def _of_records(files: HubFiles) -> OwnTimes:
+    """Return times of what a product says was done, the last by its own step."""
+    file, stated = record_file(files), stated_by(files)
+    key = "_metadata " if "creation" in stated else ""
+    created = [stated["creation"]["time"]] if "creation" in stated else []
+    moments = [(f"{key}creation.time", str(time)) for time in created]
+    for number, record in enumerate(stated["transformations"]):
+        moments.append((f"{key}transformations[{number}].time", str(record.get("time"))))
+    own = 0 if files.product.key[-1] == "dataset" else len(moments) - 1
+    if files.product.group == "f_reconstructions":
+        moments.append(("timestamp", str(files.arrays(file, "timestamp")["timestamp"])))
+    return files.place(file), files.product.name, moments, own

@@ -9,49 +9,51 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fly64_assets.rules import (
+    comparison_manifest,
+    comparisons,
+    datasets,
+    models,
+    provenance,
+    reconstructions,
+    replicates,
+    statistics,
+    summaries,
+    views,
+)
 from fly64_assets.rules.check import Check
 from fly64_assets.rules.store import (
     common_checks,
-    comparison_checks,
-    dataset_checks,
-    manifest_checks,
-    model_checks,
-    provenance_checks,
-    reconstruction_checks,
-    replicates_checks,
     report_checks,
-    statistics_checks,
     study_checks,
-    summary_checks,
-    view_checks,
 )
 from fly64_assets.study.arms import ITERATIVE, NETWORKS
 from fly64_assets.study.products import Product
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {
-    "dataset": dataset_checks.CHECKS,
-    "overlap_view": view_checks.CHECKS,
-    **{network.model_key[-1]: model_checks.checks_of(network) for network in NETWORKS},
-    **{network.replicates_key[-1]: replicates_checks.CHECKS for network in NETWORKS},
-    **{f"{arm.asset}_reconstruction": reconstruction_checks.checks_of(arm) for arm in ITERATIVE},
-    "comparison": comparison_checks.CHECKS,
-    "comparison_manifest": manifest_checks.CHECKS,
-    "comparison_statistics": statistics_checks.CHECKS,
+    "dataset": datasets.CHECKS,
+    "overlap_view": views.CHECKS,
+    **{network.model_key[-1]: models.checks_of(network) for network in NETWORKS},
+    **{network.replicates_key[-1]: replicates.CHECKS for network in NETWORKS},
+    **{f"{arm.asset}_reconstruction": reconstructions.checks_of(arm) for arm in ITERATIVE},
+    "comparison": comparisons.CHECKS,
+    "comparison_manifest": comparison_manifest.CHECKS,
+    "comparison_statistics": statistics.CHECKS,
     "study_metrics": study_checks.CHECKS,
     "study_report": report_checks.CHECKS,
-    "metrics_summary": summary_checks.SUMMARY_CHECKS,
-    "metrics_delta_summary": (*summary_checks.DELTA_CHECKS, statistics_checks.DELTA_CHECK),
+    "metrics_summary": summaries.SUMMARY_CHECKS,
+    "metrics_delta_summary": summaries.DELTA_CHECKS,
 }
 """Last part of a product's key -> the checks that only such a product has."""
 
 
 def checks_of(product: Product) -> tuple[Check, ...]:
-    """The product's checks in the order of the catalogue.
+    """Return the product's checks in the order of the catalogue.
 
     Raises:
         KeyError: the catalogue names a check that nothing judges.
     """
-    shared = (*common_checks.CHECKS, *provenance_checks.CHECKS)
+    shared = (*common_checks.CHECKS, *provenance.CHECKS)
     known = {check.name: check for check in shared}
     known |= {check.name: check for check in CHECKS.get(product.key[-1], ())}
     return tuple(known[name] for name in product.checks)

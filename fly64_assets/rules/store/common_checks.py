@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import zipfile
@@ -12,6 +11,7 @@ from typing import Any
 
 from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.rules.check import AS_WRITTEN, Check, CheckRun, Severity
+from fly64_assets.rules.files import equals
 from fly64_assets.study.arms import NAMES
 from fly64_assets.study.products import FILES
 
@@ -27,52 +27,6 @@ MAE_DRIFT = 0.1
 """Changes of a headline score that a reader should hear of: absolute, and relative."""
 
 
-def json_file(path: Path) -> Any:
-    return json.loads(path.read_text("utf-8"))
-
-
-def csv_columns(path: Path, *names: str) -> dict[str, list[float]]:
-    """Numbers of a CSV file by column.
-
-    Raises:
-        KeyError, ValueError: a column is missing or holds no numbers.
-    """
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in names}
-
-
-def equals(key: str, rule: str, expected: Any, actual: Any) -> RuleOutcome:
-    """The row of a rule that asks for one value."""
-    return RuleOutcome(key, rule, expected, actual, expected == actual)
-
-
-def same_settings(
-    where: str, expected: Mapping[str, Any], recorded: Mapping[str, Any]
-) -> Iterator[RuleOutcome]:
-    """One row a setting: what the study says, and what was recorded as used."""
-    for name, value in flattened(expected).items():
-        found = flattened(recorded).get(name, "not recorded")
-        yield equals(f"{where} {name}", "as in the study", value, found)
-
-
-def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= flattened(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def recorded_settings(run: CheckRun) -> Iterator[RuleOutcome]:
-    """What the materialization says it was made with, against the study."""
-    wanted = json.loads(json.dumps(dict(run.product.settings(run.study, run.condition))))
-    yield from same_settings("materialization", wanted, run.provenance.settings)
-
-
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, item in value.items():
@@ -86,9 +40,9 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _texts(path: Path) -> Iterator[str]:
-    """What a file says in words: text, decoded JSON strings, strings inside an archive."""
+    """Yield what a file says in words: text, decoded JSON strings, strings inside an archive."""
     if path.suffix == ".json":
-        yield from _strings(json_file(path))
+        yield from _strings(json.loads(path.read_text("utf-8")))
     elif path.suffix in TEXT_SUFFIXES:
         yield path.read_text("utf-8")
     elif path.suffix == ".npz":

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.rules.check import Check, CheckRun
-from fly64_assets.rules.store.common_checks import ABSOLUTE, ANY_TIME, UTC_TIME, equals
+from fly64_assets.rules.files import equals
+from fly64_assets.rules.store.common_checks import ABSOLUTE, ANY_TIME, UTC_TIME
 
 FILE = "study_report.html"
 LIMIT_BYTES = 10_000_000

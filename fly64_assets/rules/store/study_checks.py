@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable
-from pathlib import Path
 
 from fly64_assets.ptychography.data001.rules import RuleOutcome
 from fly64_assets.rules.check import Check, CheckRun
-from fly64_assets.rules.store.common_checks import equals
+from fly64_assets.rules.files import equals
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.model import SPLITS
 from fly64_assets.study.products import product
@@ -18,15 +16,10 @@ NAMES = ("split", "model", "reference", "metric", "component")
 NUMBERS = ("value", "mean", "low", "high")
 
 
-def _table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def _rows(run: CheckRun) -> Iterable[RuleOutcome]:
     import pandas as pd
 
-    stored = _table(run.path("study_metrics.csv"))
+    stored = run.table("study_metrics.csv")
     by_condition: dict[str, list[dict[str, str]]] = {}
     for row in stored:
         by_condition.setdefault(f"{row['dose']}|{row['view']}", []).append(row)
@@ -39,8 +32,8 @@ def _rows(run: CheckRun) -> Iterable[RuleOutcome]:
         if found is None:
             yield RuleOutcome(key, "has statistics", "a record", "none", False)
             continue
-        path = found.path("comparison_statistics.csv")
-        expected = [row for row in _table(path) if row["split"] in SPLITS]
+        statistics = found.table("comparison_statistics.csv")
+        expected = [row for row in statistics if row["split"] in SPLITS]
         yield equals(key, "rows", len(expected), len(rows))
         wrong = [
             " ".join(one[name] for name in NAMES if one[name])

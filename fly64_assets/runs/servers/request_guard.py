@@ -47,7 +47,7 @@ class Refusal:
 
 
 def origins_at(port: int, more: Iterable[str] = ()) -> frozenset[str]:
-    """The origins that the UI has: those of this machine, and further names.
+    """Return the origins that the UI has: those of this machine, and further names.
 
     Args:
         port: that the UI is served at.
@@ -75,7 +75,7 @@ def origins_at(port: int, more: Iterable[str] = ()) -> frozenset[str]:
 
 
 def user_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
-    """The number of the user whose process has a connection open to a server of this machine.
+    """Return the user whose process has a connection open to a server of this machine.
 
     Args:
         client, server: addresses of both ends, IPv4.
@@ -127,7 +127,7 @@ def refusal(scope: Scope, origins: frozenset[str]) -> Refusal | None:
 
 
 def _header(scope: Scope, name: str) -> str | None:
-    """A header's value; None where it is missing, and an impossible one where it is repeated."""
+    """Return a header's value; None where it is missing, an impossible one where repeated."""
     values = [value for key, value in scope["headers"] if key.lower() == name.encode()]
     if not values:
         return None

@@ -41,7 +41,7 @@ LOCKED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
 
 @cache
 def report_policy() -> str:
-    """The report's Content-Security-Policy: its own script and styles, and pictures within it."""
+    """Return the report's Content-Security-Policy: its own script, styles and pictures."""
     # Between the tags of the page stands the template's line break, then the script.
     script = (
         b"\n" + files("fly64_assets.reports.study").joinpath("templates/_compare.js").read_bytes()
@@ -81,7 +81,11 @@ class Files(StaticFiles):
         return nothing if any(part.startswith(".") for part in parts) else (found, status)
 
     def file_response(
-        self, full_path: str, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+        self,
+        full_path: str | os.PathLike[str],
+        stat_result: os.stat_result,
+        scope: Scope,
+        status_code: int = 200,
     ) -> Response:
         response = super().file_response(full_path, stat_result, scope, status_code)
         relative = Path(full_path).relative_to(self._root.resolve()).as_posix()

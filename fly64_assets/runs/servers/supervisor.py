@@ -53,7 +53,7 @@ Tell = Callable[[str], None]
 
 
 def listening_at(port: int) -> socket.socket:
-    """A socket that listens at a port of 127.0.0.1. Raises OSError where it cannot be had."""
+    """Return a socket that listens at a port of 127.0.0.1, or raise OSError."""
     listener = socket.socket()
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -66,7 +66,7 @@ def listening_at(port: int) -> socket.socket:
 
 
 def free_port_near(port: int) -> int:
-    """A port that can be listened at now: one of the next twenty, else any."""
+    """Return a port that can be listened at now: one of the next twenty, else any."""
     for candidate in [*range(max(port + 1, 1024), min(port + 21, 65536)), 0]:
         with suppress(OSError), listening_at(candidate) as probe:
             return probe.getsockname()[1]
@@ -243,7 +243,7 @@ def servers_of(
     results: Path,
     any_user: bool = False,
 ) -> list[Server]:
-    """The servers of one study.
+    """Return the servers of one study.
 
     Args:
         folder: for the socket at which the code server answers, and what points at it.

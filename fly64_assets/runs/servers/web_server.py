@@ -11,16 +11,16 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from dagster import DagsterInstance
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_webserver.version import __version__
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+from fly64_assets.pipeline.dagster_internals import workspace
 from fly64_assets.runs.servers.request_guard import RequestGuard
 from fly64_assets.runs.servers.served_files import routes
 from fly64_assets.runs.servers.supervisor import answers
@@ -38,7 +38,7 @@ class GuardedWebserver(DagsterWebserver):
     """Dagster's web server for the study's own pages only.
 
     Args:
-        context: the instance and the code location.
+        context: of `workspace`: the instance and the code location.
         origins: that the server has (`request_guard.origins_at`).
         results: the study's folder of results.
         own_user_only: as of `RequestGuard`.
@@ -46,7 +46,7 @@ class GuardedWebserver(DagsterWebserver):
 
     def __init__(
         self,
-        context: WorkspaceProcessContext,
+        context: Any,
         origins: frozenset[str],
         results: Path,
         own_user_only: bool = False,
@@ -77,8 +77,7 @@ def main(arguments: list[str]) -> None:
         time.sleep(0.1)
     with DagsterInstance.get() as instance:
         instance.optimize_for_webserver(**DATABASE)
-        target = WorkspaceFileTarget([given.workspace])
-        with WorkspaceProcessContext(instance, target, version=__version__) as context:
+        with workspace(instance, given.workspace, __version__) as context:
             webserver = GuardedWebserver(
                 context, frozenset(given.origin), given.results, not given.any_user
             )

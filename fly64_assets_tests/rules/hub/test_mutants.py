@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -11,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from fly64_assets.rules.hub import CHECKS, Hub, Memory, run_checks
-from fly64_assets.study.model import PROJECT_ROOT
 from fly64_assets_tests.rules.hub.forging import Forgery, Original
 from fly64_assets_tests.rules.hub.mutants import MUTANTS, Mutant
+from fly64_assets_tests.rules.hub.table import PAGE, table
 
 SEALS = {
     *("crate.hashes", "crate.complete", "crate.self_digest", "hub.no_links"),
@@ -54,13 +53,8 @@ def test_every_check_has_a_mutant():
     assert set(counted) == set(CHECKS)
 
 
-def test_the_documentation_counts_every_checks_mutants():
-    text = (PROJECT_ROOT / "docs" / "verify.md").read_text("utf-8")
-    rows = re.findall(r"^\| `([\w.]+)` \|.*\| (\d+) \| (\d+) \| \d+ \|$", text, re.MULTILINE)
-    counted = Counter(mutant.check for mutant in MUTANTS)
-    assert {name: (int(number), int(found)) for name, number, found in rows} == {
-        name: (number, number) for name, number in counted.items()
-    }
+def test_the_documentation_lists_every_check():
+    assert table() in PAGE.read_text("utf-8")
 
 
 def test_mutants_have_names_of_their_own():

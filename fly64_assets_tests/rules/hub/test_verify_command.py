@@ -39,12 +39,12 @@ def test_a_broken_hub_exits_1_and_names_file_key_and_rule(original: Original, tm
     forgery.json("analysis/metrics_summary.json", lambda content: content.update(n_failed=1))
     done = fly64("verify", forgery.root, results=tmp_path)
     assert done.returncode == 1
-    assert "FAILED  counts: the manifest's counts stand in it, and nothing failed" in done.stdout
-    assert "analysis/metrics_summary.json: n_failed: is 1, expected 0" in done.stdout
+    assert "FAILED  recomputed: Scores and aggregates follow from the CSVs" in done.stdout
+    assert "analysis/metrics_summary.json: n_failed: no job failed: is 1, expected 0" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("FAILED: ")
     stored = json.loads(forgery.read(REPORT))
     assert stored["n_valid"] < stored["n_checks"]
-    entry = next(entry for entry in stored["checks"] if entry["name"] == "summary.counts")
+    entry = next(entry for entry in stored["checks"] if entry["name"] == "summary.recomputed")
     assert (entry["ok"], entry["file"], entry["key"]) == (
         False,
         "analysis/metrics_summary.json",

@@ -131,12 +131,9 @@ add(
 VIEW = "data/phase_d/DOSE/VIEW/train.npz"
 for what, edit in {
     "a key more": lambda m: m.update(note="mine"),
-    "a key more of the physics": lambda m: m["physics"].update(wavelength_nm=1.0),
     "a key more in a record": lambda m: m["transformations"][-1].update(host="mine"),
-    "another program": lambda m: m["creation"].update(program="mine"),
-    "no specimen": lambda m: m.pop("specimen"),
 }.items():
-    add("npz.metadata", what, lambda f, edit=edit: f.metadata(VIEW, edit))
+    add("phase_d.provenance", what, lambda f, edit=edit: f.metadata(VIEW, edit))
 
 
 SOLVED = "data/phase_f/DOSE/VIEW/train/ptychi_reconstruction.npz"

@@ -24,17 +24,18 @@ def disc_overlap(distance_px: np.ndarray, diameter_px: float) -> np.ndarray:
 
 
 def nearest_overlap(points_px: np.ndarray, diameter_px: float) -> float:
-    """Mean disc overlap of each point with its nearest other."""
+    """Return the mean disc overlap of each point with its nearest other."""
     return float(disc_overlap(spacings(points_px), diameter_px).mean())
 
 
 def spacings(points_px: np.ndarray) -> np.ndarray:
-    """(n,) distance of each of (n, 2) points to its nearest other, px."""
-    return cKDTree(points_px).query(points_px, k=2)[0][:, 1]
+    """Return the (n,) distance of each of (n, 2) points to its nearest other, px."""
+    distance: np.ndarray = cKDTree(points_px).query(points_px, k=2)[0][:, 1]
+    return distance
 
 
 def metric_1(groups_px: np.ndarray, diameter_px: float) -> float:
-    """Per member of a group the mean overlap to the others; averaged. (groups, members, 2)."""
+    """Average, per member of (groups, members, 2), the mean overlap to the others of its group."""
     offsets = groups_px[:, :, None, :] - groups_px[:, None, :, :]
     overlap = disc_overlap(np.sqrt((offsets**2).sum(axis=3)), diameter_px)
     members = groups_px.shape[1]
@@ -43,7 +44,7 @@ def metric_1(groups_px: np.ndarray, diameter_px: float) -> float:
 
 
 def metric_2(images_px: np.ndarray, neighbours: int, diameter_px: float) -> float:
-    """Images without duplicates; per image the mean overlap to its K nearest others; averaged."""
+    """Average, per image (each position once), the mean overlap to its K nearest others."""
     unique = np.unique(images_px, axis=0)
     near = min(neighbours, len(unique) - 1)
     distance = cKDTree(unique).query(unique, k=near + 1)[0]
@@ -51,7 +52,7 @@ def metric_2(images_px: np.ndarray, neighbours: int, diameter_px: float) -> floa
 
 
 def metric_3(groups_px: np.ndarray, diameter_px: float) -> float:
-    """Per group the mean overlap of centres of mass to all others nearer than D; averaged."""
+    """Average, per group, the mean overlap of its centre of mass to all others nearer than D."""
     masses = groups_px.mean(axis=1)
     total = 0.0
     for number, mass in enumerate(masses):
@@ -64,8 +65,10 @@ def metric_3(groups_px: np.ndarray, diameter_px: float) -> float:
 
 
 def probe_diameter(probe: np.ndarray, power_fraction: float) -> float:
-    """Diameter, px, of the disc about the centre of mass that holds a fraction of the power."""
+    """Return the diameter, px, of the centred disc that holds a fraction of the power."""
     power = np.abs(probe.astype(np.complex128)) ** 2
+    if not power.sum() > 0:
+        raise ValueError("a probe without power has no diameter")
     side_y, side_x = power.shape
     y0 = float(np.arange(side_y) @ power.sum(axis=1) / power.sum())
     x0 = float(np.arange(side_x) @ power.sum(axis=0) / power.sum())
@@ -86,7 +89,7 @@ def probe_diameter(probe: np.ndarray, power_fraction: float) -> float:
 def scoring_area(
     centres_px: np.ndarray, split: str, line_y_px: float, diameter_px: float
 ) -> list[int]:
-    """[y0, y1, x0, x1], ends open: the centres' box less D/2 along the split line."""
+    """Return [y0, y1, x0, x1], ends open: the centres' box less D/2 along the split line."""
     low, high = centres_px.min(axis=0).astype(float), centres_px.max(axis=0).astype(float)
     if split == "train":
         high[0] = min(high[0], line_y_px - diameter_px / 2)
