@@ -19,7 +19,7 @@ from fly64_assets.pipeline.context import StudyContext
 from fly64_assets.pipeline.instance import instance_folder, study_instance
 from fly64_assets.runs.executor import preloaded
 from fly64_assets.study.model import PROJECT_ROOT
-from fly64_assets.study.products import files_in, gathers_in, inputs_in
+from fly64_assets.study.products import collects_in, files_in, inputs_in
 from fly64_assets_tests.conftest import PRODUCTS
 
 HEAVY = (
@@ -110,7 +110,7 @@ def test_asset_graph_is_the_catalogue(graph):
     for item in PRODUCTS:
         node = graph.get(AssetKey(item.key))
         parents = {tuple(key.path) for key in node.parent_keys}
-        assert parents == {*inputs_in(item, study), *gathers_in(item, study)}
+        assert parents == {*inputs_in(item, study), *collects_in(item, study)}
         assert node.group_name == item.group
         assert node.code_version == item.code_version
         assert node.owners and node.kinds

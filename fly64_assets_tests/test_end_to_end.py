@@ -25,7 +25,7 @@ from fly64_assets.ptychography.scoring.comparison import ROW_NAMES, read_csv
 from fly64_assets.study.conditions import Condition
 from fly64_assets.study.hashing import sha256_of
 from fly64_assets.study.model import MODELS, SPLITS
-from fly64_assets.study.products import files_in, gathers_in, inputs_in, product
+from fly64_assets.study.products import collects_in, files_in, inputs_in, product
 from fly64_assets_tests.conftest import PRODUCTS, fly64
 
 AT = Condition(1000, "dense")
@@ -103,7 +103,7 @@ def test_every_materialization_carries_provenance_that_still_holds(opened):
         for path, written in made.files.items():
             assert not path.startswith("/") and "\\" not in path
             assert sha256_of(context.store.root / path) == written.sha256
-        gathered = {f"{'/'.join(key)} {AT}" for key in gathers_in(item, context.study)}
+        gathered = {f"{'/'.join(key)} {AT}" for key in collects_in(item, context.study)}
         inputs = {"/".join(key) for key in inputs_in(item, context.study)}
         assert set(made.inputs) == inputs | gathered
         for given in made.inputs.values():

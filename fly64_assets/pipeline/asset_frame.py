@@ -52,8 +52,8 @@ from fly64_assets.study.products import (
     BY_KEY,
     Key,
     Product,
+    collects_in,
     files_in,
-    gathers_in,
     inputs_in,
     products_in,
 )
@@ -255,9 +255,9 @@ def _asset(
     context: StudyContext, products: tuple[Product, ...], made: PhaseAsset
 ) -> AssetsDefinition:
     first = products[0]
-    keys, gathers = inputs_in(first, context.study), gathers_in(first, context.study)
+    keys, collected = inputs_in(first, context.study), collects_in(first, context.study)
     # Whose checks alone are read need not be sound.
-    loaded, shown = ((), keys) if first.reads_checks else (keys, gathers)
+    loaded, shown = ((), keys) if first.depends_on_checks else (keys, collected)
     name = "_".join(first.key) if len(products) == 1 else "_and_".join(map(_output_name, products))
 
     @multi_asset(
@@ -294,7 +294,7 @@ def _asset(
         key = context_.partition_key if context_.has_partition_key else None
         condition = Condition.from_partition_key(key)
         planner = context.planner(context_.instance)
-        reported = planner.reported(first, condition) if first.reads_checks else []
+        reported = planner.reported(first, condition) if first.depends_on_checks else []
         given = [*inputs.values(), *(StoredInput(record, context.store) for record in reported)]
         # In the order of the catalogue, in which people read them.
         by_key = {one.record.product.key: one for one in given}
@@ -309,10 +309,10 @@ def _asset(
                 f"{record.product.name} {at}": StoredInput(
                     planner.trusted(record.product, at), context.store
                 )
-                for at, records in (planner.gathered(first) if first.gathers else {}).items()
+                for at, records in (planner.gathered(first) if first.collects else {}).items()
                 for record in records
             }
-            if first.gathers and not gathered:
+            if first.collects and not gathered:
                 raise NotTrusted(f"{first.name}: no condition is finished yet: `fly64 run` first")
             checkpoint = StoredCheckpoint(
                 context.store.checkpoint_folder(first, condition),

@@ -30,7 +30,7 @@ from fly64_assets.study.products import (
     FILES,
     LEVELS,
     Product,
-    gathers_in,
+    collects_in,
     inputs_in,
     products_in,
 )
@@ -91,12 +91,12 @@ def input_version(consumer: Product, made: Provenance) -> str:
     Its data version; for a consumer that quotes the files themselves, their bytes.
     """
     files = {path: record.sha256 for path, record in made.files.items()}
-    return digest(files) if consumer.quotes_files else made.data_version
+    return digest(files) if consumer.depends_on_bytes else made.data_version
 
 
 def consumed_version(consumer: Product, given: InputRecord) -> str:
     """`input_version` of an input as a consumer has recorded it."""
-    return digest(dict(given.files)) if consumer.quotes_files else given.data_version
+    return digest(dict(given.files)) if consumer.depends_on_bytes else given.data_version
 
 
 def fingerprint(
@@ -140,22 +140,22 @@ class Planner:
     def settings(self, product: Product, condition: Condition) -> dict[str, Any]:
         """Return what the product reads of the study, the specimen's with its bytes, as JSON."""
         settings = dict(product.settings(self.study, condition))
-        if not product.inputs and not product.gathers:
+        if not product.inputs and not product.collects:
             settings["specimen_sha256"] = self.specimen_sha256
-        if product.gathers:
+        if product.collects:
             settings["gathered"] = {
                 str(condition): {
                     r.product.name: input_version(product, r.provenance) for r in records
                 }
                 for condition, records in self.gathered(product).items()
             }
-        if product.reads_checks:
+        if product.depends_on_checks:
             settings["checks"] = {
                 f"{upstream.name} {check.name}": check.state
                 for upstream, at in self.inputs_of(product, condition)
                 for check in self.checks(upstream, at)
             }
-        if product.surveys:
+        if product.depends_on_status:
             settings["conditions"] = {str(at): self.standing(at) for at in self.conditions}
         return json.loads(json.dumps(settings))
 
@@ -171,7 +171,7 @@ class Planner:
         """
         found, left = {}, self.left_out(product)
         for condition in (at for at in self.conditions if at not in left):
-            records = (self.record(BY_KEY[k], condition) for k in gathers_in(product, self.study))
+            records = (self.record(BY_KEY[k], condition) for k in collects_in(product, self.study))
             found[condition] = [record for record in records if record is not None]
         return found
 
@@ -256,7 +256,7 @@ class Planner:
 
     def left_out(self, product: Product) -> dict[Condition, str]:
         """Of every condition that such a product is not made from, the first reason why not."""
-        needed, pending = set(), [*gathers_in(product, self.study)]
+        needed, pending = set(), [*collects_in(product, self.study)]
         while pending:  # what a run would check first, however far up, is not finished either
             key = pending.pop()
             if key not in needed:
@@ -317,7 +317,7 @@ class Planner:
             made = self.record(upstream, at)
             if made is not None:
                 versions[upstream.name] = input_version(product, made.provenance)
-        if inherited is not None and not product.reads_checks:
+        if inherited is not None and not product.depends_on_checks:
             return inherited
         expected = self.fingerprint(product, condition, versions)
         if record.provenance.fingerprint != expected:
@@ -360,7 +360,7 @@ class Planner:
         if lack is not None:
             return lack.state, lack.reason
         assert record is not None  # it is not missing
-        for upstream, at in () if product.reads_checks else self.inputs_of(product, condition):
+        for upstream, at in () if product.depends_on_checks else self.inputs_of(product, condition):
             above = self.verdict(upstream, at)
             if above.state is State.FAILED:
                 return State.STALE, f"{upstream.name} is {above.state}: {above.reason}"
@@ -406,7 +406,7 @@ def _failures(checks: Iterable[CheckState]) -> Iterator[Lack]:
 
 
 def _same_input(consumer: Product, then: InputRecord, now: Record) -> bool:
-    if not consumer.quotes_files:
+    if not consumer.depends_on_bytes:
         return then.data_version == now.provenance.data_version
     files = now.provenance.files.items()
     return dict(then.files) == {path: record.sha256 for path, record in files}

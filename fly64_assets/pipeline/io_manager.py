@@ -230,7 +230,7 @@ def _require_unaltered(context: OutputContext, staged: Staged) -> None:
     Raises:
         NotTrusted: the bytes of an input are not what was vouched for any more.
     """
-    for name, given in () if staged.product.reads_checks else staged.inputs.items():
+    for name, given in () if staged.product.depends_on_checks else staged.inputs.items():
         altered = given.store.altered(given.record.provenance.files)
         if altered is not None:
             raise NotTrusted(

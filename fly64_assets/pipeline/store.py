@@ -324,7 +324,7 @@ class Store:
     def superseded(self, product: Product, condition: Condition) -> list[Path]:
         """Return the files that stop being true when ``product`` is written anew."""
         found = []
-        for key in product.supersedes:
+        for key in product.invalidates:
             other = BY_KEY[key]
             paths = (self.path(other, condition, name) for name in other.files)
             found += [path for path in paths if path.is_file()]

@@ -166,7 +166,7 @@ def next_request(
     at = condition.restricted_to(level.per)
     products = level.products_in(planner.study)
     if unfinished:
-        products = tuple(p for p in products if p.reads_checks and planner.reported(p, at))
+        products = tuple(p for p in products if p.depends_on_checks and planner.reported(p, at))
     if level == STUDY_LEVEL and not any(map(planner.gathered, products[:1])):
         return None  # no condition has been finished yet
     verdicts = [planner.verdict(item, at) for item in products]

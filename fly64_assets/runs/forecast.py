@@ -122,7 +122,7 @@ class Forecast:
         for upstream, at in self._planner.inputs_of(item, condition):
             remade = self._actions.get((upstream, at)) is Action.MAKE
             # One run makes all that was asked of it; it does not look again in between.
-            if remade and (upstream in level.products or item.quotes_files):
+            if remade and (upstream in level.products or item.depends_on_bytes):
                 return Action.MAKE
         return Action.MAKE_IF_CHANGED
 

@@ -223,7 +223,7 @@ class _Restorer:
         if source is None:
             raise problem
         consumed = source.key in item.inputs and origin == condition.restricted_to(source.per)
-        gathered = source.key in item.gathers and name == f"{given.asset} {origin}"
+        gathered = source.key in item.collects and name == f"{given.asset} {origin}"
         if not (consumed and name == given.asset) and not gathered:
             raise problem
         if not given.files or not {*given.files} <= {*self._own((source, origin))}:

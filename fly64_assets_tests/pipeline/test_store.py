@@ -54,7 +54,7 @@ def test_no_two_products_own_the_same_file():
 def test_every_input_stands_before_its_consumer():
     order = [item.key for item in PRODUCTS]
     for item in PRODUCTS:
-        needed = {*item.inputs, *item.gathers}
+        needed = {*item.inputs, *item.collects}
         assert all(order.index(key) < order.index(item.key) for key in needed)
 
 

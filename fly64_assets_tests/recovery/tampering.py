@@ -638,7 +638,7 @@ def _ancestors(name: str) -> set[str]:
         item: Product = pending.pop()
         if item.name not in found:
             found.add(item.name)
-            pending += [BY_KEY[key] for key in (*item.inputs, *item.gathers)]
+            pending += [BY_KEY[key] for key in (*item.inputs, *item.collects)]
     return found
 
 

@@ -393,7 +393,7 @@ def _mended_it_is_completed(study: Served, altered: Condition) -> None:
     assert_solvers_kept_apart(study, steps)
     assert study.not_fresh(mended) == []
     # A network that was made again of equal data makes only those stale that quote its file.
-    assert all(v.product.quotes_files for v in study.not_fresh(ASKED)), study.not_fresh(ASKED)
+    assert all(v.product.depends_on_bytes for v in study.not_fresh(ASKED)), study.not_fresh(ASKED)
 
     def no_blocker() -> bool:
         return not [b for condition in ASKED for b in blockers.of(study.context.store, condition)]

@@ -62,7 +62,7 @@ def test_a_run_ends_with_the_studys_table_and_answer(opened):
     }
     record = planner.record(METRICS, Condition())
     assert list(record.provenance.settings["gathered"]) == [AT]
-    assert set(record.provenance.inputs) == {f"{'/'.join(key)} {AT}" for key in METRICS.gathers}
+    assert set(record.provenance.inputs) == {f"{'/'.join(key)} {AT}" for key in METRICS.collects}
 
 
 def test_the_table_is_tidy_and_the_same_in_both_forms(opened):

@@ -84,7 +84,7 @@ def _not_of_the_study(hub: Hub, item: Product) -> dict[str, Any]:
     """Return what a step was told besides: the specimen's file, or how the checks stood."""
     if item.name == "specimen":
         return {"specimen_sha256": entities(hub).get("#specimen-source", {}).get("sha256")}
-    if item.reads_checks:
+    if item.depends_on_checks:
         rows = hub.json("analysis/check_report.json")["checks"]
         return {"checks": {f"{row['asset']} {row['check']}": row["status"] for row in rows}}
     return {}
