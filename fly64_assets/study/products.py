@@ -196,7 +196,7 @@ def _row(
     advisory: str = "",
     **more: Any,
 ) -> Product:
-    """Make a product from words: blanks part names, the first module is one of the assets'.
+    """Make a product from words, parted by blanks; the first module is one of the assets'.
 
     The folder says what it is partitioned by, the group in which stage it is made, and what has
     checks is checked for its bytes first.
