@@ -178,7 +178,7 @@ _CONDITION = _same("dose", "view")
 
 
 def log_file(item: Product) -> str:
-    """Return the name of the log of the step that makes a scored product: ``phase_f_test_...log``."""
+    """Return the name of the log of the step that makes a scored product: ``phase_f_....log``."""
     return f"phase_{PHASES[item.group]}_{'_'.join(item.key)}.log"
 
 
