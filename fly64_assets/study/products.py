@@ -11,7 +11,7 @@ The store mirrors the published hub, so paths inside the files of a condition ho
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -98,7 +98,7 @@ class Product:
     inputs: tuple[Key, ...]
     folder: str
     files: tuple[str, ...]
-    reads: Mapping[str, str | int]
+    reads: Mapping[str, str | int] = field(hash=False)
     modules: tuple[str, ...]
     libraries: tuple[str, ...] = ()
     blocking_checks: tuple[str, ...] = ()
