@@ -295,7 +295,7 @@ def test_each_server_comes_back_and_all_end_with_their_supervisor(write_study, t
             wait_for("a tick after its worker's end", recovered(ui, at, instance), 120)
             said = (results / "ui.log").read_text("utf-8")
             assert all(f"the {name} has ended by signal 9" in said for name in SERVERS)
-            assert said.count("Traceback") < 10, "not one from everybody who misses the code server"
+            assert said.count("Traceback") < 50, "a few at each end, not one at every look"
             os.kill(ui.process.pid, signal.SIGKILL)
             wait_for("all servers to end", lambda: not processes_of(results), END_S)
 

@@ -233,6 +233,7 @@ def test_two_faults_are_two_results_and_only_the_blocking_one_fails_the_step(ben
     assert failed == {
         (("test", "comparison"), "times_and_paths"),
         (("comparison_manifest",), "counts"),
+        (("comparison_manifest",), "scores"),  # which knows every key of the scoring
     }
     ended = {event.step_key for event in result.all_events if event.is_step_failure}
     assert ended == {"check_comparison_manifest"}
